@@ -1,0 +1,96 @@
+"""platestore: OME-Zarr plates and positions for high-content screening.
+
+The public names are imported when they are first used, so ``import platestore`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "platestore.opening": ("open_ome_zarr",),
+    "platestore.nodes.node": ("NGFFNode",),
+    "platestore.nodes.plate": ("Plate", "PositionSpec"),
+    "platestore.nodes.row": ("Row",),
+    "platestore.nodes.well": ("Well",),
+    "platestore.nodes.position": ("Position",),
+    "platestore.nodes.tiled": ("TiledPosition",),
+    "platestore.nodes.series": ("Bioformats2RawSeries",),
+    "platestore.arrays.image": ("ImageArray", "TiledImageArray"),
+    "platestore.spec.axes": ("AxisMeta", "ChannelAxisMeta", "SpaceAxisMeta", "TimeAxisMeta"),
+    "platestore.spec.transforms": ("TransformationMeta",),
+    "platestore.spec.multiscales": ("DatasetMeta", "ImagesMeta", "MultiScaleMeta"),
+    "platestore.spec.omero": ("ChannelMeta", "OMEROMeta", "RDefsMeta", "WindowDict"),
+    "platestore.spec.plate": ("AcquisitionMeta", "PlateAxisMeta", "PlateMeta", "WellIndexMeta"),
+    "platestore.spec.well": ("ImageMeta", "WellGroupMeta"),
+    "platestore.errors": (
+        "ArgumentError",
+        "DanglingError",
+        "InvalidMetadataError",
+        "InvalidNameError",
+        "LockTimeoutError",
+        "LockUnsupportedError",
+        "NodeExistsError",
+        "NodeKeyError",
+        "NodeNotFoundError",
+        "PlatestoreError",
+        "ReadOnlyError",
+        "StoreWarning",
+        "UnsafeTargetError",
+        "UnsupportedError",
+        "UnsupportedVersionError",
+    ),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - strings, from the table above
+
+if TYPE_CHECKING:
+    from platestore.arrays.image import ImageArray, TiledImageArray
+    from platestore.errors import (
+        ArgumentError,
+        DanglingError,
+        InvalidMetadataError,
+        InvalidNameError,
+        LockTimeoutError,
+        LockUnsupportedError,
+        NodeExistsError,
+        NodeKeyError,
+        NodeNotFoundError,
+        PlatestoreError,
+        ReadOnlyError,
+        StoreWarning,
+        UnsafeTargetError,
+        UnsupportedError,
+        UnsupportedVersionError,
+    )
+    from platestore.nodes.node import NGFFNode
+    from platestore.nodes.plate import Plate, PositionSpec
+    from platestore.nodes.position import Position
+    from platestore.nodes.row import Row
+    from platestore.nodes.series import Bioformats2RawSeries
+    from platestore.nodes.tiled import TiledPosition
+    from platestore.nodes.well import Well
+    from platestore.opening import open_ome_zarr
+    from platestore.spec.axes import AxisMeta, ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta
+    from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
+    from platestore.spec.omero import ChannelMeta, OMEROMeta, RDefsMeta, WindowDict
+    from platestore.spec.plate import AcquisitionMeta, PlateAxisMeta, PlateMeta, WellIndexMeta
+    from platestore.spec.transforms import TransformationMeta
+    from platestore.spec.well import ImageMeta, WellGroupMeta
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'platestore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

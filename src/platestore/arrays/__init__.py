@@ -1,0 +1,1 @@
+"""Pixels: the layout and codecs of arrays, and the array classes that users hold."""

@@ -1,0 +1,403 @@
+"""The arrays that users hold: ``zarr.Array`` with the field's conveniences, and safe metadata."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
+from platestore.storage import zarr_compat
+from platestore.storage.attributes import AttributesView
+from platestore.storage.base import Storage
+from platestore.storage.documents import commit
+from platestore.storage.hierarchy import (
+    ArrayDocument,
+    ZarrFormat,
+    array_attributes,
+    array_key,
+    commit_attributes,
+    read_array,
+)
+
+if TYPE_CHECKING:
+    import dask.array
+    import tensorstore
+
+    _ZarrArray: TypeAlias = zarr.Array[Any]
+else:
+    _ZarrArray = zarr.Array
+
+#: An index per axis: an integer or a slice.
+TileSlice: TypeAlias = tuple[int | slice, ...]
+
+
+class ImageArray(_ZarrArray):
+    """An image of up to five dimensions: a ``zarr.Array`` that knows its axes.
+
+    Indexing, ``oindex``, ``shape``, ``dtype``, ``chunks``, ``shards`` and everything else of
+    ``zarr.Array`` work as they do there. Changes of its metadata (``attrs``, ``update_attributes``,
+    ``resize``, ``append``) are committed under a lock, so that two writers do not undo each other.
+
+    Instances come from ``position["0"]`` and the creation methods of positions.
+    """
+
+    # Set by _open; zarr.Array is a frozen dataclass, so they are no dataclass fields.
+    _storage: Storage
+    _axis_names: tuple[str, ...]
+
+    @classmethod
+    def _open(cls, storage: Storage, document: ArrayDocument, axis_names: Sequence[str]) -> Self:
+        """Build the array from its document in hand; nothing is read."""
+        array = cls(_build(storage, document))
+        object.__setattr__(array, "_storage", storage)
+        object.__setattr__(array, "_axis_names", tuple(name.lower() for name in axis_names))
+        return array
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._storage.where(self.path)} shape={self.shape} dtype={self.dtype}>"
+
+    @property
+    def _format(self) -> ZarrFormat:
+        return 2 if self.metadata.zarr_format == 2 else 3
+
+    def _axis_size(self, name: str, from_end: int) -> int:
+        """Size along an axis: by name, else by the conventional TCZYX place; 1 if there is none."""
+        if len(self._axis_names) == self.ndim:
+            return self.shape[self._axis_names.index(name)] if name in self._axis_names else 1
+        return self.shape[-from_end] if self.ndim >= from_end else 1
+
+    @property
+    def frames(self) -> int:
+        """Number of time points (size of the T axis)."""
+        return self._axis_size("t", 5)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels (size of the C axis)."""
+        return self._axis_size("c", 4)
+
+    @property
+    def slices(self) -> int:
+        """Number of Z slices (size of the Z axis)."""
+        return self._axis_size("z", 3)
+
+    @property
+    def height(self) -> int:
+        """Height in pixels (size of the Y axis)."""
+        return self._axis_size("y", 2)
+
+    @property
+    def width(self) -> int:
+        """Width in pixels (size of the X axis)."""
+        return self._axis_size("x", 1)
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The whole image in memory.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of this array's shape and data type; the same as ``array[:]``.
+        """
+        return np.asarray(self[...])
+
+    def dask_array(self) -> dask.array.Array:
+        """The image as a lazy dask array, one block per chunk (per shard, where there are shards)."""
+        import dask.array
+
+        return dask.array.from_array(self, chunks=self.shards or self.chunks, name=None, meta=np.empty(0, self.dtype))
+
+    def tensorstore(self, **kwargs: Any) -> tensorstore.TensorStore:
+        """Open the array with TensorStore.
+
+        Parameters
+        ----------
+        **kwargs
+            Passed to ``tensorstore.open``; ``read`` and ``write`` follow this store's mode.
+
+        Returns
+        -------
+        tensorstore.TensorStore
+            A handle on the same array.
+
+        Raises
+        ------
+        ArgumentError
+            If ``read`` or ``write`` is among the arguments.
+        UnsupportedError
+            If the store is no local directory.
+        """
+        if "read" in kwargs or "write" in kwargs:
+            raise ArgumentError("read= and write= follow the mode of the store", hint='open it with mode="r+"')
+        path = self._storage.local_path(self.path)
+        if path is None:
+            raise UnsupportedError(
+                "TensorStore opens arrays in local directories only", path=self._storage.url
+            )
+        import tensorstore
+
+        spec = {
+            "driver": "zarr" if self._format == 2 else "zarr3",
+            "kvstore": {"driver": "file", "path": f"{path}/"},
+        }
+        return tensorstore.open(
+            spec, open=True, read=True, write=not self._storage.options.read_only, **kwargs
+        ).result()
+
+    @property
+    def attrs(self) -> MutableMapping[str, Any]:  # type: ignore[override]
+        """Attributes of the array; assignments are committed at once."""
+        return AttributesView(self._read_attributes, self._commit_attributes, self._storage.where(self.path))
+
+    def _read_attributes(self) -> dict[str, Any]:
+        return array_attributes(self._storage, self.path, self._format)
+
+    def _commit_attributes(self, change: Callable[[dict[str, Any]], None]) -> None:
+        commit_attributes(self._storage, self.path, self._format, change)
+
+    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:  # type: ignore[override]
+        """Merge attributes into those of the array."""
+        self.attrs.update(new_attributes)
+        return self
+
+    def resize(self, new_shape: int | Sequence[int]) -> None:  # type: ignore[override]
+        """Change the shape of the array in place.
+
+        What is cut off is gone: growing again gives the fill value. Parts of chunks that stay in the
+        array are cleared first, then the document changes, then the chunks outside it are deleted.
+
+        Parameters
+        ----------
+        new_shape : int or sequence of int
+            The new shape, of the same number of dimensions.
+
+        Raises
+        ------
+        ArgumentError
+            If it is no shape of this number of dimensions.
+        """
+        shape = _as_shape(new_shape, self.ndim)
+        self._storage.require_writable(self.path)
+        self._clear_cut(shape)
+        old = self.shape
+
+        def change(content: dict[str, Any]) -> None:
+            content["shape"] = list(shape)
+
+        key = array_key(self.path, self._format)
+        document = commit(self._storage, key, change)
+        fresh = _build(self._storage, ArrayDocument(self.path, self._format, document.data))
+        zarr_compat.swap_metadata(self, fresh)
+        self._delete_chunks_outside(old, shape)
+
+    def _clear_cut(self, shape: tuple[int, ...]) -> None:
+        """Set what a smaller shape cuts off boundary chunks to the fill value."""
+        units = self.shards or self.chunks
+        for axis, (old, new, unit) in enumerate(zip(self.shape, shape, units, strict=True)):
+            edge = min(old, -(-new // unit) * unit)
+            if new < edge:
+                region = tuple(slice(new, edge) if i == axis else slice(None) for i in range(self.ndim))
+                self[region] = self.fill_value
+
+    def _delete_chunks_outside(self, old: tuple[int, ...], new: tuple[int, ...]) -> None:
+        units = self.shards or self.chunks
+        counts = [-(-o // u) for o, u in zip(old, units, strict=True)]
+        kept = [-(-n // u) for n, u in zip(new, units, strict=True)]
+        if all(c <= k for c, k in zip(counts, kept, strict=True)):
+            return
+        for index in product(*(range(c) for c in counts)):
+            if any(i >= k for i, k in zip(index, kept, strict=True)):
+                self._storage.remove(f"{self.path}/{self.metadata.encode_chunk_key(index)}".lstrip("/"))
+
+    def append(self, data: npt.ArrayLike, axis: int = 0) -> tuple[int, ...]:
+        """Grow the array along one axis and write data there.
+
+        Parameters
+        ----------
+        data : array-like
+            Of this array's shape on all other axes.
+        axis : int
+            The axis to grow.
+
+        Returns
+        -------
+        tuple of int
+            The new shape.
+
+        Raises
+        ------
+        ArgumentError
+            If the shapes do not fit.
+        """
+        block = np.asarray(data)
+        if not -self.ndim <= axis < self.ndim:
+            raise ArgumentError(f"axis {axis} is not an axis of a {self.ndim}-dimensional array")
+        axis %= self.ndim
+        others = [s for i, s in enumerate(self.shape) if i != axis]
+        if block.ndim != self.ndim or [s for i, s in enumerate(block.shape) if i != axis] != others:
+            raise ArgumentError(
+                f"data of shape {block.shape} cannot be appended to {self.shape} along axis {axis}"
+            )
+        start = self.shape[axis]
+        self.resize([s + block.shape[axis] if i == axis else s for i, s in enumerate(self.shape)])
+        self[tuple(slice(start, None) if i == axis else slice(None) for i in range(self.ndim))] = block
+        return self.shape
+
+    def refresh(self) -> Self:
+        """Read the array's document again, after another process changed its shape.
+
+        Raises
+        ------
+        InvalidMetadataError
+            If the array is gone.
+        """
+        document = read_array(self._storage, self.path, self._format)
+        if document is None:
+            raise InvalidMetadataError("the array is gone", path=self._storage.where(self.path))
+        zarr_compat.swap_metadata(self, _build(self._storage, document))
+        return self
+
+
+class TiledImageArray(ImageArray):
+    """An image whose chunks are tiles on a grid of rows and columns, in its last two dimensions."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of tiles."""
+        return math.ceil(self.shape[-2] / self.tile_shape[-2])
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of tiles."""
+        return math.ceil(self.shape[-1] / self.tile_shape[-1])
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Number of rows and columns of tiles."""
+        return self.rows, self.columns
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """Shape of a tile (a chunk), with a size for every dimension."""
+        return self.chunks
+
+    def get_tile(
+        self, row: int, column: int, pre_dims: Sequence[int | slice | None] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read one tile.
+
+        Parameters
+        ----------
+        row, column : int
+            Place of the tile on the grid, from 0.
+        pre_dims : sequence of int, slice or None, optional
+            One index for each dimension before Y and X. An integer selects that index and drops the
+            dimension; None or no ``pre_dims`` selects all of it.
+
+        Returns
+        -------
+        numpy.ndarray
+            The pixels.
+        """
+        return np.asarray(self[self.get_tile_slice(row, column, pre_dims)])
+
+    def write_tile(
+        self,
+        data: npt.ArrayLike,
+        row: int,
+        column: int,
+        pre_dims: Sequence[int | slice | None] | None = None,
+    ) -> None:
+        """Write one tile.
+
+        Parameters
+        ----------
+        data : array-like
+            The pixels, of the shape that :meth:`get_tile` would return.
+        row, column : int
+            Place of the tile on the grid, from 0.
+        pre_dims : sequence of int, slice or None, optional
+            As for :meth:`get_tile`.
+        """
+        self[self.get_tile_slice(row, column, pre_dims)] = np.asarray(data)
+
+    def get_tile_slice(
+        self, row: int, column: int, pre_dims: Sequence[int | slice | None] | None = None
+    ) -> TileSlice:
+        """The index of one tile in the array.
+
+        Parameters
+        ----------
+        row, column : int
+            Place of the tile on the grid, from 0.
+        pre_dims : sequence of int, slice or None, optional
+            As for :meth:`get_tile`.
+
+        Returns
+        -------
+        tuple of int or slice
+            One per dimension.
+
+        Raises
+        ------
+        TypeError
+            If a row or column is no integer.
+        IndexError
+            If the tile is not on the grid, or ``pre_dims`` has another length than the dimensions
+            before Y and X.
+        """
+        place = []
+        for value, count, size, name in (
+            (row, self.rows, self.tile_shape[-2], "row"),
+            (column, self.columns, self.tile_shape[-1], "column"),
+        ):
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise TypeError(f"a tile's {name} must be an integer, not {value!r}")
+            index = operator.index(value)
+            if not 0 <= index < count:
+                raise IndexError(f"tile {name} {index} is not on a grid of {count} {name}s")
+            place.append(slice(index * size, (index + 1) * size))
+        leading = self.ndim - 2
+        if pre_dims is None:
+            return (*([slice(None)] * leading), *place)
+        if len(pre_dims) != leading:
+            raise IndexError(f"pre_dims has {len(pre_dims)} values; {leading} dimensions come before Y and X")
+        before = tuple(slice(None) if p is None else p for p in pre_dims)
+        return (*before, *place)
+
+
+def open_array(
+    storage: Storage, document: ArrayDocument, axis_names: Sequence[str], cls: type[ImageArray] = ImageArray
+) -> ImageArray:
+    """Open an array from its document in hand."""
+    return cls._open(storage, document, axis_names)
+
+
+def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
+    where = storage.where(document.path)
+    try:
+        return zarr_compat.async_array(
+            storage.zarr_store(), document.path, document.data, document.zarr_format
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidMetadataError(
+            f"the array's document cannot be used: {type(error).__name__}: {error}", path=where
+        ) from error
+
+
+def _as_shape(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+    values: Iterator[Any] = iter((value,) if isinstance(value, int) else value)
+    try:
+        shape = tuple(operator.index(v) for v in values)
+    except TypeError:
+        raise ArgumentError(f"a shape must be integers, not {value!r}") from None
+    if len(shape) != ndim or min(shape) < 1:
+        raise ArgumentError(f"{shape} is not a shape of {ndim} dimensions of 1 or more")
+    return shape

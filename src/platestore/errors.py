@@ -1,0 +1,94 @@
+"""Every exception and warning platestore raises.
+
+Each error is also a subclass of the builtin a user would think of catching, carries the ``path`` of
+the store, node or document it is about and, where there is one, a ``hint``: what to do next.
+"""
+
+from __future__ import annotations
+
+
+class PlatestoreError(Exception):
+    """Base of all platestore errors.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    path : str, optional
+        The store, node or document it is about.
+    hint : str, optional
+        What the user can do.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = self.message if self.path is None else f"{self.path}: {self.message}"
+        return text if self.hint is None else f"{text} ({self.hint})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.path, self.hint)
+
+
+def _rebuild(cls: type[PlatestoreError], message: str, path: str | None, hint: str | None) -> PlatestoreError:
+    return cls(message, path=path, hint=hint)
+
+
+class NodeNotFoundError(PlatestoreError, FileNotFoundError):
+    """A store, group, array or document that was named does not exist."""
+
+
+class NodeKeyError(PlatestoreError, KeyError):
+    """A key that a node does not have (``plate["Z/9"]``, ``position["raw"]``)."""
+
+
+class NodeExistsError(PlatestoreError, FileExistsError):
+    """Something is already there, and overwriting it was not asked for."""
+
+
+class ArgumentError(PlatestoreError, ValueError):
+    """An argument cannot mean anything here: the call was wrong, the store is as it was."""
+
+
+class InvalidNameError(ArgumentError):
+    """A name that the specification or a file system cannot take."""
+
+
+class UnsafeTargetError(PlatestoreError, ValueError):
+    """A target that must not be replaced or written through: not a store, or more than a store."""
+
+
+class InvalidMetadataError(PlatestoreError, ValueError):
+    """A document on disk is broken JSON, or says what no reader could use."""
+
+
+class UnsupportedVersionError(PlatestoreError, ValueError):
+    """A version of OME-NGFF that platestore does not read or write."""
+
+
+class UnsupportedError(PlatestoreError, NotImplementedError):
+    """A thing that this kind of store cannot do."""
+
+
+class ReadOnlyError(PlatestoreError, PermissionError):
+    """A change was asked of a node that was opened with ``mode="r"``."""
+
+
+class LockTimeoutError(PlatestoreError, TimeoutError):
+    """Another process held the lock on a document for longer than ``lock_timeout`` seconds."""
+
+
+class LockUnsupportedError(PlatestoreError, OSError):
+    """The file system offers no way to keep two writers apart."""
+
+
+class StoreWarning(UserWarning):
+    """A store from elsewhere breaks a rule of the specification in a way that can be read all the same."""
+
+
+class DanglingError(NodeNotFoundError, NodeKeyError):
+    """A group or array that the metadata lists, but that is not there."""

@@ -1,0 +1,1 @@
+"""What the user holds: plates, rows, wells, positions and series."""

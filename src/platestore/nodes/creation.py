@@ -1,0 +1,279 @@
+"""Creating, replacing and removing the arrays of a position.
+
+Order: the array is complete before the position lists it; a removed one is unlisted before it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from platestore.arrays.image import ImageArray, open_array
+from platestore.arrays.layout import ArrayLayout, plan
+from platestore.arrays.metadata import summarise
+from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError, NodeNotFoundError
+from platestore.nodes import intents
+from platestore.spec import edits
+from platestore.spec.axes import channel_index
+from platestore.spec.names import check_image_name
+from platestore.spec.own import Intent
+from platestore.spec.transforms import TransformationMeta, normalise
+from platestore.storage.hierarchy import array_files, create_node, read_array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.nodes.node import Draft
+    from platestore.nodes.position import Position
+    from platestore.spec.multiscales import ImagesMeta
+
+
+def create_zeros(
+    position: Position,
+    name: str,
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    chunks: Sequence[int] | None,
+    shards_ratio: Sequence[int] | None,
+    transform: Sequence[TransformationMeta] | None,
+    check_shape: bool,
+    cls: type[ImageArray] | None = None,
+) -> ImageArray:
+    """Create an array of zeros and list it."""
+    layout = _plan(position, name, shape, dtype, chunks, shards_ratio, transform, check_shape)
+    with position._location.storage.lock(position._location.path):
+        replaces = _check_absent(position, name)
+        if replaces:
+            staged = intents.staging_name(name)
+            _write_array(position, staged, layout)
+            _swap_in(position, name, staged, layout, transform)
+        else:
+            _write_array(position, name, layout)
+            _list(position, name, layout, transform)
+    return _opened(position, name, cls)
+
+
+def create_image(
+    position: Position,
+    name: str,
+    data: npt.ArrayLike,
+    chunks: Sequence[int] | None,
+    shards_ratio: Sequence[int] | None,
+    transform: Sequence[TransformationMeta] | None,
+    check_shape: bool,
+) -> ImageArray:
+    """Create an array, write its pixels, and then list it."""
+    import numpy as np
+
+    pixels = np.asarray(data)
+    layout = _plan(
+        position, name, pixels.shape, pixels.dtype, chunks, shards_ratio, transform, check_shape
+    )
+    storage, path = position._location.storage, position._location.path
+    with storage.lock(path):
+        replaces = _check_absent(position, name)
+    # The pixels are written without the lock, so that other writers of the position need not wait.
+    staged = intents.staging_name(name) if replaces or storage.atomic_moves else name
+    try:
+        array = _write_array(position, staged, layout)
+        array[...] = pixels
+        with storage.lock(path):
+            replaces = _check_absent(position, name, ours=staged == name)
+            if replaces:
+                _swap_in(position, name, staged, layout, transform)
+            else:
+                if staged != name:
+                    storage.remove_tree(position._location.child(name).path)
+                    storage.move_tree(
+                        position._location.child(staged).path, position._location.child(name).path
+                    )
+                _list(position, name, layout, transform)
+    except BaseException:
+        if staged != name:
+            with contextlib.suppress(OSError):
+                storage.remove_tree(position._location.child(staged).path)
+        raise
+    return _opened(position, name)
+
+
+def _plan(
+    position: Position,
+    name: str,
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    chunks: Sequence[int] | None,
+    shards_ratio: Sequence[int] | None,
+    transform: Sequence[TransformationMeta] | None,
+    check_shape: bool,
+) -> ArrayLayout:
+    """Check every argument before anything is touched."""
+    location = position._location
+    location.storage.require_writable(location.path)
+    check_image_name(name)
+    layout = plan(
+        shape, dtype, zarr_format=location.zarr_format, chunks=chunks, shards_ratio=shards_ratio
+    )
+    axes = position.axes
+    if len(layout.shape) != len(axes):
+        raise ArgumentError(
+            f"an image of shape {layout.shape} has {len(layout.shape)} dimensions; the position has "
+            f"{len(axes)} axes ({', '.join(axis.name for axis in axes)})"
+        )
+    normalise(transform, len(axes))
+    axis = channel_index(axes)
+    if check_shape and axis is not None and position._state().omero is not None:
+        names = position.channel_names
+        if layout.shape[axis] > len(names):
+            raise ArgumentError(
+                f"the image has {layout.shape[axis]} channels, but only {len(names)} are named: "
+                f"{', '.join(names)}",
+                hint="name them when creating the store, or with append_channel()",
+            )
+        if layout.shape[axis] < len(names):
+            warnings.warn(
+                f"the image has {layout.shape[axis]} channels, but {len(names)} are named", stacklevel=5
+            )
+    return layout
+
+
+def _check_absent(position: Position, name: str, *, ours: bool = False) -> bool:
+    """Whether an image of this name is listed and may be replaced; an error if it may not.
+
+    Call it under the lock.
+    """
+    location = position._location.child(name)
+    if position._peek().find(name) is not None:
+        if position._overwriting:
+            return True
+        raise NodeExistsError(
+            "the image exists", path=location.where, hint="open with overwriting_creation=True to replace it"
+        )
+    if not ours and not position._overwriting and location.storage.holds_chunks(location.path):
+        raise NodeExistsError(
+            "there is an array (or other data) that the metadata does not list, as an interrupted program "
+            "or another tool may leave it",
+            path=location.where,
+            hint="delete it with `del position[name]`, or open with overwriting_creation=True",
+        )
+    return False
+
+
+def _write_array(position: Position, name: str, layout: ArrayLayout) -> ImageArray:
+    location = position._location.child(name)
+    if position._overwriting and not name.startswith("."):
+        location.storage.remove_tree(location.path)  # an unlisted leftover
+    names = [axis.name for axis in position.axes]
+    document = layout.document(location.zarr_format, names)
+    files = array_files(location.zarr_format, document, where=location.where)
+    create_node(location.storage, location.path, files)
+    found = read_array(location.storage, location.path, location.zarr_format)
+    if found is None:
+        raise NodeNotFoundError("the array vanished while it was created", path=location.where)
+    return open_array(location.storage, found, names)
+
+
+def _list(
+    position: Position, name: str, layout: ArrayLayout, transform: Sequence[TransformationMeta] | None
+) -> None:
+    def change(draft: Draft[ImagesMeta]) -> None:
+        last = _last_shape(position, draft.meta) if transform is not None else None
+        edits.list_image(draft.meta, name, layout.shape, last, transform, layout.dtype.name)
+
+    try:
+        position._commit(change)
+    except Exception:
+        # Take the array back, unless the commit failed so late that it is listed all the same.
+        with contextlib.suppress(Exception):
+            if position._peek().find(name) is None:
+                position._location.storage.remove_tree(position._location.child(name).path)
+        raise
+
+
+def _last_shape(position: Position, meta: ImagesMeta) -> tuple[int, ...] | None:
+    datasets = meta.multiscales[0].datasets
+    return summarise(position._array_document(datasets[-1].path)).shape if datasets else None
+
+
+def _swap_in(
+    position: Position,
+    name: str,
+    staged: str,
+    layout: ArrayLayout,
+    transform: Sequence[TransformationMeta] | None,
+) -> None:
+    """Replace a listed array by one that was built under another name."""
+    steps = normalise(transform, len(layout.shape))
+
+    def unlist(draft: Draft[ImagesMeta]) -> Intent:
+        place = edits.unlist_image(draft.meta, name)
+        place.update(dtype=layout.dtype.name, transform=[s.to_json() for s in steps])
+        intent = Intent(operation="replace", id=intents.new_id(), path=name, target=staged, entry=place)
+        draft.add_intent(intent)
+        return intent
+
+    intents.finish(position, position._commit(unlist))
+
+
+def _opened(position: Position, name: str, cls: type[ImageArray] | None = None) -> ImageArray:
+    names = [axis.name for axis in position.axes]
+    return open_array(
+        position._location.storage,
+        position._array_document(name),
+        names,
+        cls or position._array_class(),
+    )
+
+
+def delete_image(position: Position, name: str) -> None:
+    """Unlist an image, then remove its data; an unlisted array is just removed."""
+    location = position._location
+    with location.storage.lock(location.path):
+        if position._peek().find(name) is None:
+            array = location.child(name)
+            if read_array(array.storage, array.path, array.zarr_format) is None or "/" in name:
+                listed = ", ".join(position._keys()) or "none"
+                raise NodeKeyError(f"there is no image {name!r}", path=location.where, hint=f"images: {listed}")
+            location.storage.remove_tree(array.path)
+            return
+
+        def unlist(draft: Draft[ImagesMeta]) -> Intent:
+            edits.unlist_image(draft.meta, name)
+            intent = Intent(operation="delete", id=intents.new_id(), path=name)
+            draft.add_intent(intent)
+            return intent
+
+        intents.finish(position, position._commit(unlist))
+
+
+def append_channel(position: Position, name: str, resize_arrays: bool) -> None:
+    """Grow all arrays by a channel, then name it."""
+    location = position._location
+    axis = channel_index(position.axes)
+    if axis is None:
+        raise ArgumentError("the position has no channel axis", path=location.where)
+    with location.storage.lock(location.path):
+        meta = position._peek()
+        names = edits.channel_names(meta, 0) if meta.omero is not None else position.channel_names
+        if name in names:
+            raise ArgumentError(f"there is a channel {name!r} already", path=location.where)
+        sizes: dict[str, int] = {}
+        for path in meta.paths() if resize_arrays else ():
+            sizes[path] = summarise(position._array_document(path)).shape[axis] + 1
+        intent = Intent(
+            operation="append-channel",
+            id=intents.new_id(),
+            path=name,
+            arrays=sizes,
+            entry={"names": list(names)},
+        )
+        if sizes:
+            position._commit(lambda draft: draft.add_intent(intent), check=False)
+        intents.finish(position, intent)
+
+
+def relist(draft: Draft[ImagesMeta], intent: Intent) -> None:
+    """List an image again after its array was replaced."""
+    place: dict[str, Any] = intent.entry or {}
+    edits.relist_image(draft.meta, intent.path, place, place.get("dtype", "uint16"))

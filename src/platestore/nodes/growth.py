@@ -1,0 +1,445 @@
+"""Adding wells and positions: many at once, all or nothing.
+
+Order of writing: positions (with their arrays), then the documents of new wells, then the plate, which
+is the commit point, then the documents of wells that were there before. Where more than one existing
+document must change, the plate's commit carries the whole list as an intent: readers of this library
+see the complete batch from then on, and an interrupted batch is completed by the next writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from platestore.errors import ArgumentError, InvalidNameError, NodeExistsError
+from platestore.nodes import intents
+from platestore.nodes.position import Position
+from platestore.nodes.well import Well
+from platestore.spec import edits, versions
+from platestore.spec.axes import channel_index
+from platestore.spec.names import check_field_name, check_image_name
+from platestore.spec.own import Intent
+from platestore.spec.plate import PlateMeta, WellIndexMeta, raise_field_count
+from platestore.spec.transforms import TransformationMeta, normalise
+from platestore.spec.well import ImageMeta, WellGroupMeta
+from platestore.storage.base import join
+from platestore.storage.hierarchy import (
+    array_files,
+    create_node,
+    ensure_group,
+    group_files,
+    require_group,
+)
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.arrays.layout import ArrayLayout
+    from platestore.nodes.location import Location
+    from platestore.nodes.node import Draft
+    from platestore.nodes.plate import Plate
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One position to create."""
+
+    row: str
+    column: str
+    name: str
+    row_index: int | None = None
+    column_index: int | None = None
+    acquisition: int = 0
+
+    @property
+    def well(self) -> str:
+        """Path of its well."""
+        return f"{self.row}/{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPlan:
+    """The array that every new position gets."""
+
+    name: str
+    layout: ArrayLayout
+    transform: Sequence[TransformationMeta] | None
+
+
+def array_plan(
+    plate: Plate,
+    name: str,
+    shape: Sequence[int] | None,
+    dtype: npt.DTypeLike | None,
+    chunks: Sequence[int] | None,
+    shards_ratio: Sequence[int] | None,
+    transform: Sequence[TransformationMeta] | None,
+) -> ArrayPlan:
+    """Check what the arrays of a batch shall be."""
+    from platestore.arrays.layout import plan
+
+    if shape is None or dtype is None:
+        raise ArgumentError("shape and dtype must be given together")
+    axes, names = plate.axes, plate.channel_names
+    layout = plan(
+        shape, dtype, zarr_format=plate._location.zarr_format, chunks=chunks, shards_ratio=shards_ratio
+    )
+    if len(layout.shape) != len(axes):
+        raise ArgumentError(f"shape {layout.shape} has {len(layout.shape)} values; there are {len(axes)} axes")
+    axis = channel_index(axes)
+    if axis is not None and names and layout.shape[axis] > len(names):
+        raise ArgumentError(f"the shape has {layout.shape[axis]} channels, but only {len(names)} are named")
+    normalise(transform, len(axes))
+    return ArrayPlan(check_image_name(name), layout, transform)
+
+
+def read_spec(item: Any) -> Spec:
+    """Check one position specification.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no tuple of 3 to 6 elements, or an index or acquisition is no integer of 0 or more.
+    """
+    if isinstance(item, (str, bytes)) or not isinstance(item, Sequence) or not 3 <= len(item) <= 6:
+        raise ArgumentError(
+            f"{item!r} is no position",
+            hint="give (row, column, position[, row_index[, column_index[, acquisition]]])",
+        )
+    row, column, name, *rest = item
+    row_index, column_index, acquisition = (*rest, *(None, None, 0)[len(rest) :])
+    return Spec(
+        check_field_name(row, "row"),
+        check_field_name(column, "column"),
+        check_field_name(name, "position"),
+        _index(row_index, "row index"),
+        _index(column_index, "column index"),
+        _index(acquisition, "acquisition") or 0,
+    )
+
+
+def _index(value: Any, kind: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
+        raise ArgumentError(f"a {kind} must be an integer of 0 or more, not {value!r}")
+    return operator.index(value)
+
+
+def grow_plate(
+    plate: Plate, items: Sequence[Any], *, planned: ArrayPlan | None = None, overwriting: bool = False
+) -> list[Position]:
+    """Create positions and the wells they need.
+
+    Parameters
+    ----------
+    plate : Plate
+        The plate.
+    items : sequence of tuple
+        The positions.
+    planned : ArrayPlan, optional
+        An array that each gets.
+    overwriting : bool
+        Whether positions that exist are replaced, one after the other, after the new ones are listed.
+
+    Returns
+    -------
+    list of Position
+    """
+    specs = [read_spec(item) for item in items]
+    location = plate._location
+    location.storage.require_writable(location.path)
+    paths = [f"{spec.well}/{spec.name}" for spec in specs]
+    if len(set(paths)) != len(paths):
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        raise ArgumentError(f"positions named more than once: {', '.join(twice)}")
+    with location.storage.lock(location.path):
+        _Batch(plate, specs, planned, overwriting).run()
+    return [_opened(plate, spec) for spec in specs]
+
+
+def _opened(plate: Plate, spec: Spec) -> Position:
+    return plate._open_child(Position, spec.well, spec.name)
+
+
+class _Batch:
+    """One call of :func:`grow_plate`, under the plate's lock."""
+
+    def __init__(
+        self, plate: Plate, specs: Sequence[Spec], planned: ArrayPlan | None, overwriting: bool
+    ) -> None:
+        self.plate = plate
+        self.location = plate._location
+        self.planned = planned
+        self.meta = plate._peek()
+        listed = {well.path for well in self.meta.wells}
+        self.existing = {w: plate._open_child(Well, w) for w in {s.well for s in specs} & listed}
+        self.new: dict[str, list[Spec]] = {}
+        self.added: dict[str, list[Spec]] = {}
+        self.replaced: list[Spec] = []
+        self.made: list[str] = []
+        self._files: dict[str, list[tuple[str, bytes]]] = {}
+        for spec in specs:
+            self._sort(spec, overwriting)
+        self._check_case(listed)
+
+    def _sort(self, spec: Spec, overwriting: bool) -> None:
+        """Decide what happens to one position; refuse what must not be touched."""
+        well = self.existing.get(spec.well)
+        place = self.location.child(spec.well, spec.name)
+        if well is not None and spec.name in well._keys():
+            if not overwriting:
+                raise NodeExistsError(
+                    "the position exists",
+                    path=place.where,
+                    hint="open with overwriting_creation=True to replace it",
+                )
+            self.replaced.append(spec)
+            return
+        if not overwriting and place.storage.holds_chunks(place.path):
+            raise NodeExistsError(
+                "there is data that the metadata does not list, as an interrupted program or another "
+                "tool may leave it",
+                path=place.where,
+                hint="move it away, or open with overwriting_creation=True",
+            )
+        (self.new if well is None else self.added).setdefault(spec.well, []).append(spec)
+
+    def _check_case(self, listed: set[str]) -> None:
+        """Names that differ only in case are one name on some file systems."""
+        wells = {*listed, *self.new}
+        check_case(self.location, {path.partition("/")[0] for path in wells}, "rows")
+        check_case(self.location, wells, "wells")
+        for path, specs in {**self.new, **self.added}.items():
+            well = self.existing.get(path)
+            names = {*(well._keys() if well else ()), *(spec.name for spec in specs)}
+            check_case(self.location, names, "positions")
+
+    def run(self) -> None:
+        """Write everything, in the order that never leaves a dangling reference."""
+        try:
+            for specs in (*self.new.values(), *self.added.values()):
+                for spec in specs:
+                    self._write_position(spec.well, spec.name)
+            for path, specs in self.new.items():
+                self._write_well(path, specs)
+            intent = self._commit()
+        except Exception:
+            self._take_back()
+            raise
+        if intent is not None:
+            intents.finish(self.plate, intent)
+        for spec in self.replaced:
+            self._replace(spec)
+
+    def _take_back(self) -> None:
+        """Remove what was made, unless the commit failed so late that it is listed all the same."""
+        with contextlib.suppress(Exception):
+            fresh = require_group(self.location.storage, self.location.path, self.location.zarr_format)
+            meta, own, _ = self.plate._parse(fresh.attributes)
+            listed = any(well.path in self.new for well in meta.wells) or any(
+                set(intent.images or ()) & set(self.added) for intent in own.intents or ()
+            )
+            for path, specs in self.added.items():
+                fields = self.plate._open_child(Well, path)._keys()
+                listed = listed or any(spec.name in fields for spec in specs)
+            if not listed:
+                for path in reversed(self.made):
+                    self.location.storage.remove_tree(path)
+
+    def _write_position(self, well: str, name: str) -> None:
+        storage = self.location.storage
+        path = join(self.location.path, well, name)
+        if self.plate._overwriting:
+            storage.remove_tree(path)  # an unlisted leftover
+        if well in self.new and well not in self.made:
+            row = join(self.location.path, well.partition("/")[0])
+            if row not in self._files:
+                ensure_group(storage, row, self.location.zarr_format)
+                self._files[row] = []
+            self.made.append(well_path := join(self.location.path, well))
+            storage.make_directory(well_path)
+        self.made.append(path)
+        create_node(storage, path, self._position_files(name))
+        if self.planned is not None:
+            create_node(storage, join(path, self.planned.name), self._array_files())
+
+    def _position_files(self, name: str) -> list[tuple[str, bytes]]:
+        """Documents of a position; all of one name are alike, and serialised once."""
+        if name not in self._files:
+            names, axes = self.plate._inheritance()
+            meta = edits.empty_image(axes, names, name)
+            if self.planned is not None:
+                layout = self.planned.layout
+                edits.list_image(
+                    meta, self.planned.name, layout.shape, None, self.planned.transform, layout.dtype.name
+                )
+            version = self.location.version
+            attributes = versions.bare_attributes(version, "image", meta.to_json(), {})
+            self._files[name] = group_files(
+                self.location.zarr_format, attributes, where=self.location.where
+            )
+        return self._files[name]
+
+    def _array_files(self) -> list[tuple[str, bytes]]:
+        if "/array" not in self._files and self.planned is not None:
+            axes = [axis.name for axis in self.plate._inheritance()[1]]
+            document = self.planned.layout.document(self.location.zarr_format, axes)
+            self._files["/array"] = array_files(
+                self.location.zarr_format, document, where=self.location.where
+            )
+        return self._files["/array"]
+
+    def _write_well(self, path: str, specs: Sequence[Spec]) -> None:
+        meta = WellGroupMeta(images=[_image(spec) for spec in specs])
+        attributes = versions.bare_attributes(self.location.version, "well", {"well": meta.to_json()}, {})
+        files = group_files(self.location.zarr_format, attributes, where=self.location.where)
+        storage, full = self.location.storage, join(self.location.path, path)
+        for name, data in files:
+            storage.write(join(full, name), data)
+
+    def _commit(self) -> Intent | None:
+        """List everything; what is returned must still be finished."""
+        images = {path: [_image(spec) for spec in specs] for path, specs in self.added.items()}
+        acquisitions = self._acquisitions()
+        if not self.new and not acquisitions and self.meta.field_count is None:
+            if len(images) == 1:
+                ((path, fields),) = images.items()
+                self.existing[path]._add_images(fields)
+                return None
+            if not images:
+                return None
+        intent = None
+        if images:
+            intent = Intent(operation="add-images", id=intents.new_id(), path="", images=images)
+
+        def change(draft: Draft[PlateMeta]) -> None:
+            for specs in self.new.values():
+                s = specs[0]
+                place = self.plate._place(draft, s.row, s.column, s.row_index, s.column_index)
+                draft.meta.wells.append(WellIndexMeta.model_validate(place))
+            for acquisition, fields in acquisitions.items():
+                raise_field_count(draft.meta, acquisition, fields)
+            if draft.meta.field_count is not None:
+                added = sum(map(len, (*self.new.values(), *self.added.values())))
+                draft.meta.field_count += added
+            if intent is not None:
+                draft.add_intent(intent)
+
+        self.plate._commit(change, check=False)
+        return intent
+
+    def _acquisitions(self) -> dict[int, int]:
+        """What the plate's list of acquisitions must say after this batch, where it says something else.
+
+        Returns
+        -------
+        dict of int to int
+            The greatest number of fields in one well, by acquisition.
+        """
+        declared = self.meta.acquisitions
+        counts: dict[int, int] = {}
+        for path, specs in {**self.new, **self.added}.items():
+            well = self.existing.get(path)
+            fields = [i.acquisition or 0 for i in well._images()] if well else []
+            fields += [spec.acquisition for spec in specs]
+            for acquisition in {spec.acquisition for spec in specs}:
+                counts[acquisition] = max(counts.get(acquisition, 0), fields.count(acquisition))
+        if declared is None:
+            if not set(counts) - {0}:
+                return {}
+            # The first other acquisition: the fields there were belong to acquisition 0 from now on.
+            for _, well in self.plate.wells():
+                present = [image.acquisition or 0 for image in well._images()]
+                for acquisition in set(present):
+                    counts[acquisition] = max(counts.get(acquisition, 0), present.count(acquisition))
+            return dict(sorted(counts.items()))
+        known = {a.id: a.maximumfieldcount or 0 for a in declared}
+        return {a: n for a, n in counts.items() if known.get(a, 0) < n}
+
+    def _replace(self, spec: Spec) -> None:
+        """Redo one position: build the new one beside the old, unlist, swap, list."""
+        well = self.existing[spec.well]
+        staged = intents.staging_name(spec.name)
+        storage = self.location.storage
+        path = join(self.location.path, spec.well, staged)
+        create_node(storage, path, self._position_files(spec.name))
+        if self.planned is not None:
+            create_node(storage, join(path, self.planned.name), self._array_files())
+        with storage.lock(well._location.path):
+            intents.finish(well, well._unlist(spec.name, "replace", staged))
+
+
+def _image(spec: Spec) -> ImageMeta:
+    return ImageMeta(path=spec.name, acquisition=spec.acquisition)
+
+
+def check_case(location: Location, names: set[str], kind: str) -> None:
+    """Refuse names that differ only in case where the store's file system folds case; else warn."""
+    folded: dict[str, str] = {}
+    for name in sorted(names):
+        other = folded.setdefault(name.casefold(), name)
+        if other == name:
+            continue
+        text = f"the {kind} {other!r} and {name!r} differ only in case"
+        if location.storage.folds_case():
+            raise InvalidNameError(text, path=location.where, hint="they are one name on this file system")
+        warnings.warn(f"{location.where}: {text}, and are one name on other file systems", stacklevel=4)
+
+
+def grow_well(well: Well, name: str, acquisition: int) -> Position:
+    """Create a position in a well that is not part of a plate."""
+    check_field_name(name, "position")
+    number = _index(acquisition, "acquisition") or 0
+    location = well._location
+    place = location.child(name)
+    with location.storage.lock(location.path):
+        if well._peek().image(name) is not None or place.storage.holds_chunks(place.path):
+            if not well._overwriting:
+                raise NodeExistsError("the position exists", path=place.where)
+            if well._peek().image(name) is not None:
+                del well[name]
+            place.storage.remove_tree(place.path)
+        meta = edits.empty_image(well.axes, well.channel_names, name)
+        attributes = versions.bare_attributes(location.version, "image", meta.to_json(), {})
+        create_node(
+            location.storage, place.path, group_files(location.zarr_format, attributes, where=place.where)
+        )
+        well._add_images([ImageMeta(path=name, acquisition=number)])
+    position: Position = well[name]
+    return position
+
+
+def add_well(
+    plate: Plate, row: str, column: str, row_index: int | None, column_index: int | None
+) -> None:
+    """Create and list a well without positions."""
+    check_field_name(row, "row")
+    check_field_name(column, "column")
+    location, path = plate._location, f"{row}/{column}"
+    place = location.child(path)
+    with location.storage.lock(location.path):
+        listed = {well.path for well in plate._peek().wells}
+        if path in listed and plate._overwriting:
+            del plate[path]
+        elif path in listed or place.storage.holds_chunks(place.path):
+            raise NodeExistsError(
+                "the well exists", path=place.where, hint="open with overwriting_creation=True to replace it"
+            )
+        check_case(location, {*listed, path}, "wells")
+        ensure_group(location.storage, location.child(row).path, location.zarr_format)
+        meta = WellGroupMeta(images=[])
+        attributes = versions.bare_attributes(location.version, "well", {"well": meta.to_json()}, {})
+        create_node(
+            location.storage, place.path, group_files(location.zarr_format, attributes, where=place.where)
+        )
+
+        def change(draft: Draft[PlateMeta]) -> None:
+            entry = plate._place(draft, row, column, row_index, column_index)
+            draft.meta.wells.append(WellIndexMeta.model_validate(entry))
+
+        plate._commit(change, check=False)

@@ -1,0 +1,514 @@
+"""A plate: rows, columns, wells and their positions."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from platestore.errors import (
+    InvalidMetadataError,
+    InvalidNameError,
+    NodeExistsError,
+    NodeKeyError,
+    NodeNotFoundError,
+    StoreWarning,
+)
+from platestore.nodes import intents
+from platestore.nodes.location import Location
+from platestore.nodes.node import Draft, NGFFNode
+from platestore.nodes.position import Position
+from platestore.nodes.row import Row
+from platestore.nodes.well import Well
+from platestore.spec import versions
+from platestore.spec.axes import AxisMeta
+from platestore.spec.base import Finding, read_model
+from platestore.spec.names import check_field_name, normalise_key, split_path
+from platestore.spec.own import Intent
+from platestore.spec.plate import AxisIndex, PlateMeta, WellIndexMeta
+from platestore.spec.versions import Kind
+from platestore.spec.well import ImageMeta
+from platestore.storage.hierarchy import read_group
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.spec.transforms import TransformationMeta
+
+_PLAIN_WELL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+")
+
+#: ``(row, column, position[, row_index[, column_index[, acquisition]]])``
+PositionSpec: TypeAlias = (
+    tuple[str, str, str]
+    | tuple[str, str, str, int | None]
+    | tuple[str, str, str, int | None, int | None]
+    | tuple[str, str, str, int | None, int | None, int]
+)
+
+
+class Plate(NGFFNode[PlateMeta]):
+    """The root of a high-content-screening hierarchy: plate / row / column (well) / position.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        The group.
+    parse_meta : bool
+        Whether to read its metadata.
+    channel_names : list of str, optional
+        Channel names of new positions.
+    axes : list of AxisMeta, optional
+        Axes of new positions.
+    overwriting_creation : bool
+        Whether creating a well or position that exists replaces it.
+
+    Notes
+    -----
+    Navigation follows the metadata, in its order: iterating over a plate gives the names of its rows.
+    """
+
+    _kind: ClassVar[Kind] = "plate"
+    _inherited: tuple[list[str], list[AxisMeta]] | None = None
+    _by_path: dict[str, WellIndexMeta] | None = None
+
+    def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[PlateMeta, list[Finding]]:
+        where = self._location.where
+        if "plate" not in parts:
+            raise InvalidMetadataError("there is no plate metadata", path=where)
+        meta, findings = read_model(PlateMeta, parts["plate"], location="plate", path=where)
+        for i, well in enumerate(meta.wells):
+            if not _PLAIN_WELL.fullmatch(well.path):
+                split_path(well.path, location=f"plate.wells[{i}].path", document=where)
+        return meta, findings
+
+    def _parts(self, meta: PlateMeta) -> dict[str, Any]:
+        return {"plate": meta.to_json()}
+
+    def _summary(self) -> str:
+        return "" if self._meta is None else f" wells={len(self._meta.wells)}"
+
+    def _forget(self) -> None:
+        self._by_path = None
+
+    def refresh(self) -> Plate:
+        """Read the plate's document again, after another process changed it."""
+        self._inherited = None
+        return super().refresh()
+
+    # --- names and axes ---------------------------------------------------------------------------
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Channel names of the first position, or those the plate was created with."""
+        return list(self._inheritance()[0])
+
+    @property
+    def axes(self) -> list[AxisMeta]:
+        """Axes of the first position, or those the plate was created with."""
+        return list(self._inheritance()[1])
+
+    def _inheritance(self) -> tuple[list[str], list[AxisMeta]]:
+        """Channel names and axes that new positions get; looked up once."""
+        if self._inherited is None:
+            first = self._first_position()
+            own = self._own
+            if first is not None:
+                self._inherited = first.channel_names, first.axes
+            else:
+                names = own.channel_names if own.channel_names is not None else super().channel_names
+                self._inherited = names, own.axes or super().axes
+        return self._inherited
+
+    def _first_position(self) -> Position | None:
+        for _, well in self._open_wells(list(self._entries())[:1]):
+            for _, position in well.positions():
+                return position
+        return None
+
+    # --- members ----------------------------------------------------------------------------------
+
+    def _entries(self) -> dict[str, WellIndexMeta]:
+        """The listed wells by path, and those that a rename under way has unlisted for a moment."""
+        meta = self._state()
+        if self._by_path is None:
+            self._by_path = {well.path: well for well in meta.wells}
+            for intent in self._own.intents or ():
+                if intent.operation == "move" and intent.target and intent.entry:
+                    here = read_group(
+                        self._location.storage, self._location.child(intent.path).path, self._location.zarr_format
+                    )
+                    path = intent.path if here is not None else intent.target
+                    entry = {**intent.entry["well"], "path": path}
+                    self._by_path.setdefault(path, WellIndexMeta.model_validate(entry))
+        return self._by_path
+
+    def _keys(self) -> list[str]:
+        used = {path.partition("/")[0] for path in self._entries()}
+        order = [row.name for row in self._state().rows if row.name in used]
+        return order + [name for name in sorted(used) if name not in order]
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, str):
+            return False
+        parts = key.strip("/").split("/")
+        if len(parts) == 1:
+            return parts[0] in self._keys()
+        path = "/".join(parts[:2])
+        if path not in self._entries():
+            return False
+        return len(parts) == 2 or "/".join(parts[2:]) in self[path]
+
+    def __getitem__(self, key: str) -> Any:
+        """Get a row (``"A"``), well (``"A/1"``), position (``"A/1/0"``) or array (``"A/1/0/0"``).
+
+        Raises
+        ------
+        NodeKeyError
+            If the metadata lists no such member.
+        DanglingError
+            If it is listed, but not there.
+        """
+        path = normalise_key(key)
+        parts = path.split("/")
+        if len(parts) == 1:
+            if parts[0] not in self._keys():
+                raise NodeKeyError(
+                    f"there is no row {path!r}",
+                    path=self._location.where,
+                    hint=f"rows with wells: {', '.join(self._keys()) or 'none'}",
+                )
+            return self._open_child(Row, path)
+        well_path = "/".join(parts[:2])
+        if well_path not in self._entries():
+            raise NodeKeyError(
+                f"there is no well {well_path!r}", path=self._location.where, hint=self._wells_hint()
+            )
+        well = self._open_child(Well, well_path)
+        return well["/".join(parts[2:])] if len(parts) > 2 else well
+
+    def _wells_hint(self) -> str:
+        paths = list(self._entries())
+        shown = ", ".join(paths[:8]) or "none"
+        return f"wells: {shown}" + (f" and {len(paths) - 8} more" if len(paths) > 8 else "")
+
+    def _hand_down(self, node: NGFFNode[Any], location: Location) -> None:
+        super()._hand_down(node, location)
+        if self._inherited is not None:
+            node._given_names, node._given_axes = self._inherited
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """Iterate over the rows that have wells.
+
+        Yields
+        ------
+        tuple of str and Row
+            Name and node.
+        """
+        for name in self._keys():
+            yield name, self[name]
+
+    def wells(self) -> Iterator[tuple[str, Well]]:
+        """Iterate over the wells, in the order of the metadata.
+
+        One that cannot be opened is reported by a warning, and the others follow.
+
+        Yields
+        ------
+        tuple of str and Well
+            Path (``"A/1"``) and node.
+        """
+        return self._open_wells(list(self._entries()))
+
+    def _open_wells(self, paths: Iterable[str]) -> Iterator[tuple[str, Well]]:
+        for path in paths:
+            try:
+                yield path, self._open_child(Well, path)
+            except (NodeNotFoundError, InvalidMetadataError) as error:
+                warnings.warn(str(error), StoreWarning, stacklevel=2)
+
+    def positions(self) -> Iterator[tuple[str, Position]]:
+        """Iterate over the positions, well by well, in the order of the metadata.
+
+        One that cannot be opened is reported by a warning, and the others follow.
+
+        Yields
+        ------
+        tuple of str and Position
+            Path (``"A/1/0"``) and node.
+        """
+        for path, well in self.wells():
+            for name, position in well.positions():
+                yield f"{path}/{name}", position
+
+    # --- creation ---------------------------------------------------------------------------------
+
+    def create_well(
+        self, row_name: str, col_name: str, row_index: int | None = None, col_index: int | None = None
+    ) -> Well:
+        """Create a well without positions.
+
+        Parameters
+        ----------
+        row_name, col_name : str
+            Names of the row and column, alphanumeric.
+        row_index, col_index : int, optional
+            Their indices; by default names are listed in order of creation.
+
+        Returns
+        -------
+        Well
+
+        Raises
+        ------
+        NodeExistsError
+            If it exists, unless the plate was opened with ``overwriting_creation=True``.
+        InvalidNameError
+            If a name is not alphanumeric.
+        """
+        from platestore.nodes.growth import add_well
+
+        add_well(self, row_name, col_name, row_index, col_index)
+        well: Well = self[f"{row_name}/{col_name}"]
+        return well
+
+    def create_position(
+        self,
+        row_name: str,
+        col_name: str,
+        pos_name: str,
+        row_index: int | None = None,
+        col_index: int | None = None,
+        acq_index: int = 0,
+    ) -> Position:
+        """Create a position, and its well if that is new.
+
+        Parameters
+        ----------
+        row_name, col_name, pos_name : str
+            Names of the row, column and position, alphanumeric.
+        row_index, col_index : int, optional
+            Indices of the row and column; by default names are listed in order of creation.
+        acq_index : int
+            Identifier of the acquisition.
+
+        Returns
+        -------
+        Position
+            The position, without an image.
+
+        Raises
+        ------
+        NodeExistsError
+            If it exists, unless the plate was opened with ``overwriting_creation=True``.
+        InvalidNameError
+            If a name is not alphanumeric.
+        """
+        return self.create_positions([(row_name, col_name, pos_name, row_index, col_index, acq_index)])[0]
+
+    def create_positions(
+        self,
+        positions: Sequence[PositionSpec],
+        shape: Sequence[int] | None = None,
+        dtype: npt.DTypeLike | None = None,
+        chunks: Sequence[int] | None = None,
+        shards_ratio: Sequence[int] | None = None,
+        transform: list[TransformationMeta] | None = None,
+        image: str = "0",
+    ) -> list[Position]:
+        """Create many positions in one step: all of them are listed, or none.
+
+        Parameters
+        ----------
+        positions : list of tuple
+            ``(row, column, position)``, optionally followed by the row index, the column index and the
+            acquisition.
+        shape : sequence of int, optional
+            If given, each position also gets an array of zeros of this shape.
+        dtype : dtype-like, optional
+            Data type of the arrays; needed with ``shape``.
+        chunks, shards_ratio, transform
+            As for :meth:`Position.create_zeros`.
+        image : str
+            Name of the arrays.
+
+        Returns
+        -------
+        list of Position
+            In the order of ``positions``.
+
+        Raises
+        ------
+        NodeExistsError
+            If one exists, unless the plate was opened with ``overwriting_creation=True``.
+        ArgumentError, InvalidNameError
+            If a specification is wrong. In either case nothing was created.
+        """
+        from platestore.nodes.growth import array_plan, grow_plate
+
+        planned = None
+        if shape is not None or dtype is not None:
+            planned = array_plan(self, image, shape, dtype, chunks, shards_ratio, transform)
+        return grow_plate(self, positions, planned=planned, overwriting=self._overwriting)
+
+    def dump_meta(self, field_count: bool = False) -> None:
+        """Write the metadata model, with the edits made to it.
+
+        Parameters
+        ----------
+        field_count : bool
+            Whether to count all positions and write ``plate.field_count``; this reads every well.
+        """
+        count = sum(len(well._keys()) for _, well in self.wells()) if field_count else None
+
+        def change(draft: Draft[PlateMeta]) -> None:
+            if count is not None:
+                draft.meta.field_count = count or None
+
+        self._commit(change)
+
+    # --- renaming and removing --------------------------------------------------------------------
+
+    def rename_well(self, old: str, new: str) -> None:
+        """Rename a well, within its row or across rows; no other well is touched.
+
+        Parameters
+        ----------
+        old, new : str
+            Present and new path, such as ``"A/1"`` and ``"B/2"``.
+
+        Raises
+        ------
+        NodeNotFoundError
+            If there is no well ``old``.
+        NodeExistsError
+            If there is a well ``new`` already.
+        InvalidNameError
+            If ``new`` is no path of two alphanumeric names.
+        """
+        row, column = _split_well(new)
+        _split_well(old)
+        location = self._location
+        with location.storage.lock(location.path):
+            wells = {well.path: well for well in self._peek().wells}
+            if old not in wells:
+                raise NodeNotFoundError(f"there is no well {old!r}", path=location.where, hint=self._wells_hint())
+            if new == old:
+                return
+            target = location.child(new)
+            if new in wells or target.storage.holds_chunks(target.path):
+                raise NodeExistsError("there is data already", path=target.where, hint="remove it first")
+            # Refused before anything changes, rather than half-way.
+            location.storage.check_links(location.child(old).path, writing=True)
+
+            def unlist(draft: Draft[PlateMeta]) -> Intent:
+                index = next(i for i, well in enumerate(draft.meta.wells) if well.path == old)
+                well = draft.meta.wells[index]
+                entry = {"index": index, "well": {**well.to_json(), **self._place(draft, row, column)}}
+                draft.meta.wells = [w for w in draft.meta.wells if w is not well]
+                intent = Intent(operation="move", id=intents.new_id(), path=old, target=new, entry=entry)
+                draft.add_intent(intent)
+                return intent
+
+            intents.finish(self, self._commit(unlist))
+
+    def _place(
+        self,
+        draft: Draft[PlateMeta],
+        row: str,
+        column: str,
+        row_index: int | None = None,
+        column_index: int | None = None,
+    ) -> dict[str, Any]:
+        """The entry of a well, whose row and column are listed now if they were not."""
+        meta, fixed = draft.meta, draft.own.plate_format is not None
+        rows, columns = (
+            AxisIndex("row", meta.rows, fixed=fixed),
+            AxisIndex("column", meta.columns, fixed=fixed),
+        )
+        r = rows.resolve(row, row_index, lambda: {well.row_index for well in meta.wells})
+        c = columns.resolve(column, column_index, lambda: {well.column_index for well in meta.wells})
+        return {"path": f"{row}/{column}", "rowIndex": r, "columnIndex": c}
+
+    def _relist(self, draft: Draft[PlateMeta], intent: Intent) -> None:
+        entry = intent.entry or {}
+        if all(well.path != intent.target for well in draft.meta.wells):
+            draft.meta.wells.insert(entry.get("index", 0), WellIndexMeta.model_validate(entry["well"]))
+
+    def __delitem__(self, key: str) -> None:
+        """Remove a row, a well, a position or an image: its entry first, then its data."""
+        path = normalise_key(key)
+        parts = path.split("/")
+        location = self._location
+        with location.storage.lock(location.path):
+            if len(parts) > 2:
+                del self["/".join(parts[:2])]["/".join(parts[2:])]
+                return
+            found = [well.path for well in self._peek().wells if (well.path + "/").startswith(path + "/")]
+            if not found:
+                raise NodeKeyError(f"there is no member {path!r}", path=location.where, hint=self._wells_hint())
+            for well in found:
+                self._delete_well(well)
+
+    def _delete_well(self, path: str) -> None:
+        self._location.storage.check_links(self._location.child(path).path, writing=True)
+        fields = len(self._fields_of(path)) if self._state().field_count else 0
+
+        def unlist(draft: Draft[PlateMeta]) -> Intent:
+            draft.meta.wells = [well for well in draft.meta.wells if well.path != path]
+            if draft.meta.field_count:
+                draft.meta.field_count = max(0, draft.meta.field_count - fields) or None
+            intent = Intent(operation="delete", id=intents.new_id(), path=path)
+            draft.add_intent(intent)
+            return intent
+
+        intents.finish(self, self._commit(unlist, check=False))
+        self._prune_row(path)
+
+    def _fields_of(self, path: str) -> list[str]:
+        try:
+            return self._open_child(Well, path)._keys()
+        except (NodeNotFoundError, InvalidMetadataError):
+            return []
+
+    def _prune_row(self, well_path: str) -> None:
+        """Remove the group of a row that has no well left; the row stays on the plate."""
+        row = self._location.child(well_path.partition("/")[0])
+        try:
+            groups, files = row.storage.list(row.path)
+        except NodeNotFoundError:
+            return
+        if not groups and set(files) <= {"zarr.json", ".zgroup", ".zattrs"}:
+            row.storage.remove_tree(row.path)
+
+    def _count_fields(self, change: int) -> None:
+        """Keep ``field_count`` right where somebody asked for it."""
+        if self._peek().field_count is None:
+            return
+
+        def add(draft: Draft[PlateMeta]) -> None:
+            draft.meta.field_count = max(0, (draft.meta.field_count or 0) + change) or None
+
+        self._commit(add, check=False)
+
+    def _add_to_well(self, path: str, images: Sequence[ImageMeta]) -> None:
+        """List positions, which are in place, in a well."""
+        self._open_child(Well, path)._add_images(images)
+
+
+def _split_well(path: object) -> tuple[str, str]:
+    parts = path.split("/") if isinstance(path, str) else []
+    if len(parts) != 2:
+        raise InvalidNameError(f"{path!r} is no well", hint='give the row and the column, such as "A/1"')
+    return check_field_name(parts[0], "row"), check_field_name(parts[1], "column")
+
+
+def enclosing_plate(location: Location, levels: int) -> Plate | None:
+    """The plate some levels above a node, if there is one in the same store."""
+    above = location.parent(levels)
+    if above is None:
+        return None
+    group = read_group(above.storage, above.path, above.zarr_format)
+    if group is None or versions.kind_of(group.attributes, above.zarr_format) != "plate":
+        return None
+    return Plate(above)

@@ -1,0 +1,495 @@
+"""A position (field of view): one image group, its arrays, channels and transformations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from platestore.arrays.metadata import summarise
+from platestore.errors import (
+    ArgumentError,
+    DanglingError,
+    InvalidMetadataError,
+    NodeKeyError,
+    StoreWarning,
+)
+from platestore.nodes.node import Draft, NGFFNode
+from platestore.spec import edits
+from platestore.spec.axes import AxisMeta, channel_index
+from platestore.spec.base import Finding, read_model
+from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.names import normalise_key, split_path
+from platestore.spec.omero import WindowDict, check_channel_name, check_window
+from platestore.spec.own import Intent
+from platestore.spec.transforms import TransformationMeta
+from platestore.spec.versions import Kind
+from platestore.storage.base import join
+from platestore.storage.hierarchy import ArrayDocument, read_array, read_group
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.arrays.image import ImageArray
+
+
+class Position(NGFFNode[ImagesMeta]):
+    """The group that directly holds the arrays of one multiscale image.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        The group.
+    parse_meta : bool
+        Whether to read its metadata.
+    channel_names : list of str, optional
+        Channel names of a position that has none yet.
+    axes : list of AxisMeta, optional
+        Axes of a position that has none yet.
+    overwriting_creation : bool
+        Whether creating an image that exists replaces it.
+    """
+
+    _kind: ClassVar[Kind] = "image"
+
+    # --- document ---------------------------------------------------------------------------------
+
+    def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[ImagesMeta, list[Finding]]:
+        where = self._location.where
+        if "multiscales" not in parts:
+            # A position that another tool left empty.
+            axes = super().axes
+            return edits.empty_image(axes, self._given_names or [], self._location.name), []
+        try:
+            return self._checked(*read_model(ImagesMeta, parts, location="image", path=where))
+        except InvalidMetadataError as error:
+            if "omero" not in parts or ".omero" not in str(error):
+                raise
+            # Rendering settings are no reason to keep the pixels from anyone.
+            images = {"multiscales": parts["multiscales"]}
+            meta, findings = self._checked(*read_model(ImagesMeta, images, location="image", path=where))
+            return meta, [*findings, Finding("omero", "omero", f"is ignored: {error.message}")]
+
+    def _checked(self, meta: ImagesMeta, findings: list[Finding]) -> tuple[ImagesMeta, list[Finding]]:
+        if not meta.multiscales:
+            raise InvalidMetadataError("'multiscales' lists no image", path=self._location.where)
+        for i, image in enumerate(meta.multiscales):
+            for j, dataset in enumerate(image.datasets):
+                field = f"multiscales[{i}].datasets[{j}].path"
+                split_path(dataset.path, location=field, document=self._location.where)
+        return meta, findings
+
+    def _parts(self, meta: ImagesMeta) -> dict[str, Any]:
+        return meta.to_json()
+
+    def _summary(self) -> str:
+        if self._meta is None:
+            return ""
+        return f" images={self._meta.paths()} channels={self.channel_names}"
+
+    # --- names and axes ---------------------------------------------------------------------------
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Names of the channels; "0", "1", ... for images that name none."""
+        meta = self._state()
+        if meta.omero is not None:
+            return edits.channel_names(meta, 0)
+        return edits.channel_names(meta, self._count_channels(meta))
+
+    def _count_channels(self, meta: ImagesMeta) -> int:
+        axis = channel_index(meta.multiscales[0].axes)
+        if axis is None or not meta.multiscales[0].datasets:
+            return 1
+        shape = summarise(self._array_document(meta.multiscales[0].datasets[0].path)).shape
+        return shape[axis] if axis < len(shape) else 1
+
+    @property
+    def axes(self) -> list[AxisMeta]:
+        """The axes, slowest first."""
+        return list(self._state().multiscales[0].axes)
+
+    @property
+    def axis_names(self) -> list[str]:
+        """Names of the axes in lower case."""
+        return [axis.name.lower() for axis in self.axes]
+
+    # --- images -----------------------------------------------------------------------------------
+
+    def _keys(self) -> list[str]:
+        return self._state().paths()
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (str, int)) and not isinstance(key, bool) and str(key) in self._keys()
+
+    def _array_document(self, path: str) -> ArrayDocument:
+        """Read the document of an array that the metadata lists."""
+        location = self._location.child(path)
+        location.storage.check_links(location.path, writing=False)
+        document = read_array(location.storage, location.path, location.zarr_format)
+        if document is None:
+            raise DanglingError(
+                "is listed in the metadata, but there is no such array",
+                path=location.where,
+                hint="remove the entry with `del position[name]`, or restore the array",
+            )
+        return document
+
+    def __getitem__(self, key: int | str) -> Any:
+        """Get an image array, or a node below this one.
+
+        Parameters
+        ----------
+        key : int or str
+            Name of the array (an integer is its name as a string), or a path such as
+            ``"labels/nuclei/0"``.
+
+        Returns
+        -------
+        ImageArray
+            The array; a :class:`Position` where the path is that of another image group.
+
+        Raises
+        ------
+        NodeKeyError
+            If there is no such member.
+        """
+        from platestore.arrays.image import open_array
+
+        path = normalise_key(key)
+        meta = self._state()
+        listed = meta.find(path)
+        if listed is not None:
+            document = self._array_document(path)
+            names = [axis.name for axis in listed[0].axes]
+            return open_array(self._location.storage, document, names, self._array_class())
+        return self._unlisted(path)
+
+    def _array_class(self) -> type[ImageArray]:
+        from platestore.arrays.image import ImageArray
+
+        return ImageArray
+
+    def _unlisted(self, path: str) -> Any:
+        from platestore.arrays.image import open_array
+
+        location = self._location.child(path)
+        storage = location.storage
+        storage.check_links(location.path, writing=False)
+        parent, _, name = path.rpartition("/")
+        if path and read_group(storage, location.path, location.zarr_format) is not None:
+            return self._open_child(Position, path)
+        if path and read_array(storage, location.path, location.zarr_format) is not None:
+            if parent and read_group(storage, join(self._location.path, parent), location.zarr_format):
+                return self._open_child(Position, parent)[name]
+            return open_array(storage, self._array_document(path), self.axis_names, self._array_class())
+        listed = ", ".join(self._keys()) or "none"
+        raise NodeKeyError(
+            f"there is no image {path!r}", path=self._location.where, hint=f"images: {listed}"
+        )
+
+    @property
+    def data(self) -> ImageArray:
+        """The array named "0", which is usually the finest level.
+
+        Raises
+        ------
+        NodeKeyError
+            If no array has that name.
+        """
+        image: ImageArray = self["0"]
+        return image
+
+    def images(self) -> Iterator[tuple[str, ImageArray]]:
+        """Iterate over the listed arrays.
+
+        One that is listed but absent is reported by a warning, and the others follow.
+
+        Yields
+        ------
+        tuple of str and ImageArray
+            Name and array.
+        """
+        for path in self._keys():
+            try:
+                yield path, self[path]
+            except DanglingError as error:
+                warnings.warn(str(error), StoreWarning, stacklevel=2)
+
+    def create_image(
+        self,
+        name: str,
+        data: npt.ArrayLike,
+        chunks: Sequence[int] | None = None,
+        shards_ratio: Sequence[int] | None = None,
+        transform: list[TransformationMeta] | None = None,
+        check_shape: bool = True,
+    ) -> ImageArray:
+        """Create an image and write its pixels.
+
+        The image is listed when all its pixels are written, so no reader sees half of it.
+
+        Parameters
+        ----------
+        name : str
+            Name of the array.
+        data : array-like
+            Pixels, with one dimension per axis.
+        chunks : sequence of int, optional
+            Chunk shape; a whole ZYX stack by default.
+        shards_ratio : sequence of int, optional
+            Chunks per shard along each dimension (0.5 only); no shards by default.
+        transform : list of TransformationMeta, optional
+            Coordinate transformations; a scale of ones by default. An array coarser than the last
+            level joins the image as a further level if this is given.
+        check_shape : bool
+            Whether to hold the shape against the channel names.
+
+        Returns
+        -------
+        ImageArray
+
+        Raises
+        ------
+        NodeExistsError
+            If the image exists, unless the node was opened with ``overwriting_creation=True``.
+        ArgumentError
+            If a name, shape, type or transformation is wrong; nothing was written then.
+        """
+        from platestore.nodes.creation import create_image
+
+        return create_image(self, name, data, chunks, shards_ratio, transform, check_shape)
+
+    def create_zeros(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: npt.DTypeLike,
+        chunks: Sequence[int] | None = None,
+        shards_ratio: Sequence[int] | None = None,
+        transform: list[TransformationMeta] | None = None,
+        check_shape: bool = True,
+    ) -> ImageArray:
+        """Create an image of zeros; only its document is written, whatever its size.
+
+        Parameters
+        ----------
+        name : str
+            Name of the array.
+        shape : sequence of int
+            Shape, with one dimension per axis.
+        dtype : dtype-like
+            Data type.
+        chunks, shards_ratio, transform, check_shape
+            As for :meth:`create_image`.
+
+        Returns
+        -------
+        ImageArray
+
+        Raises
+        ------
+        NodeExistsError, ArgumentError
+            As for :meth:`create_image`.
+        """
+        from platestore.nodes.creation import create_zeros
+
+        return create_zeros(self, name, shape, dtype, chunks, shards_ratio, transform, check_shape)
+
+    def __setitem__(self, key: int | str, value: Any) -> None:
+        """Write an image with default settings."""
+        import numpy as np
+
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"an image must be a NumPy array, not {type(value).__name__}")
+        self.create_image(normalise_key(key), value)
+
+    def __delitem__(self, key: int | str) -> None:
+        """Remove an image: its entry first, then its data."""
+        from platestore.nodes.creation import delete_image
+
+        delete_image(self, normalise_key(key))
+
+    def _relist(self, draft: Draft[ImagesMeta], intent: Intent) -> None:
+        from platestore.nodes.creation import relist
+
+        relist(draft, intent)
+
+    # --- channels ---------------------------------------------------------------------------------
+
+    def append_channel(self, chan_name: str, resize_arrays: bool = True) -> None:
+        """Append a channel to the end of the channel list.
+
+        Parameters
+        ----------
+        chan_name : str
+            Name of the new channel.
+        resize_arrays : bool
+            Whether to grow all image arrays by one channel (of zeros).
+
+        Raises
+        ------
+        ArgumentError
+            If the name is taken, or there is no channel axis to grow.
+        """
+        from platestore.nodes.creation import append_channel
+
+        append_channel(self, check_channel_name(chan_name), resize_arrays)
+
+    def rename_channel(self, old: str, new: str) -> None:
+        """Rename a channel.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no channel ``old``, or one named ``new`` already.
+        """
+        check_channel_name(new)
+        names = self.channel_names
+        self._commit(lambda d: edits.rename_channel(d.meta, self._fresh_names(d.meta, names), old, new))
+
+    def _fresh_names(self, meta: ImagesMeta, fallback: Sequence[str]) -> Sequence[str]:
+        return edits.channel_names(meta, len(fallback)) if meta.omero is not None else fallback
+
+    def update_channel(self, chan_name: str, target: str, data: npt.ArrayLike) -> None:
+        """Write the pixels of one channel.
+
+        Parameters
+        ----------
+        chan_name : str
+            Name of the channel.
+        target : str
+            Name of the image.
+        data : array-like
+            Of the image's shape without the channel axis.
+
+        Raises
+        ------
+        ArgumentError
+            If the channel is unknown, the image has no channel axis, or the shapes differ.
+        """
+        import numpy as np
+
+        image = self[target]
+        axis = channel_index(self.axes)
+        if axis is None:
+            raise ArgumentError("the image has no channel axis", path=self._location.where)
+        index = self.get_channel_index(chan_name)
+        block = np.asarray(data)
+        expected = image.shape[:axis] + image.shape[axis + 1 :]
+        if block.shape != expected:
+            raise ArgumentError(f"the data has shape {block.shape}; a channel of {target!r} has {expected}")
+        if index >= image.shape[axis]:
+            raise ArgumentError(
+                f"{target!r} has {image.shape[axis]} channels; {chan_name!r} is number {index}"
+            )
+        image[tuple(index if i == axis else slice(None) for i in range(image.ndim))] = block
+
+    def set_contrast_limits(self, channel_name: str, window: WindowDict) -> None:
+        """Set the contrast window of a channel.
+
+        Parameters
+        ----------
+        channel_name : str
+            Name of the channel.
+        window : WindowDict
+            ``start`` and ``end`` (shown first), ``min`` and ``max`` (of the slider), in grey values.
+
+        Raises
+        ------
+        ArgumentError
+            If the channel is unknown or the window incomplete.
+        """
+        checked = check_window(window)
+        names = self.channel_names
+        self._commit(
+            lambda d: edits.set_window(d.meta, self._fresh_names(d.meta, names), channel_name, checked)
+        )
+
+    # --- transformations --------------------------------------------------------------------------
+
+    @property
+    def scale(self) -> list[float]:
+        """Effective scale of the finest level, one value per axis, in physical units per pixel."""
+        datasets = self._state().multiscales[0].datasets
+        return self.get_effective_scale(datasets[0].path if datasets else edits.WHOLE)
+
+    def get_effective_scale(self, image: str) -> list[float]:
+        """Scale of an image in physical units per pixel.
+
+        Parameters
+        ----------
+        image : str
+            Name of the image, or ``"*"`` for the position's own scale.
+
+        Returns
+        -------
+        list of float
+            One value per axis: the image's scale times the position's.
+        """
+        return edits.effective_scale(self._state(), str(image))
+
+    def get_effective_translation(self, image: str) -> list[float]:
+        """Translation of an image in physical units.
+
+        Parameters
+        ----------
+        image : str
+            Name of the image, or ``"*"`` for the position's own translation.
+
+        Returns
+        -------
+        list of float
+            One value per axis: the image's translation times the position's scale, plus the position's
+            translation (the specification applies the dataset's transformations first).
+        """
+        return edits.effective_translation(self._state(), str(image))
+
+    def set_transform(self, image: str, transform: list[TransformationMeta]) -> None:
+        """Replace the coordinate transformations of an image or of the whole position.
+
+        Parameters
+        ----------
+        image : str
+            Name of the image, or ``"*"`` for the position.
+        transform : list of TransformationMeta
+            Written as its valid equivalent: one scale, then at most one translation.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no valid equivalent.
+        NodeKeyError
+            If the image is not listed.
+        """
+        self._commit(lambda d: edits.set_transform(d.meta, str(image), transform))
+
+    def set_scale(self, image: str, axis_name: str, new_scale: float) -> None:
+        """Set the scale of one axis.
+
+        Parameters
+        ----------
+        image : str
+            ``"*"`` sets the position's scale, which multiplies those of the levels. The first level
+            rescales all levels on that axis; another level changes alone.
+        axis_name : str
+            Name of the axis, in either case.
+        new_scale : float
+            Physical units per pixel, positive.
+
+        Raises
+        ------
+        ArgumentError
+            If the axis is unknown or the scale is not positive.
+        NodeKeyError
+            If the image is not listed.
+
+        Notes
+        -----
+        The replaced transformations are kept in ``zattrs["platestore"]["previous_transforms"]``.
+        """
+        axis = self.get_axis_index(axis_name)
+        value = float(new_scale)
+        if not 0 < value < float("inf"):
+            raise ArgumentError(f"a scale must be positive and finite, not {new_scale!r}")
+        self._commit(lambda d: edits.set_scale(d.meta, d.own, str(image), axis, value))

@@ -1,0 +1,137 @@
+"""A bioformats2raw collection: several images without a plate, for reading."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from natsort import natsorted
+
+from platestore.errors import (
+    InvalidMetadataError,
+    NodeKeyError,
+    NodeNotFoundError,
+    StoreWarning,
+    UnsupportedError,
+)
+from platestore.nodes.node import NGFFNode
+from platestore.nodes.position import Position
+from platestore.spec import versions
+from platestore.spec.axes import AxisMeta
+from platestore.spec.base import Finding, read_model
+from platestore.spec.names import normalise_key, split_path
+from platestore.spec.series import SeriesListMeta, SeriesMeta
+from platestore.spec.versions import Kind
+from platestore.storage.hierarchy import group_exists, read_group
+
+
+class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
+    """A collection of images in the ``bioformats2raw.layout``; it is read, not changed.
+
+    The images are those that the ``OME`` group lists, in its order. Without a list they are "0", "1",
+    ... as far as there are groups of these names.
+    """
+
+    _kind: ClassVar[Kind] = "series"
+    _paths: list[str] | None = None
+
+    def _parse(self, attributes: Mapping[str, Any]) -> tuple[SeriesMeta, Any, list[Finding]]:
+        fmt, where = self._location.zarr_format, self._location.where
+        parts = versions.series_parts(attributes, fmt)
+        meta, findings = read_model(SeriesMeta, parts, location="series", path=where)
+        if meta.layout != 3:
+            findings.append(Finding("series-layout", "bioformats2raw.layout", f"is {meta.layout}, not 3"))
+        return meta, self._own, findings
+
+    def _forget(self) -> None:
+        self._paths = None
+
+    def _summary(self) -> str:
+        return f" images={self._keys()}"
+
+    def _keys(self) -> list[str]:
+        if self._paths is None:
+            self._paths = self._listed() or self._numbered()
+        return self._paths
+
+    def _listed(self) -> list[str]:
+        ome = self._location.child("OME")
+        group = read_group(ome.storage, ome.path, ome.zarr_format)
+        for attributes in (group.attributes if group else {}, self._loaded().attributes):
+            parts = versions.series_parts(attributes, ome.zarr_format)
+            if "series" in parts:
+                meta, _ = read_model(SeriesListMeta, parts, location="OME", path=ome.where)
+                return [
+                    split_path(path, location=f"series[{i}]", document=ome.where)
+                    for i, path in enumerate(meta.series)
+                ]
+        return []
+
+    def _numbered(self) -> list[str]:
+        location, out = self._location, []
+        while group_exists(location.storage, location.child(str(len(out))).path, location.zarr_format):
+            out.append(str(len(out)))
+        return natsorted(out)
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, (str, int)) or isinstance(key, bool):
+            return False
+        return str(key).strip("/") in self._keys()
+
+    def __getitem__(self, key: int | str) -> Any:
+        """Get an image by its path, or an array below it.
+
+        Raises
+        ------
+        NodeKeyError
+            If the collection lists no such image.
+        """
+        path = normalise_key(key)
+        for listed in self._keys():
+            if path == listed or path.startswith(listed + "/"):
+                position = self._open_child(Position, listed)
+                return position[path[len(listed) + 1 :]] if path != listed else position
+        raise NodeKeyError(
+            f"there is no image {path!r}",
+            path=self._location.where,
+            hint=f"images: {', '.join(self._keys()) or 'none'}",
+        )
+
+    def positions(self) -> Iterator[tuple[str, Position]]:
+        """Iterate over the images.
+
+        One that cannot be opened is reported by a warning, and the others follow.
+
+        Yields
+        ------
+        tuple of str and Position
+            Path and node.
+        """
+        for path in self._keys():
+            try:
+                yield path, self._open_child(Position, path)
+            except (NodeNotFoundError, InvalidMetadataError) as error:
+                warnings.warn(str(error), StoreWarning, stacklevel=2)
+
+    def _first(self) -> Position:
+        for _, position in self.positions():
+            return position
+        raise NodeKeyError("the collection has no image", path=self._location.where)
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Channel names of the first image."""
+        return self._first().channel_names
+
+    @property
+    def axes(self) -> list[AxisMeta]:
+        """Axes of the first image."""
+        return self._first().axes
+
+    def __delitem__(self, key: str) -> None:
+        raise UnsupportedError("a bioformats2raw collection is read-only", path=self._location.where)
+
+    def dump_meta(self) -> None:
+        """Refuse to write: a collection is read-only."""
+        raise UnsupportedError("a bioformats2raw collection is read-only", path=self._location.where)

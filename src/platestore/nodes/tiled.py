@@ -1,0 +1,94 @@
+"""A position whose image is a grid of tiles."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from platestore.errors import ArgumentError
+from platestore.nodes.position import Position
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.arrays.image import TiledImageArray
+    from platestore.spec.transforms import TransformationMeta
+
+
+class TiledPosition(Position):
+    """A position with methods to create and read arrays of tiles.
+
+    The layout is not part of OME-NGFF, so it cannot be inferred: open it with ``layout="tiled"``.
+    Its arrays are :class:`TiledImageArray`, whose chunks are the tiles.
+    """
+
+    def _array_class(self) -> Any:
+        from platestore.arrays.image import TiledImageArray
+
+        return TiledImageArray
+
+    def make_tiles(
+        self,
+        name: str,
+        grid_shape: tuple[int, int],
+        tile_shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        transform: list[TransformationMeta] | None = None,
+        chunk_dims: int = 2,
+    ) -> TiledImageArray:
+        """Make a tiled image of zeros.
+
+        Parameters
+        ----------
+        name : str
+            Name of the array.
+        grid_shape : tuple of int
+            Number of rows and columns of tiles.
+        tile_shape : tuple of int
+            Shape of a tile, with one dimension per axis.
+        dtype : dtype-like
+            Data type.
+        transform : list of TransformationMeta, optional
+            Coordinate transformations; a scale of ones by default.
+        chunk_dims : int
+            How many of the last dimensions of a tile a chunk spans; by default Y and X.
+
+        Returns
+        -------
+        TiledImageArray
+            Of shape ``(..., rows * Y, columns * X)``.
+
+        Raises
+        ------
+        ArgumentError
+            If a shape is wrong.
+        """
+        from platestore.nodes.creation import create_zeros
+
+        grid, tile = _integers(grid_shape, "grid_shape"), _integers(tile_shape, "tile_shape")
+        if len(grid) != 2:
+            raise ArgumentError(f"grid_shape must be (rows, columns), not {grid_shape!r}")
+        if len(tile) != len(self.axes):
+            raise ArgumentError(f"tile_shape {tile} has {len(tile)} values; there are {len(self.axes)} axes")
+        if isinstance(chunk_dims, bool) or not isinstance(chunk_dims, int) or not 2 <= chunk_dims <= len(tile):
+            raise ArgumentError(
+                f"chunk_dims must be an integer from 2 to {len(tile)}, not {chunk_dims!r}",
+                hint="a tile spans at least Y and X",
+            )
+        shape = (*tile[:-2], grid[0] * tile[-2], grid[1] * tile[-1])
+        chunks = (*([1] * (len(tile) - chunk_dims)), *tile[len(tile) - chunk_dims :])
+        array: Any = create_zeros(
+            self, name, shape, dtype, chunks, None, transform, True, self._array_class()
+        )
+        return array  # type: ignore[no-any-return]
+
+
+def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
+    try:
+        out = tuple(operator.index(v) for v in values)
+    except TypeError:
+        raise ArgumentError(f"{name} must be a tuple of integers, not {values!r}") from None
+    if not out or min(out) < 1:
+        raise ArgumentError(f"{name} must be 1 or more in each dimension, not {out}")
+    return out

@@ -1,0 +1,50 @@
+"""The hierarchy as text, from the directories (not from the metadata)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from platestore.arrays.metadata import summarise
+from platestore.nodes.location import Location
+from platestore.storage.hierarchy import group_exists, read_array
+
+
+def print_tree(location: Location, level: int | None) -> None:
+    """Write the tree below a place to standard output."""
+    sys.stdout.write("\n".join(tree_lines(location, level)) + "\n")
+
+
+def tree_lines(location: Location, level: int | None = None) -> list[str]:
+    """The lines of the tree.
+
+    Parameters
+    ----------
+    location : Location
+        The group to start from.
+    level : int, optional
+        How deep to go.
+    """
+    return [location.name, *_below(location, "", level)]
+
+
+def _below(location: Location, indent: str, level: int | None) -> Iterator[str]:
+    if level is not None and level <= 0:
+        return
+    rows: list[tuple[str, Location | None]] = []
+    for name in location.storage.list(location.path)[0]:
+        if name.startswith("."):
+            continue
+        child = location.child(name)
+        document = read_array(location.storage, child.path, location.zarr_format)
+        if document is not None:
+            facts = summarise(document)
+            rows.append((f"{name} {facts.shape} {facts.dtype}", None))
+        elif group_exists(location.storage, child.path, location.zarr_format):
+            rows.append((name, child))
+    for i, (text, group) in enumerate(rows):
+        last = i == len(rows) - 1
+        yield f"{indent}{'└── ' if last else '├── '}{text}"
+        if group is not None:
+            deeper = None if level is None else level - 1
+            yield from _below(group, indent + ("    " if last else "│   "), deeper)

@@ -1,0 +1,416 @@
+"""``open_ome_zarr``: the rules of mode, layout and version, and the node they lead to.
+
+Every argument and the target are checked before anything is written or deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from platestore.errors import (
+    ArgumentError,
+    InvalidMetadataError,
+    NodeExistsError,
+    NodeNotFoundError,
+    ReadOnlyError,
+    UnsafeTargetError,
+    UnsupportedError,
+)
+from platestore.nodes.location import Location, storage_of
+from platestore.nodes.node import NGFFNode
+from platestore.nodes.plate import Plate, enclosing_plate
+from platestore.nodes.position import Position
+from platestore.nodes.row import Row
+from platestore.nodes.series import Bioformats2RawSeries
+from platestore.nodes.tiled import TiledPosition
+from platestore.nodes.well import Well
+from platestore.spec import edits, versions
+from platestore.spec.axes import AxisMeta, check_axes, default_axes
+from platestore.spec.omero import check_channel_names
+from platestore.spec.own import OwnMeta
+from platestore.spec.plate import AcquisitionMeta, PlateMeta, check_acquisitions, check_format, grid
+from platestore.storage import targets
+from platestore.storage.base import Durability, Storage, StorageOptions
+from platestore.storage.hierarchy import create_node, group_files, read_array, read_group
+from platestore.storage.local import LocalStorage, find_root, temporary_name
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+    from zarr.storage import StorePath
+
+Layout = Literal["auto", "fov", "hcs", "tiled", "bf2raw"]
+Mode = Literal["r", "r+", "a", "w", "w-"]
+
+_LAYOUTS = ("auto", "fov", "hcs", "tiled", "bf2raw")
+_MODES = ("r", "r+", "a", "w", "w-")
+_KIND_OF_LAYOUT = {"fov": "image", "tiled": "image", "hcs": "plate", "bf2raw": "series"}
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The arguments of one call, checked."""
+
+    layout: Layout
+    mode: Mode
+    version: versions.Version
+    channel_names: list[str] | None
+    axes: list[AxisMeta] | None
+    check_name: bool
+    options: StorageOptions
+    overwriting: bool
+    name: str | None
+    acquisitions: list[AcquisitionMeta] | None
+    plate_format: int | None
+
+    def require_creatable(self, target: str) -> None:
+        """Refuse to create what the arguments do not describe."""
+        if self.layout == "auto":
+            raise ArgumentError(
+                "layout='auto' cannot create a store", path=target, hint="pass layout='hcs', 'fov' or 'tiled'"
+            )
+        if self.layout == "bf2raw":
+            raise UnsupportedError("bioformats2raw collections are read, not created", path=target)
+        if self.channel_names is None:
+            raise ArgumentError(
+                "channel_names must be given to create a store", path=target, hint='channel_names=["DAPI", ...]'
+            )
+
+
+@overload
+def open_ome_zarr(
+    store_path: str | Path | Store | StorePath,
+    layout: Literal["hcs"],
+    mode: Mode = ...,
+    channel_names: Sequence[str] | None = ...,
+    axes: Sequence[AxisMeta] | None = ...,
+    version: versions.Version = ...,
+    disable_path_checking: bool = ...,
+    **kwargs: Any,
+) -> Plate: ...
+@overload
+def open_ome_zarr(
+    store_path: str | Path | Store | StorePath,
+    layout: Literal["fov"],
+    mode: Mode = ...,
+    channel_names: Sequence[str] | None = ...,
+    axes: Sequence[AxisMeta] | None = ...,
+    version: versions.Version = ...,
+    disable_path_checking: bool = ...,
+    **kwargs: Any,
+) -> Position: ...
+@overload
+def open_ome_zarr(
+    store_path: str | Path | Store | StorePath,
+    layout: Literal["tiled"],
+    mode: Mode = ...,
+    channel_names: Sequence[str] | None = ...,
+    axes: Sequence[AxisMeta] | None = ...,
+    version: versions.Version = ...,
+    disable_path_checking: bool = ...,
+    **kwargs: Any,
+) -> TiledPosition: ...
+@overload
+def open_ome_zarr(
+    store_path: str | Path | Store | StorePath,
+    layout: Layout = ...,
+    mode: Mode = ...,
+    channel_names: Sequence[str] | None = ...,
+    axes: Sequence[AxisMeta] | None = ...,
+    version: versions.Version = ...,
+    disable_path_checking: bool = ...,
+    **kwargs: Any,
+) -> Any: ...
+def open_ome_zarr(
+    store_path: str | Path | Store | StorePath,
+    layout: Layout = "auto",
+    mode: Mode = "r",
+    channel_names: Sequence[str] | None = None,
+    axes: Sequence[AxisMeta] | None = None,
+    version: versions.Version = "0.4",
+    disable_path_checking: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Open or create an OME-Zarr store, or any node in one.
+
+    Parameters
+    ----------
+    store_path : str, Path or zarr Store
+        The store. A path inside a plate (``plate.zarr/A/1/0``) opens that node without reading the
+        plate. A Store that is no local directory has a single writer and no locks.
+    layout : {"auto", "fov", "hcs", "tiled", "bf2raw"}
+        ``"fov"`` is a single position, ``"hcs"`` a plate, ``"tiled"`` a position with tiled arrays,
+        ``"bf2raw"`` a bioformats2raw collection (reading only). ``"auto"`` infers it from the metadata
+        and cannot create.
+    mode : {"r", "r+", "a", "w", "w-"}
+        Read; read and write; the same, created if missing; create, replacing what is there; create,
+        failing if something is there.
+    channel_names : list of str, optional
+        Channel names of a new store; ignored for an existing one.
+    axes : list of AxisMeta, optional
+        Axes of a new store, T, C, Z, Y, X by default; ignored for an existing one.
+    version : {"0.4", "0.5"}
+        OME-NGFF version of a new store (zarr v2 or v3); an existing one says its own.
+    disable_path_checking : bool
+        Whether ``mode="w"`` may replace a store whose name does not contain ``.zarr``. That it must be
+        a zarr hierarchy, or a tree without a single file, is never lifted.
+    **kwargs
+        ``overwriting_creation`` (bool): creating a child that exists replaces it.
+        ``name`` (str), ``acquisitions`` (list of AcquisitionMeta), ``plate_format`` (6 to 1536): of a
+        new plate. ``durability`` ("process", "metadata" or "full"): what is flushed to the device
+        before a call returns. ``lock`` (bool), ``lock_timeout`` (seconds, 60): locking against other
+        processes. ``follow_links`` (bool): whether links out of the store may be written through.
+
+    Returns
+    -------
+    Plate, Well, Row, Position, TiledPosition or Bioformats2RawSeries
+
+    Raises
+    ------
+    NodeNotFoundError
+        If the store does not exist, with modes "r" and "r+".
+    NodeExistsError
+        If it does, with mode "w-".
+    UnsafeTargetError
+        If ``mode="w"`` would replace something other than a store.
+    ArgumentError
+        If an argument is wrong or missing, or the layout does not match the store.
+    InvalidMetadataError, UnsupportedVersionError
+        If the store's metadata cannot be used.
+    """
+    request = _check_arguments(
+        layout, mode, channel_names, axes, version, disable_path_checking, dict(kwargs)
+    )
+    if isinstance(store_path, (str, os.PathLike)):
+        return _open_path(_local_path(store_path), request)
+    return _open_store(store_path, request)
+
+
+def _check_arguments(
+    layout: Any,
+    mode: Any,
+    channel_names: Any,
+    axes: Iterable[AxisMeta] | None,
+    version: Any,
+    disable_path_checking: bool,
+    extra: dict[str, Any],
+) -> _Request:
+    if layout not in _LAYOUTS:
+        raise ArgumentError(f"layout {layout!r} is unknown", hint=f"one of {', '.join(_LAYOUTS)}")
+    if mode not in _MODES:
+        raise ArgumentError(f"mode {mode!r} is unknown", hint=f"one of {', '.join(_MODES)}")
+    acquisitions, plate_format = extra.pop("acquisitions", None), extra.pop("plate_format", None)
+    durability: Durability = extra.pop("durability", "process")
+    request = _Request(
+        layout=layout,
+        mode=mode,
+        version=versions.check_version(version) if mode not in ("r", "r+") else "0.4",
+        channel_names=None if channel_names is None else check_channel_names(channel_names),
+        axes=None if axes is None else check_axes(axes),
+        check_name=not disable_path_checking,
+        options=StorageOptions(
+            read_only=mode == "r",
+            durability=durability,
+            lock=bool(extra.pop("lock", True)),
+            lock_timeout=extra.pop("lock_timeout", 60.0),
+            follow_links=bool(extra.pop("follow_links", False)),
+        ),
+        overwriting=bool(extra.pop("overwriting_creation", False)),
+        name=extra.pop("name", None),
+        acquisitions=None if acquisitions is None else check_acquisitions(acquisitions),
+        plate_format=None if plate_format is None else check_format(plate_format),
+    )
+    if extra:
+        raise TypeError(f"open_ome_zarr() got unexpected arguments: {', '.join(sorted(extra))}")
+    if request.name is not None and not isinstance(request.name, str):
+        raise ArgumentError(f"name must be a string, not {request.name!r}")
+    if layout != "hcs" and (request.acquisitions is not None or request.plate_format is not None):
+        raise ArgumentError("acquisitions and plate_format describe a plate", hint='pass layout="hcs"')
+    return request
+
+
+def _local_path(store_path: str | os.PathLike[str]) -> str:
+    text = os.fspath(store_path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ArgumentError(f"{store_path!r} is no path")
+    if _URL.match(text):
+        raise UnsupportedError(
+            "URLs are not opened by themselves", path=text, hint="pass a zarr Store, such as FsspecStore.from_url(...)"
+        )
+    return os.path.abspath(text)
+
+
+# --- local directories ----------------------------------------------------------------------------
+
+
+def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
+    mode = request.mode
+    present = targets.exists(path)
+    if mode in ("r", "r+") or (mode == "a" and present):
+        return _open_existing_path(path, request)
+    request.require_creatable(path)
+    if present:
+        if mode == "w-":
+            raise NodeExistsError("the store exists", path=path, hint='mode="a" opens it, mode="w" replaces it')
+        targets.check_replaceable(path, check_name=request.check_name)
+    elif os.path.lexists(path) and mode == "w":
+        targets.check_replaceable(path, check_name=False)
+    try:
+        _create_path(path, request, replace=mode == "w")
+    except NodeExistsError:
+        if mode != "a":
+            raise
+        # Somebody else created it first: theirs is the store.
+    return _open_existing_path(path, request, created=True)
+
+
+def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> NGFFNode[Any]:
+    if not os.path.exists(path):
+        raise NodeNotFoundError("there is no such store", path=path, hint="check the path, or create it with mode='w-'")
+    if not os.path.isdir(path):
+        raise InvalidMetadataError("is a file, not an OME-Zarr store", path=path)
+    root, inner = find_root(path)
+    try:
+        return _open_node(LocalStorage(root, request.options), inner, request, created=created)
+    except NodeNotFoundError:
+        if request.mode != "a":
+            raise
+        raise UnsafeTargetError(
+            "is a directory with files, but no zarr store",
+            path=path,
+            hint="nothing was changed; name another path to create a store",
+        ) from None
+
+
+def _create_path(path: str, request: _Request, *, replace: bool) -> None:
+    """Build the new store beside its place, then install it."""
+    parent, name = os.path.split(path)
+    os.makedirs(parent, exist_ok=True)
+    building = os.path.join(parent, temporary_name(name))
+    storage = LocalStorage(building, StorageOptions(read_only=False, durability=request.options.durability))
+    try:
+        _create_root(storage, "", request, Location(LocalStorage(path, request.options), "", "0.4").name)
+        targets.install(building, path, replace=replace)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _create_root(storage: Storage, path: str, request: _Request, name: str) -> None:
+    """Write the document of an empty store: what it will be, in platestore's namespace."""
+    names, axes = request.channel_names or [], request.axes or default_axes()
+    own: dict[str, Any] = {}
+    if request.layout == "hcs":
+        rows, columns = grid(request.plate_format) if request.plate_format else ([], [])
+        meta = PlateMeta(
+            rows=rows, columns=columns, wells=[], acquisitions=request.acquisitions, name=request.name or name
+        )
+        parts: dict[str, Any] = {"plate": meta.to_json()}
+        own = OwnMeta(channel_names=names, axes=axes, plate_format=request.plate_format).to_json()
+        kind: versions.Kind = "plate"
+    else:
+        parts = edits.empty_image(axes, names, request.name or name).to_json()
+        kind = "image"
+    attributes = versions.bare_attributes(request.version, kind, parts, own)
+    zarr_format = Location(storage, path, request.version).zarr_format
+    create_node(storage, path, group_files(zarr_format, attributes, where=storage.where(path)))
+
+
+# --- zarr stores ----------------------------------------------------------------------------------
+
+
+def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
+    from zarr.abc.store import Store
+    from zarr.storage import LocalStore, StorePath
+
+    path = ""
+    if isinstance(store, StorePath):
+        store, path = store.store, store.path
+    if not isinstance(store, Store):
+        raise ArgumentError(
+            f"a store must be a path or a zarr Store, not {type(store).__name__}",
+            hint="wrap an fsspec mapping in zarr.storage.FsspecStore",
+        )
+    if request.mode != "r" and store.read_only:
+        raise ReadOnlyError(f"the store is read-only; mode {request.mode!r} cannot be had", path=str(store))
+    if type(store) is LocalStore:
+        return _open_path(os.path.join(str(store.root.absolute()), *filter(None, path.split("/"))), request)
+    storage = storage_of(store, request.options)
+    directories, files = storage.list(path) if request.mode not in ("r", "r+") else ([], [])
+    present = bool(directories or files)
+    if request.mode in ("r", "r+") or (request.mode == "a" and present):
+        return _open_node(storage, path, request)
+    request.require_creatable(storage.where(path))
+    if present:
+        if request.mode == "w-":
+            raise NodeExistsError("the store exists", path=storage.where(path))
+        if not set(files) & {"zarr.json", ".zgroup", ".zarray"}:
+            raise UnsafeTargetError("holds keys, but is no zarr store", path=storage.where(path))
+        storage.remove_tree(path)
+    _create_root(storage, path, request, "image")
+    return _open_node(storage, path, request, created=True)
+
+
+# --- nodes ----------------------------------------------------------------------------------------
+
+
+def _open_node(storage: Storage, path: str, request: _Request, *, created: bool = False) -> NGFFNode[Any]:
+    """Open what is at a path as the node its metadata says it is."""
+    storage.check_links(path, writing=False)
+    group = read_group(storage, path)
+    where = storage.where(path)
+    if group is None:
+        for zarr_format in (3, 2):
+            if read_array(storage, path, 3 if zarr_format == 3 else 2) is not None:
+                raise ArgumentError("is an array, not a group", path=where, hint="open the group above it")
+        raise NodeNotFoundError("there is no zarr group here", path=where, hint="is this the store's root?")
+    version = versions.detect_version(group.attributes, group.zarr_format, path=where)
+    location = Location(storage, path, version)
+    kind = versions.kind_of(group.attributes, group.zarr_format)
+    if kind == "unknown" and request.layout == "auto" and enclosing_plate(location, 1) is not None:
+        return Row(location, overwriting_creation=request.overwriting)
+    node = _class_for(kind, request.layout, where).__new__(_class_for(kind, request.layout, where))
+    names = request.channel_names if created or kind == "unknown" else None
+    axes = request.axes if created or kind == "unknown" else None
+    NGFFNode.__init__(
+        node, location, False, names or [], axes, request.overwriting
+    )  # the document is in hand: it is not read twice
+    if names is None:
+        node._given_names = None
+    node._load(group)
+    return node
+
+
+def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode[Any]]:
+    """The node class for what the metadata says and the caller expects."""
+    found: dict[str, type[NGFFNode[Any]]] = {
+        "plate": Plate,
+        "well": Well,
+        "image": TiledPosition if layout == "tiled" else Position,
+        "series": Bioformats2RawSeries,
+    }
+    expected = _KIND_OF_LAYOUT.get(layout)
+    if kind == "unknown":
+        if expected == "image":
+            return found["image"]
+        raise InvalidMetadataError(
+            "the group has no OME-NGFF metadata",
+            path=where,
+            hint="it is no plate, well, image or series; open another node of the store",
+        )
+    if expected is not None and expected != kind:
+        raise ArgumentError(
+            f"layout {layout!r} does not match the metadata, which is that of {_ARTICLE[kind]}",
+            path=where,
+            hint='layout="auto" opens what is there',
+        )
+    return found[kind]
+
+
+_ARTICLE = {"plate": "a plate", "well": "a well", "image": "an image", "series": "a bioformats2raw series"}

@@ -1,0 +1,161 @@
+"""The base of all models, and how a document from elsewhere is read: strictly, then leniently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from platestore.errors import InvalidMetadataError
+
+M = TypeVar("M", bound="Model")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule of the specification that a document breaks.
+
+    Attributes
+    ----------
+    code : str
+        Stable short name of the rule.
+    location : str
+        Where in the document, for instance ``plate.wells[3].path``.
+    message : str
+        What was found there, and what the specification asks for.
+    """
+
+    code: str
+    location: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.message} [{self.code}]"
+
+
+class Model(BaseModel):
+    """Base of the metadata models: fields in snake_case, keys of others kept.
+
+    Unknown keys survive a read and a write (``extra="allow"``); ``None`` means "not in the document".
+    """
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True, validate_assignment=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of this model, with the specification's names and without nulls."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def findings(self) -> Iterable[Finding]:
+        """Every rule beyond types that this model breaks; none by default."""
+        return ()
+
+
+def read_model(cls: type[M], data: object, *, location: str, path: str) -> tuple[M, list[Finding]]:
+    """Read a model from parsed JSON: strictly if it is right, leniently with findings if it is usable.
+
+    Parameters
+    ----------
+    cls : type
+        The model class.
+    data : object
+        Parsed JSON.
+    location : str
+        Name of the document's part, the start of each finding's location.
+    path : str
+        Path of the document, for the error.
+
+    Returns
+    -------
+    model : Model
+        The parsed model.
+    findings : list of Finding
+        The flaws that were read over; empty for a correct document.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If not even a lenient reading makes sense of it.
+    """
+    findings: list[Finding] = []
+    try:
+        model = cls.model_validate(data, strict=True)
+    except ValidationError as strict_error:
+        try:
+            model = cls.model_validate(data)
+        except ValidationError as error:
+            raise InvalidMetadataError(
+                f"the metadata cannot be read: {_describe(error, location)}",
+                path=path,
+                hint="correct the named fields, or restore the document from a backup",
+            ) from None
+        findings.extend(
+            Finding("wrong-type", _join(location, e["loc"]), e["msg"]) for e in strict_error.errors()
+        )
+    findings.extend(model.findings())
+    return model, findings
+
+
+def _describe(error: ValidationError, location: str) -> str:
+    problems = [f"{_join(location, e['loc'])}: {e['msg']}" for e in error.errors()]
+    shown = "; ".join(problems[:5])
+    return shown if len(problems) <= 5 else f"{shown}; and {len(problems) - 5} more"
+
+
+def _join(location: str, parts: Iterable[int | str]) -> str:
+    out = location
+    for part in parts:
+        out += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return out
+
+
+def duplicates(values: Iterable[str]) -> list[str]:
+    """Values that occur more than once, each named once, in order."""
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return [value for value, count in counts.items() if count > 1]
+
+
+def merge_three(base: Any, mine: Any, theirs: Any) -> Any:
+    """Apply what changed from ``base`` to ``mine`` onto ``theirs``, key by key.
+
+    It lets a model that was edited by hand be saved without undoing what another writer added
+    meanwhile. Lists of objects with an identity (``path``, ``name``, ``id`` or ``label``) merge by it.
+    Where both sides changed the same value, mine wins.
+    """
+    if mine == base:
+        return theirs
+    if theirs == base:
+        return mine
+    if isinstance(base, Mapping) and isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        return _merge_mappings(base, mine, theirs)
+    if isinstance(base, list) and isinstance(mine, list) and isinstance(theirs, list):
+        for key in ("path", "name", "id", "label"):
+            keyed = [_by_identity(items, key) for items in (base, mine, theirs)]
+            if all(items is not None for items in keyed):
+                return list(_merge_mappings(*keyed).values())  # type: ignore[arg-type]
+    return mine
+
+
+_MISSING = object()
+
+
+def _merge_mappings(
+    base: Mapping[Any, Any], mine: Mapping[Any, Any], theirs: Mapping[Any, Any]
+) -> dict[Any, Any]:
+    merged: dict[Any, Any] = {}
+    for key in [*theirs, *(k for k in mine if k not in theirs)]:
+        b, m, t = base.get(key, _MISSING), mine.get(key, _MISSING), theirs.get(key, _MISSING)
+        value = merge_three(b, m, t)
+        if value is not _MISSING:
+            merged[key] = value
+    return merged
+
+
+def _by_identity(items: list[Any], key: str) -> dict[Any, Any] | None:
+    if not all(isinstance(item, Mapping) and key in item for item in items):
+        return None
+    keyed = {item[key]: item for item in items}
+    return keyed if len(keyed) == len(items) else None

@@ -1,0 +1,320 @@
+"""Changes of an image's metadata, as pure functions on the models.
+
+Positions (and, where it applies, label images) commit these; nothing here reads or writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from platestore.errors import ArgumentError, NodeKeyError
+from platestore.spec.axes import AxisMeta
+from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
+from platestore.spec.omero import WindowDict, fit_windows, new_channel, new_omero
+from platestore.spec.own import OwnMeta, PreviousTransform
+from platestore.spec.transforms import TransformationMeta, normalise, scale_of, translation_of
+
+#: Stands for the whole position wherever an image is named.
+WHOLE = "*"
+
+
+def empty_image(axes: Sequence[AxisMeta], channel_names: Sequence[str], name: str) -> ImagesMeta:
+    """The document of a position without an image: it keeps the axes and channels for the first one."""
+    return ImagesMeta(
+        multiscales=[MultiScaleMeta(axes=list(axes), datasets=[], name=name)],
+        omero=new_omero(channel_names, name=name) if channel_names else None,
+    )
+
+
+def _require(meta: ImagesMeta, image: str) -> tuple[MultiScaleMeta, DatasetMeta]:
+    found = meta.find(image)
+    if found is None:
+        listed = ", ".join(meta.paths()) or "none"
+        raise NodeKeyError(f"no image {image!r} is listed here", hint=f"images: {listed}; '*' means all")
+    return found
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def list_image(
+    meta: ImagesMeta,
+    name: str,
+    shape: Sequence[int],
+    last_shape: Sequence[int] | None,
+    transform: Sequence[TransformationMeta] | None,
+    dtype: str,
+) -> None:
+    """List a new array.
+
+    The first array fills the empty multiscales. A later one joins it as a level if a transform is given
+    and it is coarser than the last level; otherwise it starts a multiscales of its own name.
+
+    Parameters
+    ----------
+    meta : ImagesMeta
+        Changed in place.
+    name : str
+        Path of the array.
+    shape : sequence of int
+        Its shape.
+    last_shape : sequence of int, optional
+        Shape of the last level of the first multiscales.
+    transform : sequence of TransformationMeta, optional
+        As the caller gave it.
+    dtype : str
+        Name of the data type, which the contrast windows are fitted to.
+    """
+    first = meta.multiscales[0]
+    steps = normalise(transform, len(first.axes))
+    dataset = DatasetMeta(path=name, coordinate_transformations=steps)
+    if not first.datasets:
+        first.datasets.append(dataset)
+    elif transform is not None and _is_coarser(first, shape, last_shape, steps):
+        first.datasets.append(dataset)
+        if first.type in (None, "none"):
+            first.type = "unspecified"
+    else:
+        meta.multiscales.append(MultiScaleMeta(axes=list(first.axes), datasets=[dataset], name=name))
+    for image in meta.multiscales:
+        _complete(image)
+    if meta.omero is not None:
+        fit_windows(meta.omero, dtype)
+
+
+def _is_coarser(
+    image: MultiScaleMeta,
+    shape: Sequence[int],
+    last_shape: Sequence[int] | None,
+    steps: Sequence[TransformationMeta],
+) -> bool:
+    """Whether an array can follow the last level: fewer pixels, each of them larger."""
+    ndim = len(image.axes)
+    last = scale_of(image.datasets[-1].coordinate_transformations, ndim)
+    scale = scale_of(steps, ndim)
+    larger = all(s >= r for s, r in zip(scale, last, strict=True)) and scale != last
+    if last_shape is None or len(last_shape) != len(shape):
+        return False
+    fewer = all(n <= m for n, m in zip(shape, last_shape, strict=True)) and list(shape) != list(last_shape)
+    return larger and fewer
+
+
+def _complete(image: MultiScaleMeta) -> None:
+    """Fill in what the strict schemas ask for: how the levels were made."""
+    if image.type is None and len(image.datasets) == 1:
+        image.type = "none"
+    if image.metadata is None:
+        image.metadata = {}
+
+
+def unlist_image(meta: ImagesMeta, name: str) -> dict[str, Any]:
+    """Take an array out of the document; the last one leaves the axes and channels behind.
+
+    Returns
+    -------
+    dict
+        Where it was, for :func:`relist_image`.
+    """
+    image, dataset = _require(meta, name)
+    header = {**image.to_json(), "datasets": []}
+    place = {
+        "image": next(i for i, m in enumerate(meta.multiscales) if m is image),
+        "level": next(i for i, d in enumerate(image.datasets) if d is dataset),
+        "header": header,
+    }
+    image.datasets = [d for d in image.datasets if d is not dataset]
+    if not image.datasets and len(meta.multiscales) > 1:
+        meta.multiscales = [m for m in meta.multiscales if m is not image]
+    elif len(image.datasets) <= 1:
+        image.type = "none" if image.datasets else None
+    return place
+
+
+def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str) -> None:
+    """List a replaced array again where it was.
+
+    Parameters
+    ----------
+    meta : ImagesMeta
+        Changed in place.
+    name : str
+        Path of the array.
+    place : dict
+        What :func:`unlist_image` returned, with the new ``transform`` as a list of JSON objects.
+    dtype : str
+        Name of the new data type.
+    """
+    header = MultiScaleMeta.model_validate(place["header"])
+    image = next((m for m in meta.multiscales if m.name == header.name), None)
+    if image is None:
+        image = header
+        meta.multiscales.insert(place["image"], image)
+    steps = normalise(place.get("transform"), len(image.axes))
+    image.datasets.insert(place["level"], DatasetMeta(path=name, coordinate_transformations=steps))
+    if len(image.datasets) > 1:
+        image.type = header.type
+    for item in meta.multiscales:
+        _complete(item)
+    if meta.omero is not None:
+        for channel in meta.omero.channels:
+            channel.window = None
+        fit_windows(meta.omero, dtype)
+
+
+# --- transformations ------------------------------------------------------------------------------
+
+
+def effective_scale(meta: ImagesMeta, image: str) -> list[float]:
+    """Scale of an image, or of the whole position: the product of the position's and the image's."""
+    multiscales, steps = _steps(meta, image)
+    ndim = len(multiscales.axes)
+    fov = scale_of(multiscales.coordinate_transformations, ndim)
+    if image == WHOLE:
+        return fov
+    return [a * b for a, b in zip(fov, scale_of(steps, ndim), strict=True)]
+
+
+def effective_translation(meta: ImagesMeta, image: str) -> list[float]:
+    """Translation of an image, or of the whole position: ``S_fov * t_image + t_fov``."""
+    multiscales, steps = _steps(meta, image)
+    ndim = len(multiscales.axes)
+    outer = multiscales.coordinate_transformations
+    fov = translation_of(outer, ndim)
+    if image == WHOLE:
+        return fov
+    rows = zip(scale_of(outer, ndim), translation_of(steps, ndim), fov, strict=True)
+    return [s * t + f for s, t, f in rows]
+
+
+def _steps(meta: ImagesMeta, image: str) -> tuple[MultiScaleMeta, Sequence[TransformationMeta] | None]:
+    if image == WHOLE:
+        return meta.multiscales[0], meta.multiscales[0].coordinate_transformations
+    multiscales, dataset = _require(meta, image)
+    return multiscales, dataset.coordinate_transformations
+
+
+def set_transform(meta: ImagesMeta, image: str, transform: Sequence[TransformationMeta]) -> None:
+    """Replace the transformations of one image, or those of the whole position."""
+    if image == WHOLE:
+        for multiscales in meta.multiscales:
+            multiscales.coordinate_transformations = normalise(transform, len(multiscales.axes))
+        return
+    multiscales, dataset = _require(meta, image)
+    dataset.coordinate_transformations = normalise(transform, len(multiscales.axes))
+
+
+def set_scale(meta: ImagesMeta, own: OwnMeta, image: str, axis: int, value: float) -> None:
+    """Set the scale of one axis, and keep what it replaces.
+
+    For ``"*"`` it is the position's scale, which multiplies those of the levels. For the first level it
+    rescales all levels of that image on that axis, and their offsets from the first level; for another
+    level it changes that one only.
+    """
+    if image == WHOLE:
+        for multiscales in meta.multiscales:
+            _remember(own, image, multiscales.coordinate_transformations or [])
+            multiscales.coordinate_transformations = _rescaled(
+                multiscales.coordinate_transformations, len(multiscales.axes), axis, value
+            )
+        return
+    multiscales, dataset = _require(meta, image)
+    ndim = len(multiscales.axes)
+    changed = multiscales.datasets if dataset is multiscales.datasets[0] else [dataset]
+    ratio = value / scale_of(dataset.coordinate_transformations, ndim)[axis]
+    origin = translation_of(dataset.coordinate_transformations, ndim)[axis]
+    for level in changed:
+        steps = level.coordinate_transformations
+        _remember(own, level.path, steps)
+        new = value if level is dataset else scale_of(steps, ndim)[axis] * ratio
+        shifted = None
+        if level is not dataset and any(s.type == "translation" for s in steps):
+            shifted = origin + (translation_of(steps, ndim)[axis] - origin) * ratio
+        level.coordinate_transformations = _rescaled(steps, ndim, axis, new, shifted)
+
+
+def _rescaled(
+    steps: Sequence[TransformationMeta] | None, ndim: int, axis: int, value: float, shift: float | None = None
+) -> list[TransformationMeta]:
+    scale, translation = scale_of(steps, ndim), translation_of(steps, ndim)
+    scale[axis] = value
+    if shift is not None:
+        translation[axis] = shift
+    out = [TransformationMeta(type="scale", scale=scale)]
+    if any(step.type == "translation" for step in steps or ()):
+        out.append(TransformationMeta(type="translation", translation=translation))
+    return out
+
+
+def _remember(own: OwnMeta, image: str, steps: Sequence[TransformationMeta]) -> None:
+    if not steps:
+        return
+    entry = PreviousTransform(
+        image=image,
+        transforms=[TransformationMeta.model_validate(s.to_json()) for s in steps],
+        modified=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    own.previous_transforms = [*(own.previous_transforms or []), entry]
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+def channel_names(meta: ImagesMeta, channels: int) -> list[str]:
+    """Names of the channels; "0", "1", ... where the document names none.
+
+    Parameters
+    ----------
+    meta : ImagesMeta
+        The document.
+    channels : int
+        Size of the channel axis, for images without an ``omero`` block.
+    """
+    if meta.omero is None:
+        return [str(i) for i in range(channels)]
+    return [c.label if c.label is not None else str(i) for i, c in enumerate(meta.omero.channels)]
+
+
+def index_of(names: Sequence[str], name: object) -> int:
+    """Index of a channel name.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no channel of this name.
+    """
+    if name in names:
+        return names.index(name)  # type: ignore[arg-type]
+    raise ArgumentError(f"there is no channel {name!r}", hint=f"channels: {', '.join(names) or 'none'}")
+
+
+def rename_channel(meta: ImagesMeta, names: Sequence[str], old: str, new: str) -> None:
+    """Rename a channel; the first renaming of an image without ``omero`` names all its channels."""
+    index = index_of(names, old)
+    if new != old and new in names:
+        raise ArgumentError(f"there is a channel {new!r} already")
+    _named(meta, names)[index].label = new
+
+
+def add_channel(meta: ImagesMeta, names: Sequence[str], name: str, dtype: str | None) -> None:
+    """Add a channel at the end of the list."""
+    if name in names:
+        raise ArgumentError(f"there is a channel {name!r} already")
+    _named(meta, names).append(new_channel(name, dtype=dtype, first=not names))
+
+
+def set_window(meta: ImagesMeta, names: Sequence[str], name: str, window: WindowDict) -> None:
+    """Set the contrast window of a channel."""
+    index = index_of(names, name)
+    plain: dict[str, Any] = dict(window)
+    _named(meta, names)[index].window = plain
+
+
+def _named(meta: ImagesMeta, names: Sequence[str]) -> list[Any]:
+    """The channels of the document, written out if they had no names yet."""
+    if meta.omero is None:
+        meta.omero = new_omero(names, name=meta.multiscales[0].name)
+    while len(meta.omero.channels) < len(names):
+        meta.omero.channels.append(new_channel(names[len(meta.omero.channels)]))
+    return meta.omero.channels

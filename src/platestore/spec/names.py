@@ -1,0 +1,127 @@
+"""Names that may be written: of rows, columns, fields and images.
+
+Rows, columns and fields are ``[A-Za-z0-9]+`` by the specification. Names that some operating system
+keeps for itself are refused everywhere, so that a plate made on Linux can be copied to Windows.
+"""
+
+from __future__ import annotations
+
+import re
+
+from platestore.errors import InvalidMetadataError, InvalidNameError
+
+ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
+_NODE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])")
+# Groups that the specification gives another meaning inside an image or a series.
+_SPECIAL = frozenset({"labels", "OME"})
+
+
+def check_field_name(name: object, kind: str) -> str:
+    """Check the name of a row, column or field (position).
+
+    Parameters
+    ----------
+    name : object
+        The name; anything but a ``str`` is refused.
+    kind : str
+        ``"row"``, ``"column"`` or ``"position"``, for the message.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    InvalidNameError
+        If it is not ``[A-Za-z0-9]+`` as a whole, or reserved by an operating system.
+    """
+    if not isinstance(name, str):
+        raise InvalidNameError(f"a {kind} name must be a string, not {type(name).__name__} {name!r}")
+    # fullmatch: "$" lets a trailing newline through, and str.isalnum() accepts letters like "Ä" and "²".
+    if not ALPHANUMERIC.fullmatch(name):
+        raise InvalidNameError(
+            f"{name!r} cannot be the name of a {kind}",
+            hint="OME-NGFF allows the letters A-Z and a-z and the digits 0-9 only",
+        )
+    return _not_reserved(name, kind)
+
+
+def check_image_name(name: object) -> str:
+    """Check the name of an image array: one path segment of ``A-Za-z0-9._-``.
+
+    Raises
+    ------
+    InvalidNameError
+        If another system, or zarr itself, could not keep an array of this name.
+    """
+    if not isinstance(name, str):
+        raise InvalidNameError(f"an image name must be a string, not {type(name).__name__} {name!r}")
+    if not _NODE_NAME.fullmatch(name) or name.startswith("__") or name.endswith("."):
+        raise InvalidNameError(
+            f"{name!r} cannot be the name of an image",
+            hint="use letters, digits, '-', '_' and inner '.', without a leading '__'",
+        )
+    if name in _SPECIAL or name == "zarr.json":
+        raise InvalidNameError(f"{name!r} has another meaning in an OME-Zarr image")
+    return _not_reserved(name, "image")
+
+
+def _not_reserved(name: str, kind: str) -> str:
+    if _RESERVED.fullmatch(name.split(".")[0]):
+        raise InvalidNameError(
+            f"{name!r} cannot be the name of a {kind}: Windows reserves it for a device",
+            hint="choose another name, so that the store can be copied anywhere",
+        )
+    return name
+
+
+def split_path(path: str, *, location: str, document: str) -> str:
+    """Normalise a path that a document gives, relative to the document's group.
+
+    Parameters
+    ----------
+    path : str
+        The path as written (``A/1``, ``0``).
+    location : str
+        The field it was written in, for the error.
+    document : str
+        The document, for the error.
+
+    Returns
+    -------
+    str
+        The path without empty segments.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If it is absolute, empty, or leads out of its group.
+    """
+    segments = path.replace("\\", "/").split("/")
+    clean = [segment for segment in segments if segment not in ("", ".")]
+    drive = bool(clean) and re.fullmatch(r"[A-Za-z]:", clean[0]) is not None
+    if not clean or ".." in clean or path[:1] in ("/", "\\") or drive or "\0" in path:
+        raise InvalidMetadataError(
+            f"{location} is {path!r}, which is not a path inside this store",
+            path=document,
+            hint="the document was damaged or made to reach other files; nothing outside the store is opened",
+        )
+    return "/".join(clean)
+
+
+def normalise_key(key: object) -> str:
+    """Turn a user's key (``0``, ``"A/1"``, ``"A\\\\1/"``) into a path relative to a node.
+
+    Raises
+    ------
+    InvalidNameError
+        If it is no string or integer, or has ``..`` segments.
+    """
+    if isinstance(key, bool) or not isinstance(key, (str, int)):
+        raise InvalidNameError(f"a key must be a string or an integer, not {type(key).__name__}")
+    segments = [s for s in str(key).replace("\\", "/").split("/") if s not in ("", ".")]
+    if ".." in segments:
+        raise InvalidNameError(f"{key!r} leads out of this node", hint="name a member below it")
+    return "/".join(segments)

@@ -1,0 +1,95 @@
+"""platestore's own attribute namespace: what the specification has no place for.
+
+It holds the channel names and axes of a plate (the specification lists them per image only), the
+physical format, the transformations that ``set_scale`` replaced, the intents of multi-file changes
+that are under way, and, in a store that is still empty, the documents that could not be valid yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from platestore.spec.axes import Axis
+from platestore.spec.base import Model
+from platestore.spec.transforms import TransformationMeta
+from platestore.spec.well import ImageMeta
+
+#: The key of the namespace among a group's attributes, in every version.
+NAMESPACE = "platestore"
+
+
+class PreviousTransform(Model):
+    """Transformations that ``set_scale`` replaced.
+
+    Attributes
+    ----------
+    image : str
+        The image, or ``"*"`` for the whole position.
+    transforms : list of TransformationMeta
+        What was there before.
+    modified : str
+        When, as an ISO 8601 time in UTC.
+    """
+
+    image: str
+    transforms: list[TransformationMeta]
+    modified: str
+
+
+class Intent(Model):
+    """A change that needs more than one file, as recorded before its first step.
+
+    Attributes
+    ----------
+    operation : str
+        ``"move"``, ``"delete"``, ``"replace"``, ``"append-channel"`` or ``"add-images"``.
+    id : str
+        Identifier of this change.
+    path : str
+        What it is about, relative to the group that holds the record.
+    target : str, optional
+        Where ``path`` is moved, or from where the replacement of ``path`` comes.
+    entry : dict, optional
+        The entry to be listed when the files are in place.
+    images : dict, optional
+        For ``add-images``: the fields to list, by well.
+    arrays : dict, optional
+        For ``append-channel``: the number of channels that each array gets.
+    """
+
+    operation: str
+    id: str
+    path: str
+    target: str | None = None
+    entry: dict[str, Any] | None = None
+    images: dict[str, list[ImageMeta]] | None = None
+    arrays: dict[str, int] | None = None
+
+
+class OwnMeta(Model):
+    """The attributes under ``platestore``.
+
+    Attributes
+    ----------
+    version : str, optional
+        OME-NGFF version of a group whose OME document could not be valid yet.
+    channel_names : list of str, optional
+        Channel names that new positions of a plate get.
+    axes : list of AxisMeta, optional
+        Axes that new positions of a plate get.
+    plate_format : int, optional
+        Number of wells of the physical plate, if it was declared.
+    previous_transforms : list of PreviousTransform, optional
+        The transformations that ``set_scale`` replaced.
+    intents : list of Intent
+        Multi-file changes under way.
+    """
+
+    version: str | None = None
+    channel_names: list[str] | None = None
+    axes: list[Axis] | None = None
+    plate_format: int | None = None
+    previous_transforms: list[PreviousTransform] | None = None
+    intents: list[Intent] | None = Field(default=None)

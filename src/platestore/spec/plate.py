@@ -1,0 +1,312 @@
+"""The plate document: rows, columns, wells and acquisitions, and how indices are given out."""
+
+from __future__ import annotations
+
+import string
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+
+from pydantic import AliasChoices, Field
+
+from platestore.errors import ArgumentError
+from platestore.spec.base import Finding, Model, duplicates
+from platestore.spec.names import ALPHANUMERIC
+
+#: Rows and columns of the standard plate formats, by their number of wells.
+PLATE_FORMATS: dict[int, tuple[int, int]] = {
+    6: (2, 3),
+    12: (3, 4),
+    24: (4, 6),
+    48: (6, 8),
+    96: (8, 12),
+    384: (16, 24),
+    1536: (32, 48),
+}
+
+
+class PlateAxisMeta(Model):
+    """One row or column of the plate.
+
+    Attributes
+    ----------
+    name : str
+        Its name, alphanumeric and unique.
+    """
+
+    name: str
+
+
+class WellIndexMeta(Model):
+    """One well in the plate's list.
+
+    Attributes
+    ----------
+    path : str
+        ``row name/column name``.
+    row_index, column_index : int
+        Indices into the plate's lists of rows and columns, from 0.
+    """
+
+    path: str
+    row_index: int = Field(alias="rowIndex")
+    column_index: int = Field(alias="columnIndex")
+
+
+class AcquisitionMeta(Model):
+    """One acquisition (a run of the microscope over the plate).
+
+    Attributes
+    ----------
+    id : int
+        Its identifier, 0 or more and unique.
+    name : str, optional
+        Its name.
+    maximumfieldcount : int, optional
+        The greatest number of its fields in one well.
+    description : str, optional
+        Free text.
+    starttime, endtime : int, optional
+        Seconds since the epoch.
+    """
+
+    id: int = Field(ge=0)
+    name: str | None = None
+    maximumfieldcount: int | None = Field(
+        default=None,
+        validation_alias=AliasChoices("maximumfieldcount", "maximum_fieldcount", "maximum_field_count"),
+        serialization_alias="maximumfieldcount",
+    )
+    description: str | None = None
+    starttime: int | None = Field(
+        default=None,
+        validation_alias=AliasChoices("starttime", "start_time"),
+        serialization_alias="starttime",
+    )
+    endtime: int | None = Field(
+        default=None, validation_alias=AliasChoices("endtime", "end_time"), serialization_alias="endtime"
+    )
+
+
+class PlateMeta(Model):
+    """The metadata of a plate.
+
+    Attributes
+    ----------
+    rows, columns : list of PlateAxisMeta
+        The rows and columns of the plate, in their physical order.
+    wells : list of WellIndexMeta
+        The wells that have images, in order of creation.
+    acquisitions : list of AcquisitionMeta, optional
+        The acquisitions, if there is more than one or one was given.
+    field_count : int, optional
+        Number of fields, as counted by ``dump_meta(field_count=True)``.
+    name : str, optional
+        Name of the plate.
+    version : str, optional
+        OME-NGFF version, written here in 0.4 only.
+    """
+
+    rows: list[PlateAxisMeta]
+    columns: list[PlateAxisMeta]
+    wells: list[WellIndexMeta]
+    acquisitions: list[AcquisitionMeta] | None = None
+    field_count: int | None = None
+    name: str | None = None
+    version: str | None = None
+
+    def findings(self) -> Iterable[Finding]:
+        """Rules of names, paths and indices that the document breaks."""
+        if not self.wells:
+            yield Finding("plate-empty", "plate.wells", "lists no well")
+        rows, columns = [r.name for r in self.rows], [c.name for c in self.columns]
+        for key, names in (("rows", rows), ("columns", columns)):
+            for name in duplicates(names):
+                yield Finding("name-duplicate", f"plate.{key}", f"{name!r} is listed more than once")
+            for i, name in enumerate(names):
+                if not ALPHANUMERIC.fullmatch(name):
+                    yield Finding("name-characters", f"plate.{key}[{i}].name", f"{name!r} is not alphanumeric")
+        for path in duplicates(well.path for well in self.wells):
+            yield Finding("well-duplicate", "plate.wells", f"{path!r} is listed more than once")
+        for i, well in enumerate(self.wells):
+            if 0 <= well.row_index < len(rows) and 0 <= well.column_index < len(columns):
+                expected = f"{rows[well.row_index]}/{columns[well.column_index]}"
+                if well.path == expected:
+                    continue
+                problem = f"its indices say {expected!r}, its path is {well.path!r}"
+            else:
+                problem = f"row {well.row_index} or column {well.column_index} is not on the plate"
+            yield Finding("well-index", f"plate.wells[{i}]", problem)
+
+
+def standard_row(index: int) -> str:
+    """Standard name of a row: A to Z, then AA, AB, ..."""
+    letters = string.ascii_uppercase
+    return letters[index] if index < 26 else letters[index // 26 - 1] + letters[index % 26]
+
+
+def standard_column(index: int) -> str:
+    """Standard name of a column: 1, 2, 3, ..."""
+    return str(index + 1)
+
+
+def check_format(plate_format: object) -> int:
+    """Check a plate format (number of wells).
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of the standard ones.
+    """
+    try:
+        wells = int(plate_format)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        wells = -1
+    if wells not in PLATE_FORMATS or isinstance(plate_format, float):
+        known = ", ".join(map(str, PLATE_FORMATS))
+        raise ArgumentError(f"plate_format {plate_format!r} is unknown", hint=f"one of {known} wells")
+    return int(wells)
+
+
+def grid(plate_format: int) -> tuple[list[PlateAxisMeta], list[PlateAxisMeta]]:
+    """All rows and columns of a standard plate."""
+    n_rows, n_columns = PLATE_FORMATS[plate_format]
+    return (
+        [PlateAxisMeta(name=standard_row(i)) for i in range(n_rows)],
+        [PlateAxisMeta(name=standard_column(i)) for i in range(n_columns)],
+    )
+
+
+class AxisIndex:
+    """The rows or the columns of a plate while wells are added: gives every name its index.
+
+    Names without an index are listed in order of creation. An index past the end fills the gap with
+    unused standard names (the rows and columns of the physical plate must all be defined); such a
+    filler gives way to a name that is later asked for at its index. An index that a used name holds
+    becomes the next free one, with a warning.
+
+    Parameters
+    ----------
+    kind : str
+        ``"row"`` or ``"column"``.
+    items : list of PlateAxisMeta
+        The plate's list; new names are added to it in place.
+    fixed : bool
+        Whether the plate format declares the list: names outside it are refused.
+    """
+
+    def __init__(self, kind: str, items: list[PlateAxisMeta], *, fixed: bool) -> None:
+        self.kind = kind
+        self.items = items
+        self.fixed = fixed
+        self._index = {item.name: i for i, item in enumerate(items)}
+        self._standard = standard_row if kind == "row" else standard_column
+
+    def resolve(self, name: str, wanted: int | None, in_use: Callable[[], set[int]]) -> int:
+        """Index of a name, which is listed now if it was not.
+
+        Parameters
+        ----------
+        name : str
+            Name of the row or column, already checked.
+        wanted : int, optional
+            The index that the caller asks for.
+        in_use : callable
+            Gives the indices that listed wells use; called only where that decides.
+
+        Raises
+        ------
+        ArgumentError
+            If ``wanted`` is no index, or the plate format has no such name.
+        """
+        if wanted is not None and (isinstance(wanted, bool) or not hasattr(wanted, "__index__") or wanted < 0):
+            raise ArgumentError(f"a {self.kind} index must be an integer of 0 or more, not {wanted!r}")
+        if wanted is not None and wanted >= 2**15:
+            raise ArgumentError(f"{self.kind} index {wanted} is beyond any plate")
+        found = self._index.get(name)
+        if self.fixed and found is None:
+            last = self.items[-1].name
+            raise ArgumentError(
+                f"{self.kind} {name!r} is not on a plate whose {self.kind}s are "
+                f"{self.items[0].name} to {last}",
+                hint="the plate was created with plate_format=",
+            )
+        if found is not None and (wanted is None or wanted == found):
+            return found
+        if wanted is not None and wanted < len(self.items) and not self.fixed and wanted not in in_use():
+            if found is None:
+                return self._replace_filler(name, wanted)
+            if found not in in_use():
+                self.items[found], self.items[wanted] = self.items[wanted], self.items[found]
+                self._index[self.items[found].name], self._index[name] = found, wanted
+                return wanted
+        if found is not None:
+            self._warn(name, wanted, found)
+            return found
+        return self._append(name, wanted)
+
+    def _append(self, name: str, wanted: int | None) -> int:
+        if wanted is not None and wanted < len(self.items):
+            self._warn(name, wanted, len(self.items))
+        while wanted is not None and len(self.items) < wanted:
+            self._add(self._filler(name))
+        self._add(name)
+        return len(self.items) - 1
+
+    def _add(self, name: str) -> None:
+        self._index[name] = len(self.items)
+        self.items.append(PlateAxisMeta(name=name))
+
+    def _filler(self, coming: str) -> str:
+        position = len(self.items)
+        while self._standard(position) in self._index or self._standard(position) == coming:
+            position += 1
+        return self._standard(position)
+
+    def _replace_filler(self, name: str, index: int) -> int:
+        del self._index[self.items[index].name]
+        self.items[index] = PlateAxisMeta(name=name)
+        self._index[name] = index
+        return index
+
+    def _warn(self, name: str, wanted: int | None, given: int) -> None:
+        holder = self.items[wanted].name if wanted is not None and wanted < len(self.items) else None
+        reason = f"held by {holder!r}" if holder not in (None, name) else f"not that of {name!r}"
+        warnings.warn(
+            f"{self.kind} index {wanted} is {reason}: {self.kind} {name!r} has index {given}",
+            stacklevel=2,
+        )
+
+
+def raise_field_count(plate: PlateMeta, acquisition: int, fields: int) -> None:
+    """Declare an acquisition and raise its ``maximumfieldcount`` to the fields of one well."""
+    if plate.acquisitions is None:
+        plate.acquisitions = []
+    item = next((a for a in plate.acquisitions if a.id == acquisition), None)
+    if item is None:
+        item = AcquisitionMeta(id=acquisition, name=f"acquisition {acquisition}")
+        plate.acquisitions.append(item)
+    if item.maximumfieldcount is None or item.maximumfieldcount < fields:
+        item.maximumfieldcount = fields
+
+
+def check_acquisitions(acquisitions: Sequence[AcquisitionMeta | dict[str, object]]) -> list[AcquisitionMeta]:
+    """Check acquisitions given by a user.
+
+    Raises
+    ------
+    ArgumentError
+        If one cannot be read, or an identifier occurs twice.
+    """
+    try:
+        out = [
+            AcquisitionMeta.model_validate(a.to_json() if isinstance(a, AcquisitionMeta) else a)
+            for a in acquisitions
+        ]
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"acquisitions cannot be read: {error}") from None
+    if len({a.id for a in out}) != len(out):
+        raise ArgumentError("acquisition ids must be unique")
+    for item in out:
+        if item.name is None:
+            item.name = f"acquisition {item.id}"
+    return out

@@ -1,0 +1,133 @@
+"""Coordinate transformations: scale and translation, their one valid form, and their composition.
+
+A point ``p`` of level ``i`` is mapped by the dataset's transformations first and by those of the
+multiscales (here: the position) after them: ``S_fov * (s_i * p + t_i) + t_fov``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from platestore.errors import ArgumentError
+from platestore.spec.base import Finding, Model
+
+
+class TransformationMeta(Model):
+    """One coordinate transformation of an image or a position.
+
+    Attributes
+    ----------
+    type : str
+        ``"scale"``, ``"translation"`` or ``"identity"``.
+    scale : list of float, optional
+        One factor per axis, in physical units per pixel.
+    translation : list of float, optional
+        One offset per axis, in physical units.
+    """
+
+    type: str
+    scale: list[float] | None = None
+    translation: list[float] | None = None
+
+
+def normalise(
+    transforms: Iterable[TransformationMeta | dict[str, Any]] | None, ndim: int
+) -> list[TransformationMeta]:
+    """The valid equivalent of a list of transformations: one scale, then at most one translation.
+
+    Parameters
+    ----------
+    transforms : iterable of TransformationMeta, or None
+        Applied in order. None, an empty list and identities become a scale of ones; a lone
+        translation gets a scale of ones; a translation before a scale is carried through it.
+    ndim : int
+        Number of axes.
+
+    Returns
+    -------
+    list of TransformationMeta
+        ``[scale]`` or ``[scale, translation]``, as the specification demands.
+
+    Raises
+    ------
+    ArgumentError
+        If the list has no such form: other types, two scales, wrong lengths, numbers that are not
+        finite, or scales that are not positive.
+    """
+    scale: list[float] | None = None
+    translation: list[float] | None = None
+    for item in transforms or ():
+        step = _checked(item, ndim)
+        if step.type == "identity":
+            continue
+        if step.type == "scale":
+            if scale is not None:
+                raise ArgumentError("more than one scale in a list of transformations")
+            scale = list(step.scale or ())
+            if translation is not None:
+                translation = [s * t for s, t in zip(scale, translation, strict=True)]
+        else:
+            if translation is not None:
+                raise ArgumentError("more than one translation in a list of transformations")
+            translation = list(step.translation or ())
+    out = [TransformationMeta(type="scale", scale=scale or [1.0] * ndim)]
+    if translation is not None:
+        out.append(TransformationMeta(type="translation", translation=translation))
+    return out
+
+
+def _checked(item: TransformationMeta | dict[str, Any], ndim: int) -> TransformationMeta:
+    try:
+        step = item if isinstance(item, TransformationMeta) else TransformationMeta.model_validate(item)
+    except ValueError as error:
+        raise ArgumentError(f"a transformation cannot be read: {error}") from None
+    if step.type not in ("scale", "translation", "identity"):
+        raise ArgumentError(
+            f"a transformation of type {step.type!r} cannot be written",
+            hint="OME-NGFF 0.4 and 0.5 know scale and translation here",
+        )
+    if step.type == "identity":
+        return step
+    values, other = (step.scale, step.translation) if step.type == "scale" else (step.translation, step.scale)
+    if values is None or other is not None:
+        raise ArgumentError(f"a {step.type} needs the key {step.type!r} and no other values")
+    if len(values) != ndim:
+        raise ArgumentError(f"a {step.type} has {len(values)} values; there are {ndim} axes")
+    if not all(math.isfinite(v) for v in values):
+        raise ArgumentError(f"a {step.type} must be finite, not {values}")
+    if step.type == "scale" and not all(v > 0 for v in values):
+        raise ArgumentError(f"a scale must be positive, not {values}")
+    return step
+
+
+def scale_of(transforms: Sequence[TransformationMeta] | None, ndim: int) -> list[float]:
+    """The scale in a list as read from a document; ones where there is none."""
+    for step in transforms or ():
+        if step.type == "scale" and step.scale:
+            return list(step.scale)
+    return [1.0] * ndim
+
+
+def translation_of(transforms: Sequence[TransformationMeta] | None, ndim: int) -> list[float]:
+    """The translation in a list as read from a document; zeros where there is none."""
+    for step in transforms or ():
+        if step.type == "translation" and step.translation:
+            return list(step.translation)
+    return [0.0] * ndim
+
+
+def transform_findings(
+    transforms: Sequence[TransformationMeta], ndim: int, location: str
+) -> Iterable[Finding]:
+    """Yield the rules of the specification that a list of transformations breaks."""
+    types = [step.type for step in transforms]
+    if types not in (["scale"], ["scale", "translation"]):
+        shown = ", ".join(types) or "nothing"
+        yield Finding("transform-list", location, f"holds {shown}; one scale, then at most one translation")
+    for i, step in enumerate(transforms):
+        values = step.scale if step.type == "scale" else step.translation
+        if step.type in ("scale", "translation") and (values is None or len(values) != ndim):
+            found = "none" if values is None else str(len(values))
+            yield Finding("transform-length", f"{location}[{i}]", f"has {found} values for {ndim} axes")

@@ -1,0 +1,242 @@
+"""The one place that knows how the versions lay the same models out in JSON.
+
+====================  ====================================  =====================================
+\\                     0.4 (zarr v2)                         0.5 (zarr v3)
+====================  ====================================  =====================================
+where                 attributes of the group, top level    ``attributes["ome"]``
+version               in each object                        once, ``ome.version``
+====================  ====================================  =====================================
+
+In both, a document that could not be valid yet (a plate without a well, a well or an image without
+an image) is kept under platestore's own namespace until it can.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Literal
+
+from platestore.errors import InvalidMetadataError, UnsupportedVersionError
+from platestore.spec.own import NAMESPACE
+
+Version = Literal["0.4", "0.5"]
+Kind = Literal["plate", "well", "image", "series", "unknown"]
+
+ZARR_FORMATS: dict[str, int] = {"0.4": 2, "0.5": 3}
+_OME = "ome"
+_TOO_OLD = ("0.1", "0.2", "0.3")
+_PARTS: dict[str, tuple[str, ...]] = {
+    "plate": ("plate",),
+    "well": ("well",),
+    "image": ("multiscales", "omero"),
+}
+_SERIES_LAYOUT = "bioformats2raw.layout"
+
+
+def check_version(version: object) -> Version:
+    """Check the version given for creation.
+
+    Raises
+    ------
+    UnsupportedVersionError
+        If it is neither ``"0.4"`` nor ``"0.5"``.
+    """
+    if version == "0.4":
+        return "0.4"
+    if version == "0.5":
+        return "0.5"
+    raise UnsupportedVersionError(f"OME-NGFF version {version!r} cannot be written", hint="use '0.4' or '0.5'")
+
+
+def container(attributes: Mapping[str, Any], zarr_format: int) -> Mapping[str, Any]:
+    """The mapping that holds the OME keys: the ``ome`` object, or the attributes themselves."""
+    if zarr_format == 3:
+        ome = attributes.get(_OME, {})
+        return ome if isinstance(ome, Mapping) else {}
+    return attributes
+
+
+def kind_of(attributes: Mapping[str, Any], zarr_format: int) -> Kind:
+    """What a group is by its attributes: plate before series before image, as the specification ranks."""
+    keys = {*container(attributes, zarr_format), *_own(attributes)}
+    if "plate" in keys:
+        return "plate"
+    if _SERIES_LAYOUT in keys:
+        return "series"
+    if "multiscales" in keys:
+        return "image"
+    return "well" if "well" in keys else "unknown"
+
+
+def detect_version(attributes: Mapping[str, Any], zarr_format: int, *, path: str) -> Version:
+    """Version of a group as its attributes state it.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Attributes of the group.
+    zarr_format : int
+        2 or 3.
+    path : str
+        Path of the group, for errors.
+
+    Returns
+    -------
+    {"0.4", "0.5"}
+
+    Raises
+    ------
+    UnsupportedVersionError
+        If it is an older or a newer one.
+    InvalidMetadataError
+        If the version is no string.
+    """
+    expected: Version = "0.5" if zarr_format == 3 else "0.4"
+    stated = _stated_version(attributes, zarr_format)
+    if stated is None or stated == expected:
+        return expected
+    if not isinstance(stated, str):
+        raise InvalidMetadataError(f"the OME-NGFF version is {stated!r}, not a string", path=path)
+    if stated in _TOO_OLD:
+        # Flat metadata of 0.1-0.3 differs in axes only, but those are what everything here relies on.
+        raise UnsupportedVersionError(
+            f"OME-NGFF {stated} is too old to be read",
+            path=path,
+            hint="convert the store to 0.4 or 0.5 with the program that wrote it",
+        )
+    raise UnsupportedVersionError(
+        f"OME-NGFF {stated} on zarr v{zarr_format} is not supported",
+        path=path,
+        hint="platestore reads 0.4 on zarr v2 and 0.5 on zarr v3",
+    )
+
+
+def _stated_version(attributes: Mapping[str, Any], zarr_format: int) -> Any:
+    own = _own(attributes).get("version")
+    if zarr_format == 3:
+        return container(attributes, 3).get("version", own)
+    multiscales = attributes.get("multiscales")
+    first = multiscales[0] if isinstance(multiscales, list) and multiscales else None
+    for item in (attributes.get("plate"), attributes.get("well"), first):
+        if isinstance(item, Mapping) and "version" in item:
+            return item["version"]
+    return own
+
+
+def _own(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = attributes.get(NAMESPACE, {})
+    return own if isinstance(own, Mapping) else {}
+
+
+def unpack(attributes: Mapping[str, Any], zarr_format: int, kind: Kind) -> dict[str, Any]:
+    """The JSON of the parts that make up a plate, well or image, wherever the version keeps them."""
+    ome, own = container(attributes, zarr_format), _own(attributes)
+    return {key: (ome if key in ome else own)[key] for key in _PARTS[kind] if key in ome or key in own}
+
+
+def own_part(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of platestore's namespace, without the documents that wait in it."""
+    waiting = {key for keys in _PARTS.values() for key in keys}
+    return {key: value for key, value in _own(attributes).items() if key not in waiting}
+
+
+def pack(
+    attributes: MutableMapping[str, Any],
+    version: Version,
+    kind: Kind,
+    parts: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> None:
+    """Write the parts of a plate, well or image, and platestore's namespace, into attributes.
+
+    Parameters
+    ----------
+    attributes : mutable mapping
+        Attributes of the group, changed in place; keys of others stay.
+    version : {"0.4", "0.5"}
+        Version of the store.
+    kind : {"plate", "well", "image"}
+        What the group is.
+    parts : mapping
+        JSON of the parts, by key; a part that is missing is left as it is in the document.
+    own : mapping
+        JSON of platestore's namespace.
+    """
+    parts = {key: _stamp(key, value, version) for key, value in parts.items()}
+    valid = _can_be_valid(kind, parts)
+    keys = _PARTS[kind]
+    namespace = dict(own)
+    if not valid:
+        namespace = {"version": version, **namespace, **parts}
+    else:
+        namespace.pop("version", None)
+    if version == "0.5":
+        ome = dict(attributes.get(_OME) or {})
+        _place(ome, keys, parts, valid=valid)
+        extra = {key: value for key, value in ome.items() if key != "version"}
+        if extra:
+            attributes[_OME] = {"version": version, **extra}
+        else:
+            attributes.pop(_OME, None)
+    else:
+        _place(attributes, keys, parts, valid=valid)
+    if namespace:
+        attributes[NAMESPACE] = namespace
+    else:
+        attributes.pop(NAMESPACE, None)
+
+
+def _place(
+    target: MutableMapping[str, Any], keys: tuple[str, ...], parts: Mapping[str, Any], *, valid: bool
+) -> None:
+    for key in keys:
+        if key in parts and valid:
+            target[key] = parts[key]
+        elif not valid:
+            target.pop(key, None)
+
+
+def _can_be_valid(kind: Kind, parts: Mapping[str, Any]) -> bool:
+    """Whether the specification's document can be valid: at least one well, image or dataset."""
+    if kind == "plate":
+        return bool(parts["plate"]["wells"])
+    if kind == "well":
+        return bool(parts["well"]["images"])
+    images = parts["multiscales"]
+    return bool(images) and all(image["datasets"] for image in images)
+
+
+def _stamp(key: str, value: Any, version: Version) -> Any:
+    """Put the version where 0.4 wants it, and take it out where 0.5 does not."""
+    if key == "multiscales":
+        return [_stamp("image", item, version) for item in value]
+    plain = {k: v for k, v in value.items() if k != "version"}
+    return {**plain, "version": version} if version == "0.4" else plain
+
+
+def bare_attributes(
+    version: Version, kind: Kind, parts: Mapping[str, Any], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Attributes of a new group."""
+    attributes: dict[str, Any] = {}
+    pack(attributes, version, kind, parts, own)
+    return attributes
+
+
+def series_parts(attributes: Mapping[str, Any], zarr_format: int) -> dict[str, Any]:
+    """The keys of a bioformats2raw collection or of its ``OME`` group."""
+    ome = container(attributes, zarr_format)
+    return {key: copy.deepcopy(ome[key]) for key in (_SERIES_LAYOUT, "series") if key in ome}
+
+
+def edit_container(
+    attributes: MutableMapping[str, Any], version: Version, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """Let a function edit the mapping that holds the OME keys."""
+    if version == "0.4":
+        change(attributes)  # type: ignore[arg-type]
+        return
+    ome = dict(attributes.get(_OME) or {"version": version})
+    change(ome)
+    attributes[_OME] = ome

@@ -1,0 +1,81 @@
+"""Attributes as a mapping whose every assignment is one commit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from platestore.storage.documents import check_keys
+
+Change = Callable[[dict[str, Any]], None]
+
+
+class AttributesView(MutableMapping[str, Any]):
+    """The attributes of a group or array.
+
+    Reading gives copies; every assignment is committed to disk at once, as one change.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the attributes.
+    commit : callable
+        Commits a change of the attributes.
+    where : str
+        Path of the node, for errors.
+    """
+
+    def __init__(
+        self, read: Callable[[], Mapping[str, Any]], commit: Callable[[Change], None], where: str
+    ) -> None:
+        self._read = read
+        self._commit = commit
+        self._where = where
+
+    def __getitem__(self, key: str) -> Any:
+        return copy.deepcopy(self._read()[key])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        def change(attributes: dict[str, Any]) -> None:
+            del attributes[key]
+
+        self._commit(change)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._read()))
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self.asdict())
+
+    def asdict(self) -> dict[str, Any]:
+        """A copy of all attributes."""
+        return copy.deepcopy(dict(self._read()))
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several attributes in one commit."""
+        new = dict(*args, **kwargs)
+        check_keys(new, where=self._where)
+        new = copy.deepcopy(new)
+        self._commit(lambda attributes: attributes.update(new))
+
+    def put(self, attributes: Mapping[str, Any]) -> None:
+        """Replace all attributes in one commit."""
+        check_keys(dict(attributes), where=self._where)
+        new = copy.deepcopy(dict(attributes))
+
+        def change(present: dict[str, Any]) -> None:
+            present.clear()
+            present.update(new)
+
+        self._commit(change)
+
+    def clear(self) -> None:
+        """Remove all attributes in one commit."""
+        self.put({})

@@ -1,0 +1,157 @@
+"""The small interface that the rest of the house talks to; one implementation per kind of store."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from platestore.errors import ArgumentError, ReadOnlyError
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+Durability = Literal["process", "metadata", "full"]
+#: Names of the documents that zarr v2 and v3 keep.
+DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
+_DURABILITIES = ("process", "metadata", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageOptions:
+    """How a store is written.
+
+    Attributes
+    ----------
+    read_only : bool
+        Whether every change is refused.
+    durability : {"process", "metadata", "full"}
+        What is flushed to the device before a call returns: nothing (safe when the process dies),
+        documents (safe at power loss), or documents and pixels.
+    lock : bool
+        Whether documents are locked against other processes while they change.
+    lock_timeout : float
+        Seconds to wait for a lock.
+    follow_links : bool
+        Whether links that lead out of the store may be written through.
+    """
+
+    read_only: bool = True
+    durability: Durability = "process"
+    lock: bool = True
+    lock_timeout: float = 60.0
+    follow_links: bool = False
+
+    def __post_init__(self) -> None:
+        if self.durability not in _DURABILITIES:
+            raise ArgumentError(f"durability must be one of {', '.join(_DURABILITIES)}, not {self.durability!r}")
+        number = isinstance(self.lock_timeout, (int, float)) and not isinstance(self.lock_timeout, bool)
+        if not number or not self.lock_timeout >= 0:
+            raise ArgumentError(f"lock_timeout must be a number of seconds, not {self.lock_timeout!r}")
+
+
+class Storage(abc.ABC):
+    """A tree of small documents (and chunks that only zarr touches).
+
+    Paths are relative to the root, with ``/`` between segments; the root is ``""``.
+
+    Parameters
+    ----------
+    options : StorageOptions
+        How it is written.
+    """
+
+    #: Whether a move is one rename, and not a copy followed by a removal.
+    atomic_moves = False
+
+    def __init__(self, options: StorageOptions) -> None:
+        self.options = options
+
+    @property
+    @abc.abstractmethod
+    def url(self) -> str:
+        """Path or URL of the root, for messages."""
+
+    @abc.abstractmethod
+    def read(self, key: str) -> bytes | None:
+        """Content of a document, or None if there is none."""
+
+    @abc.abstractmethod
+    def write(self, key: str, data: bytes) -> None:
+        """Replace a document atomically."""
+
+    @abc.abstractmethod
+    def create(self, key: str, data: bytes) -> None:
+        """Write a document into a directory that nothing refers to yet."""
+
+    @abc.abstractmethod
+    def make_directory(self, path: str) -> bool:
+        """Make a directory and its parents; False if it was there already."""
+
+    @abc.abstractmethod
+    def remove(self, key: str) -> None:
+        """Remove one document, if it is there."""
+
+    @abc.abstractmethod
+    def remove_tree(self, path: str) -> None:
+        """Remove everything below a path, if it is there."""
+
+    @abc.abstractmethod
+    def move_tree(self, source: str, target: str) -> None:
+        """Move everything below a path; the root documents arrive last and leave first."""
+
+    @abc.abstractmethod
+    def token(self, key: str) -> Hashable | None:
+        """Identity of a document's present content, or None where that is not known."""
+
+    @abc.abstractmethod
+    def list(self, path: str) -> tuple[list[str], list[str]]:
+        """Names of the directories and of the files in a directory, sorted."""
+
+    @abc.abstractmethod
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        """Exclude other writers of the documents in a directory."""
+
+    @abc.abstractmethod
+    def holds_chunks(self, path: str) -> bool:
+        """Whether there is anything but zarr's documents below a path."""
+
+    @abc.abstractmethod
+    def check_links(self, path: str, *, writing: bool) -> None:
+        """Warn of (or, when writing, refuse) a path that a link leads out of the store."""
+
+    @abc.abstractmethod
+    def folds_case(self) -> bool:
+        """Whether names that differ only in case are the same."""
+
+    @abc.abstractmethod
+    def zarr_store(self) -> Store:
+        """The zarr store over the same bytes, for arrays and groups."""
+
+    @abc.abstractmethod
+    def local_path(self, path: str) -> str | None:
+        """Directory of a path on this machine, or None if there is none."""
+
+    def where(self, path: str) -> str:
+        """A path as users know it, for messages."""
+        return f"{self.url}/{path}" if path else self.url
+
+    def require_writable(self, path: str = "") -> None:
+        """Refuse a change of a store opened for reading.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the store was opened with ``mode="r"``.
+        """
+        if self.options.read_only:
+            raise ReadOnlyError(
+                "the store is open for reading only", path=self.where(path), hint='open it with mode="r+"'
+            )
+
+
+def join(*segments: str) -> str:
+    """Join path segments with ``/``, leaving out empty ones."""
+    return "/".join(s for s in segments if s)

@@ -1,0 +1,207 @@
+"""JSON documents: strict reading and writing, and the one commit function for every change.
+
+Invariant: the bytes of an existing document change only in :func:`commit`. It takes the lock of the
+document's directory, reads the document afresh (or proves that the copy in hand is still the one on
+disk), lets the caller change the parsed object, serialises it as strict JSON and replaces the file by a
+rename. A reader therefore sees the old document or the new one, and two writers never undo each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError
+from platestore.storage.base import Storage, join
+
+#: Larger documents are refused: no plate needs them, and parsing takes many times their size in memory.
+MAX_DOCUMENT_BYTES = 64 * 2**20
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Document:
+    """One JSON document as it was at one moment.
+
+    Attributes
+    ----------
+    key : str
+        Where it is, relative to the storage's root.
+    content : dict
+        The parsed object.
+    token : hashable, optional
+        Identity of the bytes it was parsed from; None if unknown.
+    data : bytes
+        Those bytes.
+    """
+
+    key: str
+    content: Json
+    token: Hashable | None = None
+    data: bytes = field(default=b"", repr=False)
+
+
+def parse(data: bytes, *, where: str) -> Json:
+    """Parse a document strictly.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8 JSON, with or without a byte order mark.
+    where : str
+        Its path, for errors.
+
+    Returns
+    -------
+    dict
+        The parsed object.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If it is empty, truncated, too large, too deep, no object, or holds ``NaN`` or ``Infinity``.
+    """
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise InvalidMetadataError(
+            f"the document has {len(data) / 2**20:.0f} MiB; more than {MAX_DOCUMENT_BYTES >> 20} is not read",
+            path=where,
+        )
+    try:
+        content = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidMetadataError(f"the document is not UTF-8: {error}", path=where) from None
+    except RecursionError:
+        raise InvalidMetadataError("the document is nested too deeply", path=where) from None
+    except ValueError as error:
+        problem = "is empty" if not data.strip() else f"is not valid JSON: {error}"
+        raise InvalidMetadataError(
+            f"the document {problem}", path=where, hint="restore it from a backup, or write it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise InvalidMetadataError(
+            f"the document holds a JSON {type(content).__name__}, not an object", path=where
+        )
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def serialise(content: Json, *, where: str) -> bytes:
+    """Write a document as strict JSON.
+
+    Raises
+    ------
+    ArgumentError
+        If a value has no JSON form (``NaN``, numpy scalars, bytes, sets, ...).
+    """
+    try:
+        return json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(
+            f"a value cannot be written as JSON: {error}",
+            path=where,
+            hint="use finite numbers, strings, booleans, lists and dicts with string keys",
+        ) from None
+
+
+def check_keys(value: object, *, where: str) -> None:
+    """Refuse dictionary keys that are no strings: ``json`` would turn them into some, silently."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ArgumentError(f"the attribute key {key!r} is not a string", path=where)
+            check_keys(item, where=where)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            check_keys(item, where=where)
+
+
+def read_document(storage: Storage, key: str) -> Document | None:
+    """Read one document, or None if it does not exist."""
+    # The token is taken first: if the file changes in between, the token is stale and is read again.
+    token = storage.token(key) if not storage.options.read_only else None
+    data = storage.read(key)
+    if data is None:
+        return None
+    return Document(key, parse(data, where=storage.where(key)), token, data)
+
+
+def commit(
+    storage: Storage,
+    key: str,
+    change: Callable[[Json], None],
+    *,
+    known: Document | None = None,
+    may_create: Callable[[], bool] | None = None,
+) -> Document:
+    """Change one document: lock, read, change, serialise, replace, unlock.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where it is.
+    key : str
+        Which document.
+    change : callable
+        Changes the parsed object in place. If it raises, the document stays as it was.
+    known : Document, optional
+        A copy in hand. It is used (and changed) instead of a fresh reading if it is still current; after
+        an error it must not be used again.
+    may_create : callable, optional
+        Asked where the document is missing: if it says yes, ``change`` gets an empty object.
+
+    Returns
+    -------
+    Document
+        The document as it is now on disk.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If it does not exist, and may not be created.
+    """
+    directory = key.rpartition("/")[0]
+    with storage.lock(directory):
+        document = _current(storage, key, known)
+        if document is None:
+            if may_create is None or not may_create():
+                raise NodeNotFoundError(
+                    "the document is gone", path=storage.where(key), hint="was the node deleted or moved?"
+                )
+            document = Document(key, {})
+        change(document.content)
+        data = serialise(document.content, where=storage.where(key))
+        if data != document.data:
+            drop_consolidated(storage, directory)
+            storage.write(key, data)
+        return Document(key, document.content, storage.token(key), data)
+
+
+def _current(storage: Storage, key: str, known: Document | None) -> Document | None:
+    if known is not None and known.token is not None and known.token == storage.token(key):
+        return known
+    return read_document(storage, key)
+
+
+def drop_consolidated(storage: Storage, path: str) -> None:
+    """Drop the consolidated metadata of every group above a change: it would lie from now on."""
+    segments = path.split("/") if path else []
+    for depth in range(len(segments) + 1):
+        group = "/".join(segments[:depth])
+        storage.remove(join(group, ".zmetadata"))
+        if group != path:
+            _drop_from_v3(storage, join(group, "zarr.json"))
+
+
+_CONSOLIDATED = "consolidated_metadata"
+
+
+def _drop_from_v3(storage: Storage, key: str) -> None:
+    data = storage.read(key)
+    if data is not None and b'"' + _CONSOLIDATED.encode() + b'"' in data:
+        commit(storage, key, lambda content: content.pop(_CONSOLIDATED, None))

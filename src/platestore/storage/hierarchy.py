@@ -1,0 +1,233 @@
+"""Groups and arrays as documents: which files they are in zarr v2 and v3.
+
+v2 keeps ``.zgroup`` or ``.zarray`` beside ``.zattrs``; v3 keeps one ``zarr.json`` with ``attributes``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from platestore.errors import InvalidMetadataError, NodeNotFoundError
+from platestore.storage.base import Storage, join
+from platestore.storage.documents import Document, Json, commit, parse, read_document, serialise
+
+ZarrFormat = Literal[2, 3]
+NodeType = Literal["group", "array"]
+
+
+@dataclass(slots=True)
+class Group:
+    """A group's attributes as they were at one moment.
+
+    Attributes
+    ----------
+    path : str
+        Path of the group.
+    zarr_format : {2, 3}
+        Version of zarr.
+    document : Document
+        The document that holds the attributes.
+    """
+
+    path: str
+    zarr_format: ZarrFormat
+    document: Document
+
+    @property
+    def attributes(self) -> Json:
+        """The attributes."""
+        return attributes_of(self.document.content, self.zarr_format)
+
+
+def attributes_key(path: str, zarr_format: ZarrFormat) -> str:
+    """The document that holds a node's attributes."""
+    return join(path, ".zattrs" if zarr_format == 2 else "zarr.json")
+
+
+def attributes_of(content: Json, zarr_format: ZarrFormat) -> Json:
+    """The attributes in that document."""
+    if zarr_format == 2:
+        return content
+    attributes = content.setdefault("attributes", {})
+    if not isinstance(attributes, dict):
+        raise InvalidMetadataError(f"'attributes' is a JSON {type(attributes).__name__}, not an object")
+    return attributes
+
+
+def read_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = None) -> Group | None:
+    """Read a group.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where it is.
+    path : str
+        Path of the group.
+    zarr_format : {2, 3}, optional
+        Version of zarr, if known; otherwise v3 is tried first, as the specification prefers.
+
+    Returns
+    -------
+    Group or None
+        None if there is no group (there may be an array).
+    """
+    if zarr_format != 2:
+        document = read_document(storage, join(path, "zarr.json"))
+        if document is not None:
+            if document.content.get("node_type") == "array":
+                return None
+            _check_v3(document, storage)
+            return Group(path, 3, document)
+        if zarr_format == 3:
+            return None
+    document = read_document(storage, join(path, ".zattrs"))
+    if document is None:
+        if storage.read(join(path, ".zgroup")) is None:
+            return None
+        return Group(path, 2, Document(join(path, ".zattrs"), {}))
+    if zarr_format is None and storage.read(join(path, ".zgroup")) is None:
+        return None  # attributes of an array
+    return Group(path, 2, document)
+
+
+def _check_v3(document: Document, storage: Storage) -> None:
+    where = storage.where(document.key)
+    if document.content.get("zarr_format") != 3:
+        raise InvalidMetadataError(
+            f"'zarr_format' is {document.content.get('zarr_format')!r}, not 3", path=where
+        )
+    if not isinstance(document.content.get("attributes", {}), dict):
+        raise InvalidMetadataError("'attributes' is not a JSON object", path=where)
+
+
+def require_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = None) -> Group:
+    """Read a group that must exist.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If it does not.
+    """
+    group = read_group(storage, path, zarr_format)
+    if group is None:
+        raise NodeNotFoundError("there is no zarr group", path=storage.where(path))
+    return group
+
+
+def group_exists(storage: Storage, path: str, zarr_format: ZarrFormat) -> bool:
+    """Whether there is a group, as far as its document tells."""
+    if zarr_format == 2:
+        return storage.read(join(path, ".zgroup")) is not None
+    return read_group(storage, path, 3) is not None
+
+
+def group_files(zarr_format: ZarrFormat, attributes: Json, *, where: str) -> list[tuple[str, bytes]]:
+    """Names and contents of the documents of a new group."""
+    if zarr_format == 2:
+        files = [(".zgroup", b'{"zarr_format": 2}')]
+        return [*files, (".zattrs", serialise(attributes, where=where))] if attributes else files
+    content = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    return [("zarr.json", serialise(content, where=where))]
+
+
+def array_files(
+    zarr_format: ZarrFormat, document: Json, attributes: Json | None = None, *, where: str
+) -> list[tuple[str, bytes]]:
+    """Names and contents of the documents of a new array."""
+    attributes = attributes or {}
+    if zarr_format == 2:
+        return [
+            (".zarray", serialise(document, where=where)),
+            (".zattrs", serialise(attributes, where=where)),
+        ]
+    return [("zarr.json", serialise({**document, "attributes": attributes}, where=where))]
+
+
+def create_node(storage: Storage, path: str, files: list[tuple[str, bytes]]) -> None:
+    """Write the documents of a node into a directory that nothing refers to yet.
+
+    Documents that an interrupted creation left there are replaced.
+    """
+    fresh = storage.make_directory(path)
+    for name, data in files:
+        (storage.create if fresh else storage.write)(join(path, name), data)
+
+
+def ensure_group(storage: Storage, path: str, zarr_format: ZarrFormat) -> None:
+    """Make a group without attributes (a row) if it is not there."""
+    if storage.make_directory(path) or not group_exists(storage, path, zarr_format):
+        for name, data in group_files(zarr_format, {}, where=path):
+            storage.write(join(path, name), data)
+
+
+def commit_attributes(
+    storage: Storage,
+    path: str,
+    zarr_format: ZarrFormat,
+    change: Callable[[Json], None],
+    *,
+    known: Document | None = None,
+) -> Document:
+    """Change the attributes of a group or array, through the commit function."""
+
+    def apply(content: Json) -> None:
+        content.pop("consolidated_metadata", None) if zarr_format == 3 else None
+        change(attributes_of(content, zarr_format))
+
+    def may_create() -> bool:
+        # In v2 a group without attributes has no .zattrs; but a group that is gone must not come back.
+        return zarr_format == 2 and any(
+            storage.read(join(path, name)) is not None for name in (".zgroup", ".zarray")
+        )
+
+    return commit(storage, attributes_key(path, zarr_format), apply, known=known, may_create=may_create)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayDocument:
+    """An array's metadata document, parsed but not interpreted.
+
+    Attributes
+    ----------
+    path : str
+        Path of the array.
+    zarr_format : {2, 3}
+        Version of zarr.
+    data : bytes
+        The document's bytes.
+    """
+
+    path: str
+    zarr_format: ZarrFormat
+    data: bytes
+
+    @property
+    def content(self) -> Json:
+        """The parsed document."""
+        return parse(self.data, where=self.path)
+
+
+def array_key(path: str, zarr_format: ZarrFormat) -> str:
+    """The document that describes an array."""
+    return join(path, ".zarray" if zarr_format == 2 else "zarr.json")
+
+
+def read_array(storage: Storage, path: str, zarr_format: ZarrFormat) -> ArrayDocument | None:
+    """Read an array's document, or None if there is no array."""
+    data = storage.read(array_key(path, zarr_format))
+    if data is None or (zarr_format == 3 and b'"group"' in data and _is_group(data, storage.where(path))):
+        return None
+    return ArrayDocument(path, zarr_format, data)
+
+
+def _is_group(data: bytes, where: str) -> bool:
+    return parse(data, where=where).get("node_type") == "group"
+
+
+def array_attributes(storage: Storage, path: str, zarr_format: ZarrFormat) -> dict[str, Any]:
+    """The attributes of an array."""
+    document = read_document(storage, attributes_key(path, zarr_format))
+    return {} if document is None else copy.deepcopy(attributes_of(document.content, zarr_format))

@@ -1,0 +1,324 @@
+"""A store in a local directory: plain ``os`` calls, atomic replacement, advisory locks.
+
+Every mutating call goes through ``os`` itself (``os.open``, ``os.replace``, ``os.mkdir``, ...), so that
+the fault tests can stop the program before and after each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import stat
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterator
+from typing import TYPE_CHECKING
+
+from platestore.errors import NodeNotFoundError, StoreWarning, UnsafeTargetError
+from platestore.storage import locks
+from platestore.storage.base import DOCUMENTS, Storage, StorageOptions
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+_counter = itertools.count()
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def temporary_name(name: str) -> str:
+    """A hidden sibling name that no other writer on any host will choose."""
+    return f".{name}.{os.getpid()}-{next(_counter)}-{os.urandom(4).hex()}.tmp"
+
+
+class LocalStorage(Storage):
+    """A store in a directory.
+
+    Parameters
+    ----------
+    root : str
+        Absolute path of the store's root directory.
+    options : StorageOptions
+        How it is written.
+    """
+
+    atomic_moves = True
+
+    def __init__(self, root: str, options: StorageOptions) -> None:
+        super().__init__(options)
+        self.root = root
+        self._prefix = root + "/"
+        self._real_root: str | None = None
+        self._known_real: set[str] = {""}
+        self._linked: set[str] = set()
+        self._zarr_store: Store | None = None
+        self._folds_case: bool | None = None
+
+    @property
+    def url(self) -> str:
+        """Path of the root directory."""
+        return self.root
+
+    def local_path(self, path: str) -> str:
+        """Absolute path below the root."""
+        return self._prefix + path if path else self.root
+
+    def read(self, key: str) -> bytes | None:
+        """Content of a document, or None."""
+        try:
+            with open(self._prefix + key, "rb", buffering=0) as file:
+                return file.readall()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Replace a document: temporary file, rename."""
+        path = self._prefix + key
+        directory, name = os.path.split(path)
+        temporary = os.path.join(directory, temporary_name(name))
+        try:
+            self._write_file(temporary, data)
+            replace(temporary, path)
+        except OSError:
+            # Whatever went wrong, the document is as it was; take our own file away again.
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        if self.options.durability != "process":
+            _sync_directory(directory)
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write a document into a directory that nothing refers to yet."""
+        path = self._prefix + key
+        self._write_file(path, data)
+        if self.options.durability != "process":
+            _sync_directory(os.path.dirname(path))
+
+    def _write_file(self, path: str, data: bytes) -> None:
+        descriptor = os.open(path, _CREATE, 0o666)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if self.options.durability != "process":
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_directory(self, path: str) -> bool:
+        """Make a directory, and its parents below the root."""
+        full = self.local_path(path)
+        try:
+            os.mkdir(full)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            if not path:
+                os.makedirs(os.path.dirname(full), exist_ok=True)
+            else:
+                self.make_directory(path.rpartition("/")[0])
+            return self.make_directory(path)
+        if self.options.durability != "process":
+            _sync_directory(os.path.dirname(full))
+        return True
+
+    def remove(self, key: str) -> None:
+        """Remove one document."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self._prefix + key)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a directory and everything in it; links in it are removed, not followed.
+
+        The directory is renamed first, so that no half-removed node is ever seen under its name.
+        """
+        full = self.local_path(path)
+        self.check_links(path, writing=True)
+        directory, name = os.path.split(full)
+        aside = os.path.join(directory, temporary_name(name))
+        try:
+            rename(full, aside)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(aside)
+
+    def move_tree(self, source: str, target: str) -> None:
+        """Rename a directory."""
+        self.check_links(source, writing=True)
+        if os.path.lexists(self.local_path(target)):
+            # rename() would silently replace an empty directory, and fail unclearly on a full one.
+            raise FileExistsError(errno.EEXIST, "the target exists", self.local_path(target))
+        rename(self.local_path(source), self.local_path(target))
+        if self.options.durability != "process":
+            _sync_directory(os.path.dirname(self.local_path(source)))
+            _sync_directory(os.path.dirname(self.local_path(target)))
+
+    def token(self, key: str) -> Hashable | None:
+        """Device, inode, size and modification time of a document."""
+        try:
+            info = os.stat(self._prefix + key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+
+    def list(self, path: str) -> tuple[list[str], list[str]]:
+        """Names of directories and files."""
+        directories, files = [], []
+        try:
+            with os.scandir(self.local_path(path)) as entries:
+                for entry in entries:
+                    (directories if entry.is_dir() else files).append(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NodeNotFoundError("there is no such group", path=self.where(path)) from None
+        return sorted(directories), sorted(files)
+
+    def holds_chunks(self, path: str) -> bool:
+        """Whether a tree holds any file but documents and our own temporary ones."""
+        for _, _, files in os.walk(self.local_path(path)):
+            if any(name not in DOCUMENTS and not name.endswith(".tmp") for name in files):
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        """Hold the lock of a directory."""
+        self.require_writable(path)
+        self.check_links(path, writing=True)
+        if not self.options.lock:
+            yield
+            return
+        with locks.locked(self.local_path(path), self.root, self.options.lock_timeout):
+            yield
+
+    def check_links(self, path: str, *, writing: bool) -> None:
+        """Follow a path segment by segment; warn of, or refuse, a link out of the store."""
+        if path not in self._known_real:
+            self._learn(path)
+        if not self._linked:
+            return
+        outside = next((link for link in self._linked if path == link or path.startswith(link + "/")), None)
+        if outside is not None and writing and not self.options.follow_links:
+            raise UnsafeTargetError(
+                f"a link leads out of the store, to {os.path.realpath(self.local_path(outside))}",
+                path=self.where(outside),
+                hint="nothing is written, moved or deleted through it unless follow_links=True",
+            )
+
+    def _learn(self, path: str) -> None:
+        parent = path.rpartition("/")[0]
+        if parent not in self._known_real:
+            self._learn(parent)
+        full = self.local_path(path)
+        try:
+            is_link = stat.S_ISLNK(os.lstat(full).st_mode)
+        except OSError:
+            return  # not there (yet): whoever uses it will say so
+        self._known_real.add(path)
+        if is_link and self._leads_out(full):
+            self._linked.add(path)
+            warnings.warn(
+                f"{self.where(path)}: is a link out of the store, to {os.path.realpath(full)}; "
+                "it is read, but not written through",
+                StoreWarning,
+                stacklevel=2,
+            )
+
+    def _leads_out(self, full: str) -> bool:
+        if self._real_root is None:
+            self._real_root = os.path.realpath(self.root)
+        target = os.path.realpath(full)
+        return target != self._real_root and not target.startswith(self._real_root + os.sep)
+
+    def folds_case(self) -> bool:
+        """Probe the file system of the store, not that of the library, with a file that is there."""
+        if self._folds_case is None:
+            self._folds_case = any(
+                os.path.exists(self._prefix + name) and os.path.exists(self._prefix + name.swapcase())
+                for name in ("zarr.json", ".zgroup", ".zarray")
+            )
+        return self._folds_case
+
+    def zarr_store(self) -> Store:
+        """A ``zarr.storage.LocalStore`` over the root."""
+        if self._zarr_store is None:
+            from platestore.storage.zarr_compat import local_store
+
+            self._zarr_store = local_store(
+                self.root, read_only=self.options.read_only, sync=self.options.durability == "full"
+            )
+        return self._zarr_store
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"root": self.root, "options": self.options}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        LocalStorage.__init__(self, state["root"], state["options"])  # type: ignore[arg-type]
+
+
+def find_root(path: str) -> tuple[str, str]:
+    """The outermost zarr hierarchy that holds a path.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path of a node.
+
+    Returns
+    -------
+    root : str
+        Absolute path of the hierarchy's root; the path itself if nothing above it is a group.
+    inner : str
+        The path relative to the root, with ``/``.
+    """
+    root, gap, current = path, 0, path
+    while gap < 2:  # some writers leave out the documents of row groups
+        parent = os.path.dirname(current)
+        if parent == current:
+            break
+        current = parent
+        if is_node(current):
+            root, gap = current, 0
+        else:
+            gap += 1
+    inner = os.path.relpath(path, root).replace(os.sep, "/")
+    return root, "" if inner == "." else inner
+
+
+def is_node(path: str) -> bool:
+    """Whether a directory holds the document of a zarr group or array."""
+    return any(os.path.exists(os.path.join(path, name)) for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def replace(source: str, target: str) -> None:
+    """``os.replace`` that waits for a reader to let go of the target, as on Windows it must."""
+    _patiently(lambda: os.replace(source, target))
+
+
+def rename(source: str, target: str) -> None:
+    """``os.rename`` that waits for readers in the directory, as on Windows it must."""
+    _patiently(lambda: os.rename(source, target))
+
+
+def _patiently(action: Callable[[], None]) -> None:
+    for pause in (0.001, 0.005, 0.02, 0.1, 0.4, 1.0):
+        try:
+            return action()
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(pause)
+    return action()
+
+
+def _sync_directory(directory: str) -> None:
+    if os.name == "nt":  # pragma: no cover - directories cannot be opened there
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+

@@ -1,0 +1,187 @@
+"""What ``mode="w"`` may replace, and how a new store takes a place in one step.
+
+Nothing is deleted before the new store stands: it is built under a temporary name beside the target and
+exchanged with it; only then is the old one removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+
+from platestore.errors import NodeExistsError, UnsafeTargetError
+from platestore.storage.base import DOCUMENTS
+from platestore.storage.local import find_root, is_node, rename, temporary_name
+
+# Files that file managers and synchronisation leave everywhere, and that nobody would miss.
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_MAX_SHOWN = 5
+
+
+def exists(path: str) -> bool:
+    """Whether there is anything at a path, a broken link included; an empty directory does not count."""
+    if not os.path.lexists(path):
+        return False
+    if os.path.isdir(path) and not os.path.islink(path):
+        with os.scandir(path) as entries:
+            return next(entries, None) is not None
+    return True
+
+
+def check_replaceable(path: str, *, check_name: bool) -> None:
+    """Refuse to replace anything but a zarr hierarchy, or a tree without a single file.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path of an existing target.
+    check_name : bool
+        Whether its name must contain ``.zarr``.
+
+    Raises
+    ------
+    UnsafeTargetError
+        If it must not be replaced; the message says why.
+    """
+    _check_place(path)
+    name = os.path.basename(path)
+    if check_name and ".zarr" not in name:
+        raise UnsafeTargetError(
+            f"{name!r} exists, and its name does not contain '.zarr'",
+            path=path,
+            hint="check the path; disable_path_checking=True lifts this rule",
+        )
+    if not os.path.isdir(path):
+        raise UnsafeTargetError("is a file, not a store", path=path, hint="remove it yourself, or name another")
+    if not is_node(path):
+        first = next((f for d, _, files in os.walk(path) for f in (os.path.join(d, n) for n in files)), None)
+        if first is not None:
+            raise UnsafeTargetError(
+                f"is not a zarr store, and holds files ({os.path.relpath(first, path)}, ...)",
+                path=path,
+                hint="nothing was deleted; remove it yourself, or name another directory",
+            )
+        return
+    foreign = []
+    for item in _foreign_files(path):
+        foreign.append(os.path.relpath(item, path))
+        if len(foreign) > _MAX_SHOWN:
+            break
+    if foreign:
+        shown = ", ".join(foreign[:_MAX_SHOWN]) + (", ..." if len(foreign) > _MAX_SHOWN else "")
+        raise UnsafeTargetError(
+            f"holds files that are not part of a zarr store: {shown}",
+            path=path,
+            hint="nothing was deleted; move them away first",
+        )
+
+
+def _check_place(path: str) -> None:
+    """Refuse places that cannot be meant, whatever they hold."""
+    hint = "nothing was deleted; name the store itself"
+    if os.path.islink(path):
+        raise UnsafeTargetError(f"is a link to {os.path.realpath(path)}", path=path, hint=hint)
+    real = os.path.realpath(path)
+    home, cwd = os.path.realpath(os.path.expanduser("~")), os.path.realpath(os.getcwd())
+    if real == os.path.dirname(real):
+        raise UnsafeTargetError("is the root of the file system", path=path, hint=hint)
+    if _is_or_holds(real, home):
+        raise UnsafeTargetError("is your home directory, or holds it", path=path, hint=hint)
+    if _is_or_holds(real, cwd):
+        raise UnsafeTargetError("is the current directory, or holds it", path=path, hint=hint)
+    if os.path.ismount(path):
+        raise UnsafeTargetError("is a mount point", path=path, hint=hint)
+    root, inner = find_root(real)
+    if inner:
+        raise UnsafeTargetError(
+            f"is part of the store {root}",
+            path=path,
+            hint="to redo one position, open the plate with overwriting_creation=True",
+        )
+
+
+def _is_or_holds(path: str, other: str) -> bool:
+    return other == path or other.startswith(path + os.sep)
+
+
+def _foreign_files(directory: str) -> Iterator[str]:
+    """Files in a hierarchy that no zarr store has: outside arrays, anything but documents."""
+    if os.path.exists(os.path.join(directory, ".zarray")) or _is_v3_array(directory):
+        return
+    in_ome = os.path.basename(directory) == "OME"
+    with os.scandir(directory) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _foreign_files(entry.path)
+            elif not (entry.name in DOCUMENTS or _is_ours(entry.name) or entry.name in _LITTER):
+                if not (in_ome and entry.name.endswith(".xml")):
+                    yield entry.path
+
+
+def _is_ours(name: str) -> bool:
+    return name.endswith((".tmp", ".partial", ".__lock"))
+
+
+def _is_v3_array(directory: str) -> bool:
+    try:
+        with open(os.path.join(directory, "zarr.json"), "rb") as file:
+            head = file.read(2**20)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return b'"array"' in head and b'"data_type"' in head
+
+
+def install(new: str, target: str, *, replace: bool) -> None:
+    """Put a finished store in its place, in one step; then remove the one it replaces.
+
+    Parameters
+    ----------
+    new : str
+        Absolute path of the store that was built, beside the target.
+    target : str
+        Absolute path it shall have.
+    replace : bool
+        Whether a store that is there is replaced.
+
+    Raises
+    ------
+    NodeExistsError
+        If there is something and it is not to be replaced, or it came into being meanwhile.
+    """
+    if not replace or not exists(target):
+        try:
+            if os.name == "nt" and os.path.isdir(target):  # there, rename refuses even an empty directory
+                os.rmdir(target)
+            rename(new, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or exists(target):
+                raise NodeExistsError("the target exists", path=target) from None
+            raise
+        return
+    if not _exchange(new, target):
+        aside = os.path.join(os.path.dirname(target), temporary_name(os.path.basename(target)))
+        rename(target, aside)
+        try:
+            rename(new, target)
+        except BaseException:
+            rename(aside, target)
+            raise
+        new = aside
+    shutil.rmtree(new)
+
+
+def _exchange(one: str, other: str) -> bool:
+    """Exchange two directories in one step (Linux); False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        at_cwd, exchange = -100, 2
+        if libc.renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), exchange) == 0:
+            return True
+    return False

@@ -1,0 +1,103 @@
+"""What is used of zarr beyond its documented API, in one place.
+
+``tests/test_zarr_compat.py`` fails loudly when one of these moves.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.core.sync import sync
+from zarr.storage import LocalStore, StorePath
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+    from zarr.core.buffer import Buffer
+
+T = TypeVar("T")
+
+
+class SyncingLocalStore(LocalStore):
+    """A local store whose chunks are on the device when a write returns (``durability="full"``)."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a value and flush it, and its directory, to the device."""
+        await super().set(key, value)
+        for path in (self.root / key, (self.root / key).parent):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def local_store(root: str, *, read_only: bool, sync: bool) -> LocalStore:
+    """The zarr store over a directory."""
+    cls = SyncingLocalStore if sync and not read_only else LocalStore
+    return cls(root, read_only=read_only)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run one store operation to its end, on zarr's event loop."""
+    return sync(coroutine)
+
+
+def to_buffer(data: bytes) -> Buffer:
+    """Wrap bytes for a store."""
+    return default_buffer_prototype().buffer.from_bytes(data)
+
+
+async def get_bytes(store: Store, key: str) -> bytes | None:
+    """Value of a key, or None."""
+    value = await store.get(key, prototype=default_buffer_prototype())
+    return None if value is None else value.to_bytes()
+
+
+def async_array(store: Store, path: str, document: bytes, zarr_format: int) -> zarr.AsyncArray[Any]:
+    """Build an array from the document in hand, without reading it again.
+
+    Parameters
+    ----------
+    store : Store
+        The store that holds the chunks.
+    path : str
+        Path of the array in it.
+    document : bytes
+        Content of ``.zarray`` or ``zarr.json``.
+    zarr_format : int
+        2 or 3.
+    """
+    return zarr.AsyncArray(_metadata(document, zarr_format), StorePath(store, path))
+
+
+@functools.lru_cache(maxsize=128)
+def _metadata(document: bytes, zarr_format: int) -> Any:
+    """Parse array metadata; positions of one plate share one parsed copy, which nobody changes."""
+    import json
+
+    content = json.loads(document)
+    if zarr_format == 2:
+        return ArrayV2Metadata.from_dict({**content, "attributes": {}})
+    return ArrayV3Metadata.from_dict(content)
+
+
+def swap_metadata(array: zarr.Array[Any], fresh: zarr.AsyncArray[Any]) -> None:
+    """Give an array that was resized the metadata that is on disk now."""
+    object.__setattr__(array, "_async_array", fresh)
+
+
+def open_group(store: Store, path: str, *, zarr_format: int, read_only: bool) -> zarr.Group:
+    """A real ``zarr.Group``; consolidated metadata is never trusted."""
+    return zarr.open_group(
+        store,
+        path=path,
+        mode="r" if read_only else "r+",
+        zarr_format=2 if zarr_format == 2 else 3,
+        use_consolidated=False,
+    )

@@ -1,0 +1,130 @@
+"""Any zarr ``Store`` (memory, S3, zip, ...): one writer, no lock between processes, moves by copying."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Hashable, Iterator
+
+from zarr.abc.store import Store
+
+from platestore.storage import zarr_compat
+from platestore.storage.base import DOCUMENTS, Storage, StorageOptions
+
+_ROOT_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+class ZarrStorage(Storage):
+    """A store that zarr knows how to reach.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The store.
+    options : StorageOptions
+        How it is written.
+    """
+
+    def __init__(self, store: Store, options: StorageOptions) -> None:
+        super().__init__(options)
+        self.store = store
+        self._lock = threading.RLock()
+
+    @property
+    def url(self) -> str:
+        """What the store calls itself."""
+        return str(self.store)
+
+    def local_path(self, path: str) -> None:
+        """No directory on this machine."""
+        return
+
+    def read(self, key: str) -> bytes | None:
+        """Value of a key, or None."""
+        return zarr_compat.run(zarr_compat.get_bytes(self.store, key))
+
+    def write(self, key: str, data: bytes) -> None:
+        """Replace a value; stores do so as a whole."""
+        zarr_compat.run(self.store.set(key, zarr_compat.to_buffer(data)))
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write a value."""
+        self.write(key, data)
+
+    def make_directory(self, path: str) -> bool:
+        """Nothing to make: False if there are keys below the path already."""
+        return not self._keys(path)
+
+    def remove(self, key: str) -> None:
+        """Remove a key."""
+        zarr_compat.run(self.store.delete(key))
+
+    def remove_tree(self, path: str) -> None:
+        """Remove all keys below a path, the root documents first: half a node is no node."""
+        keys = self._keys(path)
+        for key in _roots_last(path, keys)[::-1]:
+            self.remove(key)
+
+    def move_tree(self, source: str, target: str) -> None:
+        """Copy all keys, the root documents last; then remove the old ones, the root documents first."""
+        for key in _roots_last(source, self._keys(source)):
+            data = self.read(key)
+            if data is not None:
+                self.write(target + key[len(source) :], data)
+        self.remove_tree(source)
+
+    def _keys(self, path: str) -> list[str]:
+        prefix = f"{path}/" if path else ""
+        keys = zarr_compat.run(_collect(self.store.list_prefix(prefix)))
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def holds_chunks(self, path: str) -> bool:
+        """Whether there is any key but those of documents."""
+        return any(key.rpartition("/")[2] not in DOCUMENTS for key in self._keys(path))
+
+    def token(self, key: str) -> Hashable | None:
+        """Unknown: always read afresh."""
+        return None
+
+    def list(self, path: str) -> tuple[list[str], list[str]]:
+        """Names of the next segments below a path."""
+        names = sorted(set(zarr_compat.run(_collect(self.store.list_dir(path)))))
+        names = [name.rstrip("/") for name in names]
+        files = [n for n in names if zarr_compat.run(self.store.exists(f"{path}/{n}" if path else n))]
+        return [n for n in names if n not in files], files
+
+    @contextlib.contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        """Exclude other threads; other processes are not excluded (single writer)."""
+        self.require_writable(path)
+        with self._lock:
+            yield
+
+    def check_links(self, path: str, *, writing: bool) -> None:
+        """There are no links."""
+
+    def folds_case(self) -> bool:
+        """Keys are compared as they are."""
+        return False
+
+    def zarr_store(self) -> Store:
+        """The store itself, read-only if it was opened so."""
+        if self.options.read_only and not self.store.read_only:
+            with contextlib.suppress(NotImplementedError):
+                return self.store.with_read_only(True)
+        return self.store
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"store": self.store, "options": self.options}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        ZarrStorage.__init__(self, state["store"], state["options"])  # type: ignore[arg-type]
+
+
+def _roots_last(path: str, keys: list[str]) -> list[str]:
+    roots = {f"{path}/{name}" if path else name for name in _ROOT_DOCUMENTS}
+    return [k for k in keys if k not in roots] + [k for k in keys if k in roots]
+
+
+async def _collect(items: AsyncIterator[str]) -> list[str]:
+    return [item async for item in items]
