@@ -39,6 +39,7 @@ _PUBLIC = {
         "PlatestoreError",
         "ReadOnlyError",
         "StoreWarning",
+        "UnreadableWarning",
         "UnsafeTargetError",
         "UnsupportedError",
         "UnsupportedVersionError",
@@ -46,8 +47,9 @@ _PUBLIC = {
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - strings, from the table above
+__all__ = ["__version__", *_HOME]
 
+# ruff: noqa: F401 - the names below are for type checkers; __getattr__ imports them
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray, TiledImageArray
     from platestore.errors import (
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
         PlatestoreError,
         ReadOnlyError,
         StoreWarning,
+        UnreadableWarning,
         UnsafeTargetError,
         UnsupportedError,
         UnsupportedVersionError,

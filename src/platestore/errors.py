@@ -92,3 +92,7 @@ class StoreWarning(UserWarning):
 
 class DanglingError(NodeNotFoundError, NodeKeyError):
     """A group or array that the metadata lists, but that is not there."""
+
+
+class UnreadableWarning(StoreWarning):
+    """A listed member cannot be opened, and was left out of an iteration."""

@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from platestore.errors import (
@@ -79,13 +78,15 @@ class _Request:
             raise UnsupportedError("bioformats2raw collections are read, not created", path=target)
         if self.channel_names is None:
             raise ArgumentError(
-                "channel_names must be given to create a store", path=target, hint='channel_names=["DAPI", ...]'
+                "channel_names must be given to create a store",
+                path=target,
+                hint='channel_names=["DAPI", ...]',
             )
 
 
 @overload
 def open_ome_zarr(
-    store_path: str | Path | Store | StorePath,
+    store_path: str | os.PathLike[str] | Store | StorePath,
     layout: Literal["hcs"],
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
@@ -96,7 +97,7 @@ def open_ome_zarr(
 ) -> Plate: ...
 @overload
 def open_ome_zarr(
-    store_path: str | Path | Store | StorePath,
+    store_path: str | os.PathLike[str] | Store | StorePath,
     layout: Literal["fov"],
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
@@ -107,7 +108,7 @@ def open_ome_zarr(
 ) -> Position: ...
 @overload
 def open_ome_zarr(
-    store_path: str | Path | Store | StorePath,
+    store_path: str | os.PathLike[str] | Store | StorePath,
     layout: Literal["tiled"],
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
@@ -118,7 +119,7 @@ def open_ome_zarr(
 ) -> TiledPosition: ...
 @overload
 def open_ome_zarr(
-    store_path: str | Path | Store | StorePath,
+    store_path: str | os.PathLike[str] | Store | StorePath,
     layout: Layout = ...,
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
@@ -128,7 +129,7 @@ def open_ome_zarr(
     **kwargs: Any,
 ) -> Any: ...
 def open_ome_zarr(
-    store_path: str | Path | Store | StorePath,
+    store_path: str | os.PathLike[str] | Store | StorePath,
     layout: Layout = "auto",
     mode: Mode = "r",
     channel_names: Sequence[str] | None = None,
@@ -241,7 +242,9 @@ def _local_path(store_path: str | os.PathLike[str]) -> str:
         raise ArgumentError(f"{store_path!r} is no path")
     if _URL.match(text):
         raise UnsupportedError(
-            "URLs are not opened by themselves", path=text, hint="pass a zarr Store, such as FsspecStore.from_url(...)"
+            "URLs are not opened by themselves",
+            path=text,
+            hint="pass a zarr Store, such as FsspecStore.from_url(...)",
         )
     return os.path.abspath(text)
 
@@ -257,7 +260,9 @@ def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
     request.require_creatable(path)
     if present:
         if mode == "w-":
-            raise NodeExistsError("the store exists", path=path, hint='mode="a" opens it, mode="w" replaces it')
+            raise NodeExistsError(
+                "the store exists", path=path, hint='mode="a" opens it, mode="w" replaces it'
+            )
         targets.check_replaceable(path, check_name=request.check_name)
     elif os.path.lexists(path) and mode == "w":
         targets.check_replaceable(path, check_name=False)
@@ -272,7 +277,9 @@ def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
 
 def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> NGFFNode[Any]:
     if not os.path.exists(path):
-        raise NodeNotFoundError("there is no such store", path=path, hint="check the path, or create it with mode='w-'")
+        raise NodeNotFoundError(
+            "there is no such store", path=path, hint="check the path, or create it with mode='w-'"
+        )
     if not os.path.isdir(path):
         raise InvalidMetadataError("is a file, not an OME-Zarr store", path=path)
     root, inner = find_root(path)

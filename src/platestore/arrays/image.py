@@ -61,7 +61,9 @@ class ImageArray(_ZarrArray):
         return array
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._storage.where(self.path)} shape={self.shape} dtype={self.dtype}>"
+        return (
+            f"<{type(self).__name__} {self._storage.where(self.path)} shape={self.shape} dtype={self.dtype}>"
+        )
 
     @property
     def _format(self) -> ZarrFormat:
@@ -112,7 +114,9 @@ class ImageArray(_ZarrArray):
         """The image as a lazy dask array, one block per chunk (per shard, where there are shards)."""
         import dask.array
 
-        return dask.array.from_array(self, chunks=self.shards or self.chunks, name=None, meta=np.empty(0, self.dtype))
+        blocks = self.shards or self.chunks
+        lazy: dask.array.Array = dask.array.from_array(self, chunks=blocks)  # type: ignore[no-untyped-call]
+        return lazy
 
     def tensorstore(self, **kwargs: Any) -> tensorstore.TensorStore:
         """Open the array with TensorStore.
@@ -135,7 +139,9 @@ class ImageArray(_ZarrArray):
             If the store is no local directory.
         """
         if "read" in kwargs or "write" in kwargs:
-            raise ArgumentError("read= and write= follow the mode of the store", hint='open it with mode="r+"')
+            raise ArgumentError(
+                "read= and write= follow the mode of the store", hint='open it with mode="r+"'
+            )
         path = self._storage.local_path(self.path)
         if path is None:
             raise UnsupportedError(
@@ -162,7 +168,7 @@ class ImageArray(_ZarrArray):
     def _commit_attributes(self, change: Callable[[dict[str, Any]], None]) -> None:
         commit_attributes(self._storage, self.path, self._format, change)
 
-    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:  # type: ignore[override]
+    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:
         """Merge attributes into those of the array."""
         self.attrs.update(new_attributes)
         return self

@@ -130,7 +130,9 @@ def plan(
     if shards_ratio is None:
         return ArrayLayout(full, kind, sizes)
     if zarr_format == 2:
-        raise ArgumentError("zarr v2 (OME-NGFF 0.4) has no shards", hint='create the store with version="0.5"')
+        raise ArgumentError(
+            "zarr v2 (OME-NGFF 0.4) has no shards", hint='create the store with version="0.5"'
+        )
     ratio = _integers(shards_ratio, "shards_ratio")
     if len(ratio) != len(full):
         raise ArgumentError(f"shards_ratio {ratio} has {len(ratio)} values; the array has {len(full)} axes")

@@ -68,9 +68,7 @@ def create_image(
     import numpy as np
 
     pixels = np.asarray(data)
-    layout = _plan(
-        position, name, pixels.shape, pixels.dtype, chunks, shards_ratio, transform, check_shape
-    )
+    layout = _plan(position, name, pixels.shape, pixels.dtype, chunks, shards_ratio, transform, check_shape)
     storage, path = position._location.storage, position._location.path
     with storage.lock(path):
         replaces = _check_absent(position, name)
@@ -112,9 +110,7 @@ def _plan(
     location = position._location
     location.storage.require_writable(location.path)
     check_image_name(name)
-    layout = plan(
-        shape, dtype, zarr_format=location.zarr_format, chunks=chunks, shards_ratio=shards_ratio
-    )
+    layout = plan(shape, dtype, zarr_format=location.zarr_format, chunks=chunks, shards_ratio=shards_ratio)
     axes = position.axes
     if len(layout.shape) != len(axes):
         raise ArgumentError(
@@ -234,7 +230,9 @@ def delete_image(position: Position, name: str) -> None:
             array = location.child(name)
             if read_array(array.storage, array.path, array.zarr_format) is None or "/" in name:
                 listed = ", ".join(position._keys()) or "none"
-                raise NodeKeyError(f"there is no image {name!r}", path=location.where, hint=f"images: {listed}")
+                raise NodeKeyError(
+                    f"there is no image {name!r}", path=location.where, hint=f"images: {listed}"
+                )
             location.storage.remove_tree(array.path)
             return
 

@@ -89,7 +89,9 @@ def array_plan(
         shape, dtype, zarr_format=plate._location.zarr_format, chunks=chunks, shards_ratio=shards_ratio
     )
     if len(layout.shape) != len(axes):
-        raise ArgumentError(f"shape {layout.shape} has {len(layout.shape)} values; there are {len(axes)} axes")
+        raise ArgumentError(
+            f"shape {layout.shape} has {len(layout.shape)} values; there are {len(axes)} axes"
+        )
     axis = channel_index(axes)
     if axis is not None and names and layout.shape[axis] > len(names):
         raise ArgumentError(f"the shape has {layout.shape[axis]} channels, but only {len(names)} are named")
@@ -111,7 +113,8 @@ def read_spec(item: Any) -> Spec:
             hint="give (row, column, position[, row_index[, column_index[, acquisition]]])",
         )
     row, column, name, *rest = item
-    row_index, column_index, acquisition = (*rest, *(None, None, 0)[len(rest) :])
+    defaults: list[Any] = [None, None, 0]
+    row_index, column_index, acquisition = [*rest, *defaults[len(rest) :]]
     return Spec(
         check_field_name(row, "row"),
         check_field_name(column, "column"),
@@ -176,16 +179,19 @@ class _Batch:
         self.location = plate._location
         self.planned = planned
         self.meta = plate._peek()
-        listed = {well.path for well in self.meta.wells}
-        self.existing = {w: plate._open_child(Well, w) for w in {s.well for s in specs} & listed}
+        wanted = {spec.well for spec in specs}
+        listed = [well.path for well in self.meta.wells if well.path in wanted]
+        self.existing = {path: plate._open_child(Well, path) for path in listed}
         self.new: dict[str, list[Spec]] = {}
         self.added: dict[str, list[Spec]] = {}
         self.replaced: list[Spec] = []
         self.made: list[str] = []
+        self.begun: set[str] = set()  # new wells whose directory is there
+        self.fresh: set[str] = set()  # of these, those that were not there before
         self._files: dict[str, list[tuple[str, bytes]]] = {}
         for spec in specs:
             self._sort(spec, overwriting)
-        self._check_case(listed)
+        self._check_case()
 
     def _sort(self, spec: Spec, overwriting: bool) -> None:
         """Decide what happens to one position; refuse what must not be touched."""
@@ -209,11 +215,14 @@ class _Batch:
             )
         (self.new if well is None else self.added).setdefault(spec.well, []).append(spec)
 
-    def _check_case(self, listed: set[str]) -> None:
+    def _check_case(self) -> None:
         """Names that differ only in case are one name on some file systems."""
-        wells = {*listed, *self.new}
-        check_case(self.location, {path.partition("/")[0] for path in wells}, "rows")
-        check_case(self.location, wells, "wells")
+        rows, columns = (
+            {axis.name for axis in axes} | {path.split("/")[i] for path in self.new}
+            for i, axes in enumerate((self.meta.rows, self.meta.columns))
+        )
+        check_case(self.location, rows, "rows")
+        check_case(self.location, columns, "columns")
         for path, specs in {**self.new, **self.added}.items():
             well = self.existing.get(path)
             names = {*(well._keys() if well else ()), *(spec.name for spec in specs)}
@@ -256,13 +265,16 @@ class _Batch:
         path = join(self.location.path, well, name)
         if self.plate._overwriting:
             storage.remove_tree(path)  # an unlisted leftover
-        if well in self.new and well not in self.made:
+        if well in self.new and well not in self.begun:
             row = join(self.location.path, well.partition("/")[0])
             if row not in self._files:
                 ensure_group(storage, row, self.location.zarr_format)
                 self._files[row] = []
-            self.made.append(well_path := join(self.location.path, well))
-            storage.make_directory(well_path)
+            well_path = join(self.location.path, well)
+            self.made.append(well_path)
+            self.begun.add(well)
+            if storage.make_directory(well_path):
+                self.fresh.add(well)
         self.made.append(path)
         create_node(storage, path, self._position_files(name))
         if self.planned is not None:
@@ -280,9 +292,7 @@ class _Batch:
                 )
             version = self.location.version
             attributes = versions.bare_attributes(version, "image", meta.to_json(), {})
-            self._files[name] = group_files(
-                self.location.zarr_format, attributes, where=self.location.where
-            )
+            self._files[name] = group_files(self.location.zarr_format, attributes, where=self.location.where)
         return self._files[name]
 
     def _array_files(self) -> list[tuple[str, bytes]]:
@@ -300,7 +310,7 @@ class _Batch:
         files = group_files(self.location.zarr_format, attributes, where=self.location.where)
         storage, full = self.location.storage, join(self.location.path, path)
         for name, data in files:
-            storage.write(join(full, name), data)
+            (storage.create if path in self.fresh else storage.write)(join(full, name), data)
 
     def _commit(self) -> Intent | None:
         """List everything; what is returned must still be finished."""
@@ -414,9 +424,7 @@ def grow_well(well: Well, name: str, acquisition: int) -> Position:
     return position
 
 
-def add_well(
-    plate: Plate, row: str, column: str, row_index: int | None, column_index: int | None
-) -> None:
+def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_index: int | None) -> None:
     """Create and list a well without positions."""
     check_field_name(row, "row")
     check_field_name(column, "column")
@@ -430,7 +438,8 @@ def add_well(
             raise NodeExistsError(
                 "the well exists", path=place.where, hint="open with overwriting_creation=True to replace it"
             )
-        check_case(location, {*listed, path}, "wells")
+        check_case(location, {row, *(well.partition("/")[0] for well in listed)}, "rows")
+        check_case(location, {column, *(well.partition("/")[2] for well in listed)}, "columns")
         ensure_group(location.storage, location.child(row).path, location.zarr_format)
         meta = WellGroupMeta(images=[])
         attributes = versions.bare_attributes(location.version, "well", {"well": meta.to_json()}, {})

@@ -33,7 +33,6 @@ from platestore.storage.base import join
 from platestore.storage.documents import Document
 from platestore.storage.hierarchy import (
     Group,
-    attributes_of,
     commit_attributes,
     group_exists,
     read_array,
@@ -165,12 +164,12 @@ class NGFFNode(Generic[M]):
     def _loaded(self) -> Group:
         if self._group is None:
             self.refresh()
-        assert self._group is not None  # noqa: S101 - for the type checker: refresh() sets it
+        assert self._group is not None
         return self._group
 
     def _state(self) -> M:
         self._loaded()
-        assert self._meta is not None  # noqa: S101 - for the type checker: _load() sets it
+        assert self._meta is not None
         return self._meta
 
     def _parse(self, attributes: Mapping[str, Any]) -> tuple[M, OwnMeta, list[Finding]]:

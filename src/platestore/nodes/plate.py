@@ -13,7 +13,7 @@ from platestore.errors import (
     NodeExistsError,
     NodeKeyError,
     NodeNotFoundError,
-    StoreWarning,
+    UnreadableWarning,
 )
 from platestore.nodes import intents
 from platestore.nodes.location import Location
@@ -136,7 +136,9 @@ class Plate(NGFFNode[PlateMeta]):
             for intent in self._own.intents or ():
                 if intent.operation == "move" and intent.target and intent.entry:
                     here = read_group(
-                        self._location.storage, self._location.child(intent.path).path, self._location.zarr_format
+                        self._location.storage,
+                        self._location.child(intent.path).path,
+                        self._location.zarr_format,
                     )
                     path = intent.path if here is not None else intent.target
                     entry = {**intent.entry["well"], "path": path}
@@ -225,7 +227,7 @@ class Plate(NGFFNode[PlateMeta]):
             try:
                 yield path, self._open_child(Well, path)
             except (NodeNotFoundError, InvalidMetadataError) as error:
-                warnings.warn(str(error), StoreWarning, stacklevel=2)
+                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
 
     def positions(self) -> Iterator[tuple[str, Position]]:
         """Iterate over the positions, well by well, in the order of the metadata.
@@ -392,7 +394,9 @@ class Plate(NGFFNode[PlateMeta]):
         with location.storage.lock(location.path):
             wells = {well.path: well for well in self._peek().wells}
             if old not in wells:
-                raise NodeNotFoundError(f"there is no well {old!r}", path=location.where, hint=self._wells_hint())
+                raise NodeNotFoundError(
+                    f"there is no well {old!r}", path=location.where, hint=self._wells_hint()
+                )
             if new == old:
                 return
             target = location.child(new)
@@ -446,7 +450,9 @@ class Plate(NGFFNode[PlateMeta]):
                 return
             found = [well.path for well in self._peek().wells if (well.path + "/").startswith(path + "/")]
             if not found:
-                raise NodeKeyError(f"there is no member {path!r}", path=location.where, hint=self._wells_hint())
+                raise NodeKeyError(
+                    f"there is no member {path!r}", path=location.where, hint=self._wells_hint()
+                )
             for well in found:
                 self._delete_well(well)
 

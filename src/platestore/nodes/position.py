@@ -12,7 +12,7 @@ from platestore.errors import (
     DanglingError,
     InvalidMetadataError,
     NodeKeyError,
-    StoreWarning,
+    UnreadableWarning,
 )
 from platestore.nodes.node import Draft, NGFFNode
 from platestore.spec import edits
@@ -184,9 +184,7 @@ class Position(NGFFNode[ImagesMeta]):
                 return self._open_child(Position, parent)[name]
             return open_array(storage, self._array_document(path), self.axis_names, self._array_class())
         listed = ", ".join(self._keys()) or "none"
-        raise NodeKeyError(
-            f"there is no image {path!r}", path=self._location.where, hint=f"images: {listed}"
-        )
+        raise NodeKeyError(f"there is no image {path!r}", path=self._location.where, hint=f"images: {listed}")
 
     @property
     def data(self) -> ImageArray:
@@ -214,7 +212,7 @@ class Position(NGFFNode[ImagesMeta]):
             try:
                 yield path, self[path]
             except DanglingError as error:
-                warnings.warn(str(error), StoreWarning, stacklevel=2)
+                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
 
     def create_image(
         self,

@@ -6,13 +6,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from natsort import natsorted
-
 from platestore.errors import (
     InvalidMetadataError,
     NodeKeyError,
     NodeNotFoundError,
-    StoreWarning,
+    UnreadableWarning,
     UnsupportedError,
 )
 from platestore.nodes.node import NGFFNode
@@ -69,10 +67,11 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
         return []
 
     def _numbered(self) -> list[str]:
-        location, out = self._location, []
+        location = self._location
+        out: list[str] = []
         while group_exists(location.storage, location.child(str(len(out))).path, location.zarr_format):
             out.append(str(len(out)))
-        return natsorted(out)
+        return out
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, (str, int)) or isinstance(key, bool):
@@ -112,7 +111,7 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
             try:
                 yield path, self._open_child(Position, path)
             except (NodeNotFoundError, InvalidMetadataError) as error:
-                warnings.warn(str(error), StoreWarning, stacklevel=2)
+                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
 
     def _first(self) -> Position:
         for _, position in self.positions():

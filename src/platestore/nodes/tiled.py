@@ -71,7 +71,11 @@ class TiledPosition(Position):
             raise ArgumentError(f"grid_shape must be (rows, columns), not {grid_shape!r}")
         if len(tile) != len(self.axes):
             raise ArgumentError(f"tile_shape {tile} has {len(tile)} values; there are {len(self.axes)} axes")
-        if isinstance(chunk_dims, bool) or not isinstance(chunk_dims, int) or not 2 <= chunk_dims <= len(tile):
+        if (
+            isinstance(chunk_dims, bool)
+            or not isinstance(chunk_dims, int)
+            or not 2 <= chunk_dims <= len(tile)
+        ):
             raise ArgumentError(
                 f"chunk_dims must be an integer from 2 to {len(tile)}, not {chunk_dims!r}",
                 hint="a tile spans at least Y and X",

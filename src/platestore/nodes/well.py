@@ -11,7 +11,7 @@ from platestore.errors import (
     InvalidMetadataError,
     NodeKeyError,
     NodeNotFoundError,
-    StoreWarning,
+    UnreadableWarning,
 )
 from platestore.nodes import intents
 from platestore.nodes.node import Draft, NGFFNode
@@ -152,7 +152,7 @@ class Well(NGFFNode[WellGroupMeta]):
             try:
                 yield name, self._open_child(Position, name)
             except (NodeNotFoundError, InvalidMetadataError) as error:
-                warnings.warn(str(error), StoreWarning, stacklevel=2)
+                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
 
     def create_position(self, name: str, acquisition: int = 0) -> Position:
         """Create a position.
@@ -233,4 +233,3 @@ class Well(NGFFNode[WellGroupMeta]):
             draft.meta.images = [*draft.meta.images, *(i for i in images if i.path not in known)]
 
         self._commit(change)
-

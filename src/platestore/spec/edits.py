@@ -285,7 +285,7 @@ def index_of(names: Sequence[str], name: object) -> int:
         If there is no channel of this name.
     """
     if name in names:
-        return names.index(name)  # type: ignore[arg-type]
+        return names.index(name)
     raise ArgumentError(f"there is no channel {name!r}", hint=f"channels: {', '.join(names) or 'none'}")
 
 

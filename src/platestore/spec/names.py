@@ -112,7 +112,7 @@ def split_path(path: str, *, location: str, document: str) -> str:
 
 
 def normalise_key(key: object) -> str:
-    """Turn a user's key (``0``, ``"A/1"``, ``"A\\\\1/"``) into a path relative to a node.
+    """Turn a user's key (``0``, ``"A/1"``) into a path relative to a node.
 
     Raises
     ------

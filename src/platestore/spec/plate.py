@@ -124,7 +124,9 @@ class PlateMeta(Model):
                 yield Finding("name-duplicate", f"plate.{key}", f"{name!r} is listed more than once")
             for i, name in enumerate(names):
                 if not ALPHANUMERIC.fullmatch(name):
-                    yield Finding("name-characters", f"plate.{key}[{i}].name", f"{name!r} is not alphanumeric")
+                    yield Finding(
+                        "name-characters", f"plate.{key}[{i}].name", f"{name!r} is not alphanumeric"
+                    )
         for path in duplicates(well.path for well in self.wells):
             yield Finding("well-duplicate", "plate.wells", f"{path!r} is listed more than once")
         for i, well in enumerate(self.wells):
@@ -218,7 +220,9 @@ class AxisIndex:
         ArgumentError
             If ``wanted`` is no index, or the plate format has no such name.
         """
-        if wanted is not None and (isinstance(wanted, bool) or not hasattr(wanted, "__index__") or wanted < 0):
+        if wanted is not None and (
+            isinstance(wanted, bool) or not hasattr(wanted, "__index__") or wanted < 0
+        ):
             raise ArgumentError(f"a {self.kind} index must be an integer of 0 or more, not {wanted!r}")
         if wanted is not None and wanted >= 2**15:
             raise ArgumentError(f"{self.kind} index {wanted} is beyond any plate")

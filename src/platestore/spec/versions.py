@@ -1,7 +1,7 @@
-"""The one place that knows how the versions lay the same models out in JSON.
+r"""The one place that knows how the versions lay the same models out in JSON.
 
 ====================  ====================================  =====================================
-\\                     0.4 (zarr v2)                         0.5 (zarr v3)
+\                     0.4 (zarr v2)                         0.5 (zarr v3)
 ====================  ====================================  =====================================
 where                 attributes of the group, top level    ``attributes["ome"]``
 version               in each object                        once, ``ome.version``
@@ -46,7 +46,9 @@ def check_version(version: object) -> Version:
         return "0.4"
     if version == "0.5":
         return "0.5"
-    raise UnsupportedVersionError(f"OME-NGFF version {version!r} cannot be written", hint="use '0.4' or '0.5'")
+    raise UnsupportedVersionError(
+        f"OME-NGFF version {version!r} cannot be written", hint="use '0.4' or '0.5'"
+    )
 
 
 def container(attributes: Mapping[str, Any], zarr_format: int) -> Mapping[str, Any]:

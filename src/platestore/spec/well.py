@@ -49,6 +49,4 @@ class WellGroupMeta(Model):
             yield Finding("image-duplicate", "well.images", f"{path!r} is listed more than once")
         for i, image in enumerate(self.images):
             if not ALPHANUMERIC.fullmatch(image.path):
-                yield Finding(
-                    "image-path", f"well.images[{i}].path", f"{image.path!r} is not alphanumeric"
-                )
+                yield Finding("image-path", f"well.images[{i}].path", f"{image.path!r} is not alphanumeric")

@@ -6,7 +6,8 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
-from platestore.storage.documents import check_keys
+from platestore.errors import ArgumentError
+from platestore.storage.documents import check_json
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -60,15 +61,12 @@ class AttributesView(MutableMapping[str, Any]):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set several attributes in one commit."""
-        new = dict(*args, **kwargs)
-        check_keys(new, where=self._where)
-        new = copy.deepcopy(new)
+        new = _checked(dict(*args, **kwargs), self._where)
         self._commit(lambda attributes: attributes.update(new))
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Replace all attributes in one commit."""
-        check_keys(dict(attributes), where=self._where)
-        new = copy.deepcopy(dict(attributes))
+        new = _checked(dict(attributes), self._where)
 
         def change(present: dict[str, Any]) -> None:
             present.clear()
@@ -79,3 +77,11 @@ class AttributesView(MutableMapping[str, Any]):
     def clear(self) -> None:
         """Remove all attributes in one commit."""
         self.put({})
+
+
+def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        check_json(values, where=where)
+        return copy.deepcopy(values)
+    except RecursionError:
+        raise ArgumentError("the value is nested too deeply", path=where) from None

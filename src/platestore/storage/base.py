@@ -46,7 +46,9 @@ class StorageOptions:
 
     def __post_init__(self) -> None:
         if self.durability not in _DURABILITIES:
-            raise ArgumentError(f"durability must be one of {', '.join(_DURABILITIES)}, not {self.durability!r}")
+            raise ArgumentError(
+                f"durability must be one of {', '.join(_DURABILITIES)}, not {self.durability!r}"
+            )
         number = isinstance(self.lock_timeout, (int, float)) and not isinstance(self.lock_timeout, bool)
         if not number or not self.lock_timeout >= 0:
             raise ArgumentError(f"lock_timeout must be a number of seconds, not {self.lock_timeout!r}")

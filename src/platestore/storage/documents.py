@@ -9,9 +9,12 @@ rename. A reader therefore sees the old document or the new one, and two writers
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic_core import to_json
 
 from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError
 from platestore.storage.base import Storage, join
@@ -100,25 +103,49 @@ def serialise(content: Json, *, where: str) -> bytes:
         If a value has no JSON form (``NaN``, numpy scalars, bytes, sets, ...).
     """
     try:
-        return json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+        data = to_json(content)
+        if b"NaN" in data or b"Infinity" in data:  # maybe the number, maybe a string that says so
+            data = json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(
-            f"a value cannot be written as JSON: {error}",
-            path=where,
-            hint="use finite numbers, strings, booleans, lists and dicts with string keys",
+            f"a value cannot be written as JSON: {error}", path=where, hint=_JSON_HINT
         ) from None
+    return data
 
 
-def check_keys(value: object, *, where: str) -> None:
-    """Refuse dictionary keys that are no strings: ``json`` would turn them into some, silently."""
-    if isinstance(value, dict):
+_JSON_HINT = "use finite numbers, strings, booleans, lists and dicts with string keys"
+
+
+def check_json(value: object, *, where: str) -> None:
+    """Refuse values that have no JSON form, before they come near a document.
+
+    Serialisers make something of bytes, sets, numpy scalars and integer keys, silently; nobody would
+    get back what was assigned.
+
+    Raises
+    ------
+    ArgumentError
+        If a value is no string, finite number, boolean, None, list, tuple or dict with string keys.
+    """
+    if value is None or isinstance(value, (str, bool, int)):
+        if type(value).__module__ == "builtins" or value is None:
+            return
+    elif type(value) is float:
+        if math.isfinite(value):
+            return
+    elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise ArgumentError(f"the attribute key {key!r} is not a string", path=where)
-            check_keys(item, where=where)
+                raise ArgumentError(f"the key {key!r} is not a string", path=where, hint=_JSON_HINT)
+            check_json(item, where=where)
+        return
     elif isinstance(value, (list, tuple)):
         for item in value:
-            check_keys(item, where=where)
+            check_json(item, where=where)
+        return
+    raise ArgumentError(
+        f"{value!r} ({type(value).__name__}) cannot be written as JSON", path=where, hint=_JSON_HINT
+    )
 
 
 def read_document(storage: Storage, key: str) -> Document | None:

@@ -165,7 +165,8 @@ class LocalStorage(Storage):
 
     def list(self, path: str) -> tuple[list[str], list[str]]:
         """Names of directories and files."""
-        directories, files = [], []
+        directories: list[str] = []
+        files: list[str] = []
         try:
             with os.scandir(self.local_path(path)) as entries:
                 for entry in entries:
@@ -320,5 +321,3 @@ def _sync_directory(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-

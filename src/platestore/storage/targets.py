@@ -57,7 +57,9 @@ def check_replaceable(path: str, *, check_name: bool) -> None:
             hint="check the path; disable_path_checking=True lifts this rule",
         )
     if not os.path.isdir(path):
-        raise UnsafeTargetError("is a file, not a store", path=path, hint="remove it yourself, or name another")
+        raise UnsafeTargetError(
+            "is a file, not a store", path=path, hint="remove it yourself, or name another"
+        )
     if not is_node(path):
         first = next((f for d, _, files in os.walk(path) for f in (os.path.join(d, n) for n in files)), None)
         if first is not None:
@@ -118,13 +120,13 @@ def _foreign_files(directory: str) -> Iterator[str]:
         for entry in sorted(entries, key=lambda e: e.name):
             if entry.is_dir(follow_symlinks=False):
                 yield from _foreign_files(entry.path)
-            elif not (entry.name in DOCUMENTS or _is_ours(entry.name) or entry.name in _LITTER):
-                if not (in_ome and entry.name.endswith(".xml")):
-                    yield entry.path
+            elif not (_belongs(entry.name) or (in_ome and entry.name.endswith(".xml"))):
+                yield entry.path
 
 
-def _is_ours(name: str) -> bool:
-    return name.endswith((".tmp", ".partial", ".__lock"))
+def _belongs(name: str) -> bool:
+    """Whether a file outside arrays is a document, what an interrupted writer left, or litter."""
+    return name in DOCUMENTS or name.endswith((".tmp", ".partial", ".__lock")) or name in _LITTER
 
 
 def _is_v3_array(directory: str) -> bool:

@@ -1,0 +1,6 @@
+"""``python -m platestore``."""
+
+from platestore.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""``platestore ls``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+
+import click
+
+from platestore.errors import UnreadableWarning
+from platestore.summary import positions
+
+
+@click.command("ls")
+@click.argument("path", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array of strings.")
+@click.option("--full", is_flag=True, help="Print paths that can be opened, not paths inside PATH.")
+def command(path: str, as_json: bool, full: bool) -> None:
+    """List the positions of a plate, row, well or series, one a line, in the order of the metadata.
+
+    A well that is listed but cannot be read is reported, and the exit code is 1.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = list(positions(path))
+    if full:
+        found = [path if name == "." else f"{path.rstrip('/')}/{name}" for name in found]
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    elif found:
+        click.echo("\n".join(found))
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
+    if any(issubclass(warning.category, UnreadableWarning) for warning in caught):
+        sys.exit(1)

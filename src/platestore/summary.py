@@ -1,0 +1,472 @@
+"""What ``platestore info`` and ``platestore ls`` tell: facts about a node, as data and as text.
+
+Only documents are read: of a plate its own, one well and one position, unless everything is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from platestore.arrays.metadata import ArraySummary, summarise
+from platestore.errors import ArgumentError, UnreadableWarning
+from platestore.nodes.node import NGFFNode
+from platestore.nodes.plate import Plate
+from platestore.nodes.position import Position
+from platestore.nodes.row import Row
+from platestore.nodes.series import Bioformats2RawSeries
+from platestore.nodes.well import Well
+from platestore.opening import open_ome_zarr
+from platestore.spec.edits import effective_scale, effective_translation
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class AxisInfo(_Fact):
+    """One axis."""
+
+    name: str
+    type: str | None
+    unit: str | None
+
+
+class ChannelInfo(_Fact):
+    """One channel."""
+
+    name: str
+    color: str | None
+    """Six hexadecimal digits."""
+    window: dict[str, float] | None
+    """start, end, min and max, in grey values."""
+
+
+class LevelInfo(_Fact):
+    """One array (resolution level)."""
+
+    path: str
+    shape: list[int]
+    dtype: str
+    chunks: list[int]
+    shards: list[int] | None
+    codec: str
+    scale: list[float]
+    """Physical units per pixel, the position's own scale included."""
+    translation: list[float]
+    nbytes: int
+    """Bytes of the decoded pixels."""
+
+
+class ImageInfo(_Fact):
+    """One multiscale image."""
+
+    name: str | None
+    downsampling: str | None
+    """The method that made the coarser levels, as the document names it."""
+    levels: list[LevelInfo]
+
+
+class WellInfo(_Fact):
+    """One listed well."""
+
+    path: str
+    row: int
+    column: int
+    fields: int | None
+    """Number of positions; null where the well was not read."""
+
+
+class PlateInfo(_Fact):
+    """The plate around the positions."""
+
+    name: str | None
+    rows: list[str]
+    columns: list[str]
+    wells: list[WellInfo]
+    acquisitions: list[int] | None
+    positions: int
+    """Number of positions; an estimate unless ``positions_exact``."""
+    positions_exact: bool
+    plate_format: int | None
+
+
+class SizeInfo(_Fact):
+    """Size on disk; only with ``verbose``, since it walks the whole store."""
+
+    files: int
+    bytes: int
+    decoded_bytes: int
+    ratio: float | None
+    """Decoded bytes divided by bytes on disk."""
+
+
+class NodeInfo(_Fact):
+    """Everything ``platestore info --json`` says of one path."""
+
+    path: str
+    kind: Literal["plate", "row", "well", "position", "series"]
+    ome_ngff_version: str
+    zarr_format: int
+    position: str | None
+    """The position that axes, channels and images describe, relative to ``path``; "" for itself."""
+    axes: list[AxisInfo]
+    channels: list[ChannelInfo]
+    images: list[ImageInfo]
+    plate: PlateInfo | None
+    positions: list[str] | None
+    """Names of the positions of a well, row or series."""
+    size: SizeInfo | None
+    warnings: list[str]
+    """Flaws of the metadata that were read over."""
+    unreadable: list[str]
+    """Listed members that could not be opened."""
+
+
+def describe(path: str | os.PathLike[str], *, verbose: bool = False) -> NodeInfo:
+    """Collect the facts about a node.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store, or a node in one.
+    verbose : bool
+        Whether to count all positions and measure the size on disk, which reads every well and lists
+        every file.
+
+    Returns
+    -------
+    NodeInfo
+
+    Raises
+    ------
+    PlatestoreError
+        If something that was named, or is described, cannot be read.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        node: NGFFNode[Any] = open_ome_zarr(path)
+        plate = _plate(node, verbose=verbose) if isinstance(node, Plate) else None
+        inner, position = _first_position(node)
+        names = None
+        if not isinstance(node, (Plate, Position)):
+            names = [name for name, _ in _paths(node)]
+        info = NodeInfo(
+            path=os.fspath(path),
+            kind=_kind(node),
+            ome_ngff_version=node.version,
+            zarr_format=node._location.zarr_format,
+            position=inner,
+            axes=[AxisInfo(name=a.name, type=a.type, unit=a.unit) for a in node.axes],
+            channels=_channels(position) if position else _named(node),
+            images=_images(position) if position else [],
+            plate=plate,
+            positions=names,
+            size=_size(node, position) if verbose else None,
+            warnings=[],
+            unreadable=[],
+        )
+    for warning in caught:
+        target = info.unreadable if issubclass(warning.category, UnreadableWarning) else info.warnings
+        if str(warning.message) not in target:
+            target.append(str(warning.message))
+    return info
+
+
+def positions(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Paths of the positions below a node, in the order of the metadata.
+
+    Parameters
+    ----------
+    path : str or Path
+        A plate, row, well or series; a position gives ``"."``.
+
+    Yields
+    ------
+    str
+        The path relative to ``path``. Positions are not opened, so none is checked.
+    """
+    node: NGFFNode[Any] = open_ome_zarr(path)
+    for relative, _ in _paths(node):
+        yield relative
+
+
+def _paths(node: NGFFNode[Any]) -> Iterator[tuple[str, NGFFNode[Any]]]:
+    """Position paths, each with the node that lists it."""
+    if isinstance(node, Position):
+        yield ".", node
+    elif isinstance(node, (Plate, Row)):
+        for path, well in node.wells():
+            for name in well._keys():
+                yield f"{path}/{name}", well
+    else:
+        for name in node._keys():
+            yield name, node
+
+
+def _kind(node: NGFFNode[Any]) -> Literal["plate", "row", "well", "position", "series"]:
+    if isinstance(node, Plate):
+        return "plate"
+    if isinstance(node, Row):
+        return "row"
+    if isinstance(node, Well):
+        return "well"
+    return "series" if isinstance(node, Bioformats2RawSeries) else "position"
+
+
+def _first_position(node: NGFFNode[Any]) -> tuple[str | None, Position | None]:
+    """The position that is described: the node itself, or the first below it."""
+    if isinstance(node, Position):
+        return "", node
+    if not isinstance(node, (Plate, Row, Well, Bioformats2RawSeries)):
+        raise ArgumentError("there is nothing to describe", path=node._location.where)
+    for path, _ in _paths(node):
+        position = node[path]
+        if isinstance(position, Position):
+            return path, position
+    return None, None
+
+
+def _named(node: NGFFNode[Any]) -> list[ChannelInfo]:
+    return [ChannelInfo(name=name, color=None, window=None) for name in node.channel_names]
+
+
+def _channels(position: Position) -> list[ChannelInfo]:
+    omero = position._state().omero
+    names = position.channel_names
+    if omero is None:
+        return [ChannelInfo(name=name, color=None, window=None) for name in names]
+    pairs = zip(names, omero.channels, strict=True)
+    return [ChannelInfo(name=name, color=c.color, window=c.window) for name, c in pairs]
+
+
+def _images(position: Position) -> list[ImageInfo]:
+    out = []
+    meta = position._state()
+    for image in meta.multiscales:
+        levels = []
+        for dataset in image.datasets:
+            facts = summarise(position._array_document(dataset.path))
+            levels.append(
+                _level(
+                    dataset.path,
+                    facts,
+                    effective_scale(meta, dataset.path),
+                    effective_translation(meta, dataset.path),
+                )
+            )
+        if levels:
+            out.append(ImageInfo(name=image.name, downsampling=image.type, levels=levels))
+    return out
+
+
+def _level(path: str, facts: ArraySummary, scale: list[float], translation: list[float]) -> LevelInfo:
+    return LevelInfo(
+        path=path,
+        shape=list(facts.shape),
+        dtype=facts.dtype,
+        chunks=list(facts.chunks),
+        shards=None if facts.shards is None else list(facts.shards),
+        codec=facts.codec,
+        scale=scale,
+        translation=translation,
+        nbytes=facts.nbytes,
+    )
+
+
+def _plate(plate: Plate, *, verbose: bool) -> PlateInfo:
+    meta = plate._state()
+    entries = plate._entries()
+    read = list(entries) if verbose else list(entries)[:1]
+    fields = {path: len(well._keys()) for path, well in plate._open_wells(read)}
+    exact = verbose or len(entries) <= 1
+    known = next(iter(fields.values()), 0)
+    return PlateInfo(
+        name=meta.name,
+        rows=[row.name for row in meta.rows],
+        columns=[column.name for column in meta.columns],
+        wells=[
+            WellInfo(path=path, row=w.row_index, column=w.column_index, fields=fields.get(path))
+            for path, w in entries.items()
+        ],
+        acquisitions=None if meta.acquisitions is None else [a.id for a in meta.acquisitions],
+        positions=sum(fields.values()) if exact else known * len(entries),
+        positions_exact=exact,
+        plate_format=plate._own.plate_format,
+    )
+
+
+def _size(node: NGFFNode[Any], first: Position | None) -> SizeInfo | None:
+    """Files and bytes on disk, and the bytes of all decoded pixels."""
+    root = node._location.storage.local_path(node._location.path)
+    if root is None:
+        return None
+    files = size = 0
+    for directory, _, names in os.walk(root):
+        for name in names:
+            files += 1
+            size += os.lstat(os.path.join(directory, name)).st_size
+    decoded = 0
+    for position in _all_positions(node, first):
+        for path in position._keys():
+            decoded += summarise(position._array_document(path)).nbytes
+    return SizeInfo(files=files, bytes=size, decoded_bytes=decoded, ratio=decoded / size if size else None)
+
+
+def _all_positions(node: NGFFNode[Any], first: Position | None) -> Iterator[Position]:
+    if isinstance(node, (Plate, Well, Bioformats2RawSeries)):
+        for _, position in node.positions():
+            yield position
+    elif isinstance(node, Row):
+        for _, well in node.wells():
+            for _, position in well.positions():
+                yield position
+    elif first is not None:
+        yield first
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def render(info: NodeInfo) -> str:
+    """The facts as people like to read them."""
+    lines = [f"{info.path}", f"  {info.kind}, OME-Zarr {info.ome_ngff_version} (zarr v{info.zarr_format})"]
+    if info.plate is not None:
+        lines += _render_plate(info.plate)
+    elif info.positions is not None:
+        lines.append(f"  positions  {_shorten(info.positions)}")
+    lines.append(f"  axes       {_render_axes(info.axes)}")
+    lines += _render_channels(info.channels)
+    if info.position:
+        lines.append(f"  position {info.position}")
+    for image in info.images:
+        lines += _render_image(image, info.axes)
+    if not info.images:
+        lines.append("  no image yet")
+    if info.size is not None:
+        ratio = f", compressed {info.size.ratio:.2f}×" if info.size.ratio else ""
+        lines.append(
+            f"  on disk    {_bytes(info.size.bytes)} in {info.size.files} files "
+            f"({_bytes(info.size.decoded_bytes)} of pixels{ratio})"
+        )
+    lines += [f"  warning    {text}" for text in info.warnings]
+    lines += [f"  unreadable {text}" for text in info.unreadable]
+    lines += ["", *(f"    {line}".rstrip() for line in _snippet(info))]
+    return "\n".join(lines)
+
+
+def _shorten(items: list[str], limit: int = 12) -> str:
+    shown = ", ".join(items[:limit]) or "none"
+    return shown if len(items) <= limit else f"{shown}, ... ({len(items)})"
+
+
+def _render_axes(axes: list[AxisInfo]) -> str:
+    return ", ".join(f"{a.name} ({a.unit or a.type or 'no type'})" for a in axes)
+
+
+def _render_channels(channels: list[ChannelInfo]) -> list[str]:
+    width = max((len(c.name) for c in channels), default=0)
+    lines = []
+    for i, channel in enumerate(channels):
+        window = channel.window or {}
+        limits = f"  {window['start']:g} to {window['end']:g}" if {"start", "end"} <= set(window) else ""
+        color = f"  #{channel.color}" if channel.color else ""
+        lines.append(f"  {'channels' if i == 0 else '':<9}  {channel.name:<{width}}{color}{limits}".rstrip())
+    return lines
+
+
+def _render_image(image: ImageInfo, axes: list[AxisInfo]) -> list[str]:
+    first = image.levels[0]
+    shards = f", shards {_dims(first.shards)}" if first.shards else ""
+    levels = f"{len(image.levels)} level{'s' if len(image.levels) > 1 else ''}"
+    method = f" ({image.downsampling})" if image.downsampling not in (None, "none") else ""
+    lines = [
+        f"  image      {first.dtype}, chunks {_dims(first.chunks)}{shards}, {first.codec}, {levels}{method}"
+    ]
+    for level in image.levels:
+        scale = _scale(level.scale, axes)
+        lines.append(f"    {level.path:<8} {_dims(level.shape)}  {_bytes(level.nbytes)}  {scale}")
+    return lines
+
+
+def _scale(scale: list[float], axes: list[AxisInfo]) -> str:
+    steps = []
+    for value, axis in zip(scale, axes, strict=False):
+        if axis.type == "space" or value != 1:
+            steps.append(f"{axis.name} {value:g}")
+    return "scale " + ", ".join(steps) if steps else ""
+
+
+def _dims(values: list[int]) -> str:
+    return "×".join(map(str, values))
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} PiB"
+
+
+def _render_plate(plate: PlateInfo) -> list[str]:
+    about = "" if plate.positions_exact else "≈"
+    shape = f"{len(plate.rows)} rows × {len(plate.columns)} columns"
+    if plate.plate_format:
+        shape += f" ({plate.plate_format}-well format)"
+    lines = []
+    if plate.name:
+        lines.append(f"  name       {plate.name}")
+    lines.append(f"  plate      {shape}, {len(plate.wells)} wells, {about}{plate.positions} positions")
+    if plate.acquisitions:
+        lines.append(f"  acquired   {', '.join(map(str, plate.acquisitions))}")
+    return lines + plate_map(plate)
+
+
+def plate_map(plate: PlateInfo) -> list[str]:
+    """The plate as a grid: a mark, or the number of fields where it is known, for each listed well."""
+    if not plate.wells:
+        return []
+    wells = {(well.row, well.column): well for well in plate.wells}
+    marks = {place: "■" if w.fields is None else str(w.fields) for place, w in wells.items()}
+    if not plate.positions_exact:
+        marks = dict.fromkeys(marks, "■")
+    row_width = max(len(name) for name in plate.rows)
+    cell = max(*(len(name) for name in plate.columns), *(len(m) for m in marks.values()))
+    if len(plate.columns) > 24:
+        cell = max(len(m) for m in marks.values())
+        names = [name if (i + 1) % 5 == 0 else "" for i, name in enumerate(plate.columns)]
+        header = "".join(_tick(name, cell + 1) for name in names)
+    else:
+        header = "".join(f" {name:>{cell}}" for name in plate.columns)
+    lines = [f"    {'':<{row_width}}{header}".rstrip()]
+    for r, name in enumerate(plate.rows):
+        cells = "".join(f" {marks.get((r, c), '·'):>{cell}}" for c in range(len(plate.columns)))
+        lines.append(f"    {name:<{row_width}}{cells}")
+    if not plate.positions_exact:
+        fields = next((w.fields for w in plate.wells if w.fields is not None), None)
+        path = next((w.path for w in plate.wells if w.fields is not None), None)
+        if fields is not None:
+            lines.append(f"    fields per well ≈{fields} (as in {path}; -v counts all)")
+    return lines
+
+
+def _tick(name: str, width: int) -> str:
+    return name[-width:].rjust(width)
+
+
+def _snippet(info: NodeInfo) -> list[str]:
+    """Python code that opens the first image."""
+    lines = [
+        "from platestore import open_ome_zarr",
+        "",
+        f"with open_ome_zarr({info.path!r}) as {info.kind}:",
+    ]
+    if not info.images:
+        return [*lines, f"    print({info.kind}.channel_names)"]
+    position = f"[{info.position!r}]" if info.position else ""
+    return [*lines, f"    image = {info.kind}{position}[{info.images[0].levels[0].path!r}][:]"]
