@@ -28,9 +28,13 @@ def version(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def make_plate(path: Path, version: str = "0.4", positions=(("A", "1", "0"), ("A", "2", "0"), ("B", "1", "0")), **kwargs):
+def make_plate(
+    path: Path, version: str = "0.4", positions=(("A", "1", "0"), ("A", "2", "0"), ("B", "1", "0")), **kwargs
+):
     """A small plate with an image in every position; each image holds its own number."""
-    plate = ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version=version, **kwargs)
+    plate = ps.open_ome_zarr(
+        path, layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version=version, **kwargs
+    )
     for number, position in enumerate(plate.create_positions(list(positions))):
         position.create_image("0", np.full((1, 2, 2, 8, 8), number + 1, "uint16"))
     return plate

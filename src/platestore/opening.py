@@ -360,7 +360,7 @@ def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
         if not set(files) & {"zarr.json", ".zgroup", ".zarray"}:
             raise UnsafeTargetError("holds keys, but is no zarr store", path=storage.where(path))
         storage.remove_tree(path)
-    _create_root(storage, path, request, "image")
+    _create_root(storage, path, request, "plate" if request.layout == "hcs" else "image")
     return _open_node(storage, path, request, created=True)
 
 

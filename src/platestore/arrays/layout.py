@@ -116,9 +116,9 @@ def plan(
     ArgumentError
         If a shape, chunk, ratio or data type is wrong or cannot be stored.
     """
-    full = _integers(shape, "shape")
+    full = check_integers(shape, "shape")
     kind = check_dtype(dtype)
-    sizes = _default_chunks(full, kind.itemsize) if chunks is None else _integers(chunks, "chunks")
+    sizes = _default_chunks(full, kind.itemsize) if chunks is None else check_integers(chunks, "chunks")
     if len(sizes) != len(full):
         raise ArgumentError(f"chunks {sizes} has {len(sizes)} values; the shape {full} has {len(full)}")
     sizes = tuple(min(c, s) for c, s in zip(sizes, full, strict=True))
@@ -133,7 +133,7 @@ def plan(
         raise ArgumentError(
             "zarr v2 (OME-NGFF 0.4) has no shards", hint='create the store with version="0.5"'
         )
-    ratio = _integers(shards_ratio, "shards_ratio")
+    ratio = check_integers(shards_ratio, "shards_ratio")
     if len(ratio) != len(full):
         raise ArgumentError(f"shards_ratio {ratio} has {len(ratio)} values; the array has {len(full)} axes")
     return ArrayLayout(full, kind, sizes, tuple(c * r for c, r in zip(sizes, ratio, strict=True)))
@@ -159,7 +159,8 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     return kind.newbyteorder("<")
 
 
-def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
+def check_integers(values: Sequence[int], name: str) -> tuple[int, ...]:
+    """Check a shape: integers of 1 or more."""
     try:
         out = tuple(operator.index(v) for v in values)
     except TypeError:

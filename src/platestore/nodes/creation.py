@@ -15,6 +15,7 @@ from platestore.arrays.layout import ArrayLayout, plan
 from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError, NodeNotFoundError
 from platestore.nodes import intents
+from platestore.nodes.case import check_case
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name
@@ -140,7 +141,9 @@ def _check_absent(position: Position, name: str, *, ours: bool = False) -> bool:
     Call it under the lock.
     """
     location = position._location.child(name)
-    if position._peek().find(name) is not None:
+    listed = position._peek()
+    check_case(position._location, {*listed.paths(), name}, "images")
+    if listed.find(name) is not None:
         if position._overwriting:
             return True
         raise NodeExistsError(

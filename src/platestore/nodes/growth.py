@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import ArgumentError, InvalidNameError, NodeExistsError
+from platestore.errors import ArgumentError, NodeExistsError
 from platestore.nodes import intents
+from platestore.nodes.case import check_case
 from platestore.nodes.position import Position
 from platestore.nodes.well import Well
 from platestore.spec import edits, versions
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from platestore.arrays.layout import ArrayLayout
-    from platestore.nodes.location import Location
     from platestore.nodes.node import Draft
     from platestore.nodes.plate import Plate
 
@@ -386,19 +385,6 @@ class _Batch:
 
 def _image(spec: Spec) -> ImageMeta:
     return ImageMeta(path=spec.name, acquisition=spec.acquisition)
-
-
-def check_case(location: Location, names: set[str], kind: str) -> None:
-    """Refuse names that differ only in case where the store's file system folds case; else warn."""
-    folded: dict[str, str] = {}
-    for name in sorted(names):
-        other = folded.setdefault(name.casefold(), name)
-        if other == name:
-            continue
-        text = f"the {kind} {other!r} and {name!r} differ only in case"
-        if location.storage.folds_case():
-            raise InvalidNameError(text, path=location.where, hint="they are one name on this file system")
-        warnings.warn(f"{location.where}: {text}, and are one name on other file systems", stacklevel=4)
 
 
 def grow_well(well: Well, name: str, acquisition: int) -> Position:

@@ -83,7 +83,12 @@ def _replace(node: NGFFNode[Any], intent: Intent) -> None:
     if intent.target and _is_node(new):
         location.storage.remove_tree(old.path)
         location.storage.move_tree(new.path, old.path)
+    if intent.target:
+        location.storage.remove_tree(new.path)  # what an interrupted removal of the copied one left
+    _list_result(node, intent)
 
+
+def _list_result(node: NGFFNode[Any], intent: Intent) -> None:
     def relist(draft: Any) -> None:
         node._relist(draft, intent)
         draft.drop_intent(intent.id)
@@ -104,12 +109,9 @@ def _move(node: Plate, intent: Intent) -> None:
         # Over a store without renames, an interrupted copy may lie there; the old one is still whole.
         location.storage.remove_tree(new.path)
         location.storage.move_tree(old.path, new.path)
+    location.storage.remove_tree(old.path)  # what an interrupted removal of the copied one left
 
-    def relist(draft: Any) -> None:
-        node._relist(draft, intent)
-        draft.drop_intent(intent.id)
-
-    node._commit(relist, check=False)
+    _list_result(node, intent)
     node._prune_row(intent.path)
 
 

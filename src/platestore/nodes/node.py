@@ -19,6 +19,7 @@ from platestore.errors import (
     InvalidMetadataError,
     NodeNotFoundError,
     StoreWarning,
+    UnreadableWarning,
     UnsupportedError,
 )
 from platestore.nodes.location import Location, location_of
@@ -496,6 +497,16 @@ class NGFFNode(Generic[M]):
                 hint="remove the entry with `del`, or restore the data",
             ) from None
         return node
+
+    def _open_each(self, keys: Iterable[str], opener: Callable[[str], T]) -> Iterator[tuple[str, T]]:
+        """Open members one by one; one that cannot be opened is reported, and the others follow."""
+        for key in keys:
+            try:
+                member = opener(key)
+            except (NodeNotFoundError, InvalidMetadataError) as error:
+                warnings.warn(str(error), UnreadableWarning, stacklevel=3)
+            else:
+                yield key, member
 
     def _hand_down(self, node: NGFFNode[Any], location: Location) -> None:
         node._location = location

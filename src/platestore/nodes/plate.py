@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -13,7 +12,6 @@ from platestore.errors import (
     NodeExistsError,
     NodeKeyError,
     NodeNotFoundError,
-    UnreadableWarning,
 )
 from platestore.nodes import intents
 from platestore.nodes.location import Location
@@ -74,6 +72,9 @@ class Plate(NGFFNode[PlateMeta]):
 
     def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[PlateMeta, list[Finding]]:
         where = self._location.where
+        if "plate" not in parts and self._given_names is not None:
+            # A new node over a bare group.
+            return PlateMeta(rows=[], columns=[], wells=[], name=self._location.name), []
         if "plate" not in parts:
             raise InvalidMetadataError("there is no plate metadata", path=where)
         meta, findings = read_model(PlateMeta, parts["plate"], location="plate", path=where)
@@ -223,11 +224,7 @@ class Plate(NGFFNode[PlateMeta]):
         return self._open_wells(list(self._entries()))
 
     def _open_wells(self, paths: Iterable[str]) -> Iterator[tuple[str, Well]]:
-        for path in paths:
-            try:
-                yield path, self._open_child(Well, path)
-            except (NodeNotFoundError, InvalidMetadataError) as error:
-                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
+        return self._open_each(paths, lambda path: self._open_child(Well, path))
 
     def positions(self) -> Iterator[tuple[str, Position]]:
         """Iterate over the positions, well by well, in the order of the metadata.

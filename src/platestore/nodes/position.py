@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +11,6 @@ from platestore.errors import (
     DanglingError,
     InvalidMetadataError,
     NodeKeyError,
-    UnreadableWarning,
 )
 from platestore.nodes.node import Draft, NGFFNode
 from platestore.spec import edits
@@ -208,11 +206,7 @@ class Position(NGFFNode[ImagesMeta]):
         tuple of str and ImageArray
             Name and array.
         """
-        for path in self._keys():
-            try:
-                yield path, self[path]
-            except DanglingError as error:
-                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
+        return self._open_each(self._keys(), self.__getitem__)
 
     def create_image(
         self,

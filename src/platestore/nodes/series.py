@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from platestore.errors import (
-    InvalidMetadataError,
     NodeKeyError,
-    NodeNotFoundError,
-    UnreadableWarning,
     UnsupportedError,
 )
 from platestore.nodes.node import NGFFNode
@@ -107,11 +103,7 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
         tuple of str and Position
             Path and node.
         """
-        for path in self._keys():
-            try:
-                yield path, self._open_child(Position, path)
-            except (NodeNotFoundError, InvalidMetadataError) as error:
-                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
+        return self._open_each(self._keys(), lambda path: self._open_child(Position, path))
 
     def _first(self) -> Position:
         for _, position in self.positions():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError
@@ -64,9 +62,10 @@ class TiledPosition(Position):
         ArgumentError
             If a shape is wrong.
         """
+        from platestore.arrays.layout import check_integers
         from platestore.nodes.creation import create_zeros
 
-        grid, tile = _integers(grid_shape, "grid_shape"), _integers(tile_shape, "tile_shape")
+        grid, tile = check_integers(grid_shape, "grid_shape"), check_integers(tile_shape, "tile_shape")
         if len(grid) != 2:
             raise ArgumentError(f"grid_shape must be (rows, columns), not {grid_shape!r}")
         if len(tile) != len(self.axes):
@@ -86,13 +85,3 @@ class TiledPosition(Position):
             self, name, shape, dtype, chunks, None, transform, True, self._array_class()
         )
         return array  # type: ignore[no-any-return]
-
-
-def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
-    try:
-        out = tuple(operator.index(v) for v in values)
-    except TypeError:
-        raise ArgumentError(f"{name} must be a tuple of integers, not {values!r}") from None
-    if not out or min(out) < 1:
-        raise ArgumentError(f"{name} must be 1 or more in each dimension, not {out}")
-    return out

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from platestore.errors import (
     InvalidMetadataError,
     NodeKeyError,
-    NodeNotFoundError,
-    UnreadableWarning,
 )
 from platestore.nodes import intents
 from platestore.nodes.node import Draft, NGFFNode
@@ -47,6 +44,8 @@ class Well(NGFFNode[WellGroupMeta]):
 
     def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[WellGroupMeta, list[Finding]]:
         where = self._location.where
+        if "well" not in parts and self._given_names is not None and self._owner is None:
+            return WellGroupMeta(images=[]), []  # a new node over a bare group
         if "well" not in parts:
             raise InvalidMetadataError("there is no well metadata", path=where)
         meta, findings = read_model(WellGroupMeta, parts["well"], location="well", path=where)
@@ -148,11 +147,7 @@ class Well(NGFFNode[WellGroupMeta]):
         tuple of str and Position
             Name and node.
         """
-        for name in self._keys():
-            try:
-                yield name, self._open_child(Position, name)
-            except (NodeNotFoundError, InvalidMetadataError) as error:
-                warnings.warn(str(error), UnreadableWarning, stacklevel=2)
+        return self._open_each(self._keys(), lambda name: self._open_child(Position, name))
 
     def create_position(self, name: str, acquisition: int = 0) -> Position:
         """Create a position.

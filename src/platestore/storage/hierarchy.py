@@ -88,7 +88,7 @@ def read_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = Non
         if storage.read(join(path, ".zgroup")) is None:
             return None
         return Group(path, 2, Document(join(path, ".zattrs"), {}))
-    if zarr_format is None and storage.read(join(path, ".zgroup")) is None:
+    if zarr_format is None and storage.read(join(path, ".zarray")) is not None:
         return None  # attributes of an array
     return Group(path, 2, document)
 
