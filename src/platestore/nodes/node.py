@@ -31,7 +31,7 @@ from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent, OwnMeta
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import join
-from platestore.storage.documents import Document
+from platestore.storage.documents import Document, is_current
 from platestore.storage.hierarchy import (
     Group,
     commit_attributes,
@@ -251,12 +251,23 @@ class NGFFNode(Generic[M]):
 
     def _peek(self) -> M:
         """The models as they are on disk now, for checks under the lock; the node's state stays."""
-        group, location = self._loaded(), self._location
-        token = group.document.token
-        if token is not None and token == location.storage.token(group.document.key):
+        location, document = self._location, self._loaded().document
+        if is_current(location.storage, document):
             return self._state()
         fresh = require_group(location.storage, location.path, location.zarr_format)
         return self._parse(fresh.attributes)[0]
+
+    def _is_listed(self, key: str) -> bool:
+        """Whether the document on disk lists a member now; another process may have removed it."""
+        location = self._location
+        fresh = type(self).__new__(type(self))
+        self._hand_down(fresh, location)
+        fresh._top, fresh._owner, fresh._recovering = False, self._owner, True
+        try:
+            fresh.refresh()
+        except NodeNotFoundError:
+            return False
+        return key in fresh
 
     def _relist(self, draft: Draft[M], intent: Intent) -> None:
         """List again what an intent replaced."""
@@ -499,12 +510,16 @@ class NGFFNode(Generic[M]):
         return node
 
     def _open_each(self, keys: Iterable[str], opener: Callable[[str], T]) -> Iterator[tuple[str, T]]:
-        """Open members one by one; one that cannot be opened is reported, and the others follow."""
+        """Open members one by one; one that cannot be opened is reported, and the others follow.
+
+        One that was removed or renamed since this node was read is passed over: nothing is wrong.
+        """
         for key in keys:
             try:
                 member = opener(key)
             except (NodeNotFoundError, InvalidMetadataError) as error:
-                warnings.warn(str(error), UnreadableWarning, stacklevel=3)
+                if isinstance(error, InvalidMetadataError) or self._is_listed(key):
+                    warnings.warn(str(error), UnreadableWarning, stacklevel=3)
             else:
                 yield key, member
 

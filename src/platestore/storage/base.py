@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -103,10 +102,6 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def move_tree(self, source: str, target: str) -> None:
         """Move everything below a path; the root documents arrive last and leave first."""
-
-    @abc.abstractmethod
-    def token(self, key: str) -> Hashable | None:
-        """Identity of a document's present content, or None where that is not known."""
 
     @abc.abstractmethod
     def list(self, path: str) -> tuple[list[str], list[str]]:

@@ -1,8 +1,8 @@
 """JSON documents: strict reading and writing, and the one commit function for every change.
 
 Invariant: the bytes of an existing document change only in :func:`commit`. It takes the lock of the
-document's directory, reads the document afresh (or proves that the copy in hand is still the one on
-disk), lets the caller change the parsed object, serialises it as strict JSON and replaces the file by a
+document's directory, reads the document afresh (and reuses the parsed copy in hand if the bytes are
+the same), lets the caller change the parsed object, serialises it as strict JSON and replaces the file by a
 rename. A reader therefore sees the old document or the new one, and two writers never undo each other.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,15 +35,12 @@ class Document:
         Where it is, relative to the storage's root.
     content : dict
         The parsed object.
-    token : hashable, optional
-        Identity of the bytes it was parsed from; None if unknown.
     data : bytes
-        Those bytes.
+        The bytes it was parsed from, or written as.
     """
 
     key: str
     content: Json
-    token: Hashable | None = None
     data: bytes = field(default=b"", repr=False)
 
 
@@ -150,12 +147,10 @@ def check_json(value: object, *, where: str) -> None:
 
 def read_document(storage: Storage, key: str) -> Document | None:
     """Read one document, or None if it does not exist."""
-    # The token is taken first: if the file changes in between, the token is stale and is read again.
-    token = storage.token(key) if not storage.options.read_only else None
     data = storage.read(key)
     if data is None:
         return None
-    return Document(key, parse(data, where=storage.where(key)), token, data)
+    return Document(key, parse(data, where=storage.where(key)), data)
 
 
 def commit(
@@ -206,13 +201,26 @@ def commit(
         if data != document.data:
             drop_consolidated(storage, directory)
             storage.write(key, data)
-        return Document(key, document.content, storage.token(key), data)
+        return Document(key, document.content, data)
+
+
+def is_current(storage: Storage, known: Document) -> bool:
+    """Whether a copy in hand is what is on disk.
+
+    The bytes are compared. Inode, size and modification time would be cheaper and wrong: within one tick
+    of the clock another writer can replace the file twice and give it its old inode back.
+    """
+    return bool(known.data) and storage.read(known.key) == known.data
 
 
 def _current(storage: Storage, key: str, known: Document | None) -> Document | None:
-    if known is not None and known.token is not None and known.token == storage.token(key):
+    """The document on disk: the copy in hand if its bytes are still the same, else parsed afresh."""
+    data = storage.read(key)
+    if data is None:
+        return None
+    if known is not None and known.key == key and known.data == data:
         return known
-    return read_document(storage, key)
+    return Document(key, parse(data, where=storage.where(key)), data)
 
 
 def drop_consolidated(storage: Storage, path: str) -> None:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from platestore.errors import NodeNotFoundError, StoreWarning, UnsafeTargetError
@@ -154,14 +154,6 @@ class LocalStorage(Storage):
         if self.options.durability != "process":
             _sync_directory(os.path.dirname(self.local_path(source)))
             _sync_directory(os.path.dirname(self.local_path(target)))
-
-    def token(self, key: str) -> Hashable | None:
-        """Device, inode, size and modification time of a document."""
-        try:
-            info = os.stat(self._prefix + key)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
 
     def list(self, path: str) -> tuple[list[str], list[str]]:
         """Names of directories and files."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from zarr.abc.store import Store
 
@@ -81,10 +81,6 @@ class ZarrStorage(Storage):
     def holds_chunks(self, path: str) -> bool:
         """Whether there is any key but those of documents."""
         return any(key.rpartition("/")[2] not in DOCUMENTS for key in self._keys(path))
-
-    def token(self, key: str) -> Hashable | None:
-        """Unknown: always read afresh."""
-        return None
 
     def list(self, path: str) -> tuple[list[str], list[str]]:
         """Names of the next segments below a path."""
