@@ -6,6 +6,8 @@ the store, node or document it is about and, where there is one, a ``hint``: wha
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class PlatestoreError(Exception):
     """Base of all platestore errors.
@@ -20,11 +22,14 @@ class PlatestoreError(Exception):
         What the user can do.
     """
 
+    #: What to do, where an error says nothing more precise.
+    default_hint: ClassVar[str | None] = None
+
     def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.path = path
-        self.hint = hint
+        self.hint = hint or self.default_hint
 
     def __str__(self) -> str:
         text = self.message if self.path is None else f"{self.path}: {self.message}"
@@ -41,49 +46,73 @@ def _rebuild(cls: type[PlatestoreError], message: str, path: str | None, hint: s
 class NodeNotFoundError(PlatestoreError, FileNotFoundError):
     """A store, group, array or document that was named does not exist."""
 
+    default_hint = "check the path"
+
 
 class NodeKeyError(PlatestoreError, KeyError):
     """A key that a node does not have (``plate["Z/9"]``, ``position["raw"]``)."""
+
+    default_hint = "list the members with `platestore ls`, or iterate over the node"
 
 
 class NodeExistsError(PlatestoreError, FileExistsError):
     """Something is already there, and overwriting it was not asked for."""
 
+    default_hint = "choose another name, or ask for replacement explicitly"
+
 
 class ArgumentError(PlatestoreError, ValueError):
     """An argument cannot mean anything here: the call was wrong, the store is as it was."""
+
+    default_hint = "correct the call; nothing was written"
 
 
 class InvalidNameError(ArgumentError):
     """A name that the specification or a file system cannot take."""
 
+    default_hint = "choose another name; nothing was written"
+
 
 class UnsafeTargetError(PlatestoreError, ValueError):
     """A target that must not be replaced or written through: not a store, or more than a store."""
+
+    default_hint = "nothing was written or deleted"
 
 
 class InvalidMetadataError(PlatestoreError, ValueError):
     """A document on disk is broken JSON, or says what no reader could use."""
 
+    default_hint = "correct the document, or restore it from a backup"
+
 
 class UnsupportedVersionError(PlatestoreError, ValueError):
     """A version of OME-NGFF that platestore does not read or write."""
+
+    default_hint = "platestore reads and writes 0.4 and 0.5"
 
 
 class UnsupportedError(PlatestoreError, NotImplementedError):
     """A thing that this kind of store cannot do."""
 
+    default_hint = "convert or copy the data to a store that can"
+
 
 class ReadOnlyError(PlatestoreError, PermissionError):
     """A change was asked of a node that was opened with ``mode="r"``."""
+
+    default_hint = 'open it with mode="r+"'
 
 
 class LockTimeoutError(PlatestoreError, TimeoutError):
     """Another process held the lock on a document for longer than ``lock_timeout`` seconds."""
 
+    default_hint = "wait for the other process, or pass a longer lock_timeout="
+
 
 class LockUnsupportedError(PlatestoreError, OSError):
     """The file system offers no way to keep two writers apart."""
+
+    default_hint = "pass lock=False if this is the only process that changes the store"
 
 
 class StoreWarning(UserWarning):

@@ -266,6 +266,13 @@ def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
         targets.check_replaceable(path, check_name=request.check_name)
     elif os.path.lexists(path) and mode == "w":
         targets.check_replaceable(path, check_name=False)
+    root, inner = find_root(path)
+    if inner:
+        raise UnsafeTargetError(
+            f"would lie inside the store {root}, which would not list it",
+            path=path,
+            hint="create positions through the plate: plate.create_position(...)",
+        )
     try:
         _create_path(path, request, replace=mode == "w")
     except NodeExistsError:
@@ -336,6 +343,8 @@ def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
     from zarr.abc.store import Store
     from zarr.storage import LocalStore, StorePath
 
+    from platestore.storage.zarr_store import ZarrStorage
+
     path = ""
     if isinstance(store, StorePath):
         store, path = store.store, store.path
@@ -359,6 +368,13 @@ def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
             raise NodeExistsError("the store exists", path=storage.where(path))
         if not set(files) & {"zarr.json", ".zgroup", ".zarray"}:
             raise UnsafeTargetError("holds keys, but is no zarr store", path=storage.where(path))
+        foreign = storage.foreign_keys(path) if isinstance(storage, ZarrStorage) else []
+        if foreign:
+            raise UnsafeTargetError(
+                f"holds keys that are not part of a zarr store: {', '.join(foreign[:5])}",
+                path=storage.where(path),
+                hint="nothing was deleted; remove them first",
+            )
         storage.remove_tree(path)
     _create_root(storage, path, request, "plate" if request.layout == "hcs" else "image")
     return _open_node(storage, path, request, created=True)

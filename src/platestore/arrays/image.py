@@ -388,10 +388,9 @@ def open_array(
 
 def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
     where = storage.where(document.path)
+    store = storage.zarr_store(writable=storage.is_writable(document.path))
     try:
-        return zarr_compat.async_array(
-            storage.zarr_store(), document.path, document.data, document.zarr_format
-        )
+        return zarr_compat.async_array(store, document.path, document.data, document.zarr_format)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidMetadataError(
             f"the array's document cannot be used: {type(error).__name__}: {error}", path=where

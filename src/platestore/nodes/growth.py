@@ -191,11 +191,14 @@ class _Batch:
         for spec in specs:
             self._sort(spec, overwriting)
         self._check_case()
+        wells = [(s[0].row, s[0].column, s[0].row_index, s[0].column_index) for s in self.new.values()]
+        plate._check_places(self.meta, wells)
 
     def _sort(self, spec: Spec, overwriting: bool) -> None:
         """Decide what happens to one position; refuse what must not be touched."""
         well = self.existing.get(spec.well)
         place = self.location.child(spec.well, spec.name)
+        place.storage.check_links(place.path, writing=True)
         if well is not None and spec.name in well._keys():
             if not overwriting:
                 raise NodeExistsError(
@@ -424,6 +427,8 @@ def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_
             raise NodeExistsError(
                 "the well exists", path=place.where, hint="open with overwriting_creation=True to replace it"
             )
+        plate._check_places(plate._peek(), [(row, column, row_index, column_index)])
+        place.storage.check_links(place.path, writing=True)
         check_case(location, {row, *(well.partition("/")[0] for well in listed)}, "rows")
         check_case(location, {column, *(well.partition("/")[2] for well in listed)}, "columns")
         ensure_group(location.storage, location.child(row).path, location.zarr_format)

@@ -28,7 +28,7 @@ from platestore.spec import versions
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.base import Finding, Model, merge_three, read_model
 from platestore.spec.omero import check_channel_names
-from platestore.spec.own import Intent, OwnMeta
+from platestore.spec.own import Intent, OwnMeta, check_intent
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import join
 from platestore.storage.documents import Document, is_current
@@ -179,6 +179,8 @@ class NGFFNode(Generic[M]):
         own, own_findings = read_model(
             OwnMeta, versions.own_part(attributes), location="platestore", path=self._location.where
         )
+        for intent in own.intents or ():
+            check_intent(intent, document=self._location.where)
         if not own.version:
             meta, findings = self._parse_parts(parts)
             return meta, own, [*findings, *own_findings]

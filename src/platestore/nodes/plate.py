@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -430,6 +431,18 @@ class Plate(NGFFNode[PlateMeta]):
         r = rows.resolve(row, row_index, lambda: {well.row_index for well in meta.wells})
         c = columns.resolve(column, column_index, lambda: {well.column_index for well in meta.wells})
         return {"path": f"{row}/{column}", "rowIndex": r, "columnIndex": c}
+
+    def _check_places(
+        self, meta: PlateMeta, wells: Iterable[tuple[str, str, int | None, int | None]]
+    ) -> None:
+        """Refuse wells that are not on the plate, before anything is written."""
+        if self._own.plate_format is None:
+            return
+        scratch = meta.model_copy(update={"rows": list(meta.rows), "columns": list(meta.columns)})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the real placing says it
+            for row, column, row_index, column_index in wells:
+                self._place(Draft(scratch, self._own), row, column, row_index, column_index)
 
     def _relist(self, draft: Draft[PlateMeta], intent: Intent) -> None:
         entry = intent.entry or {}

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Finding, Model, duplicates
+from platestore.spec.base import Finding, OptionalModel, duplicates
 
 
-class AxisMeta(Model):
+class AxisMeta(OptionalModel):
     """One axis of an image.
 
     Attributes

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from platestore.errors import InvalidMetadataError
 
@@ -41,15 +41,26 @@ class Model(BaseModel):
     Unknown keys survive a read and a write (``extra="allow"``); ``None`` means "not in the document".
     """
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, validate_assignment=True)
+    model_config = ConfigDict(
+        extra="allow", populate_by_name=True, validate_assignment=True, coerce_numbers_to_str=True
+    )
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object of this model, with the specification's names and without nulls."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """The JSON object of this model, with the specification's names; what is None is left out."""
+        return self.model_dump(mode="json", by_alias=True)
 
     def findings(self) -> Iterable[Finding]:
         """Every rule beyond types that this model breaks; none by default."""
         return ()
+
+
+class OptionalModel(Model):
+    """Base of the models that have optional fields: None is left out of the JSON, nulls of others stay."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        others = self.model_extra or {}
+        return {key: value for key, value in serialise(self).items() if value is not None or key in others}
 
 
 def read_model(cls: type[M], data: object, *, location: str, path: str) -> tuple[M, list[Finding]]:
@@ -155,7 +166,7 @@ def _merge_mappings(
 
 
 def _by_identity(items: list[Any], key: str) -> dict[Any, Any] | None:
-    if not all(isinstance(item, Mapping) and key in item for item in items):
+    if not all(isinstance(item, Mapping) and isinstance(item.get(key), (str, int)) for item in items):
         return None
     keyed = {item[key]: item for item in items}
     return keyed if len(keyed) == len(items) else None

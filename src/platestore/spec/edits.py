@@ -222,7 +222,8 @@ def set_scale(meta: ImagesMeta, own: OwnMeta, image: str, axis: int, value: floa
     multiscales, dataset = _require(meta, image)
     ndim = len(multiscales.axes)
     changed = multiscales.datasets if dataset is multiscales.datasets[0] else [dataset]
-    ratio = value / scale_of(dataset.coordinate_transformations, ndim)[axis]
+    former = scale_of(dataset.coordinate_transformations, ndim)[axis]
+    ratio = value / former if former else 1.0  # a scale of 0 is a flaw that is mended here
     origin = translation_of(dataset.coordinate_transformations, ndim)[axis]
     for level in changed:
         steps = level.coordinate_transformations

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from platestore.spec.axes import Axis, axes_findings
-from platestore.spec.base import Finding, Model, duplicates
+from platestore.spec.base import Finding, Model, OptionalModel, duplicates
 from platestore.spec.omero import OMEROMeta
 from platestore.spec.transforms import TransformationMeta, transform_findings
 
@@ -30,7 +30,7 @@ class DatasetMeta(Model):
     )
 
 
-class MultiScaleMeta(Model):
+class MultiScaleMeta(OptionalModel):
     """One multiscale image: axes, and datasets from the finest to the coarsest.
 
     Attributes
@@ -66,7 +66,7 @@ class MultiScaleMeta(Model):
         return next((d for d in self.datasets if d.path == path), None)
 
 
-class ImagesMeta(Model):
+class ImagesMeta(OptionalModel):
     """The metadata of an image group (a position): multiscales and rendering.
 
     Attributes
@@ -103,6 +103,8 @@ class ImagesMeta(Model):
 def _image_findings(image: MultiScaleMeta, location: str) -> Iterable[Finding]:
     ndim = len(image.axes)
     yield from axes_findings(image.axes, f"{location}.axes")
+    if not image.datasets:
+        yield Finding("datasets-empty", f"{location}.datasets", "lists no array")
     for path in duplicates(d.path for d in image.datasets):
         yield Finding("dataset-duplicate", f"{location}.datasets", f"{path!r} is listed more than once")
     for i, dataset in enumerate(image.datasets):

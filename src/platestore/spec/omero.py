@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from pydantic import Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Model
+from platestore.spec.base import OptionalModel
 
 
 class WindowDict(TypedDict):
@@ -29,7 +29,7 @@ class WindowDict(TypedDict):
     max: float
 
 
-class ChannelMeta(Model):
+class ChannelMeta(OptionalModel):
     """One channel of the ``omero`` block.
 
     Attributes
@@ -53,7 +53,7 @@ class ChannelMeta(Model):
     window: dict[str, float] | None = None
 
 
-class RDefsMeta(Model):
+class RDefsMeta(OptionalModel):
     """Rendering defaults: the time point and plane a viewer opens with."""
 
     default_t: int | None = Field(default=None, alias="defaultT")
@@ -62,7 +62,7 @@ class RDefsMeta(Model):
     projection: str | None = None
 
 
-class OMEROMeta(Model):
+class OMEROMeta(OptionalModel):
     """The ``omero`` block of an image.
 
     Attributes
@@ -182,10 +182,19 @@ def check_window(window: Any) -> WindowDict:
     except (TypeError, KeyError, IndexError):
         raise ArgumentError(f"a contrast window needs the keys {', '.join(keys)}, not {window!r}") from None
     for key, value in values.items():
-        if isinstance(value, bool) or not hasattr(value, "__float__") or not math.isfinite(float(value)):
-            raise ArgumentError(f"the window's {key!r} must be a finite number, not {value!r}")
+        if not _is_finite(value):
+            raise ArgumentError(f"the window's {key!r} must be a finite number, not {str(value)[:80]!r}")
     plain = {k: int(v) if float(v).is_integer() else float(v) for k, v in values.items()}
     return WindowDict(start=plain["start"], end=plain["end"], min=plain["min"], max=plain["max"])
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def check_channel_names(names: Any) -> list[str]:

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from platestore.spec.axes import Axis
-from platestore.spec.base import Model
+from platestore.spec.base import Model, OptionalModel
+from platestore.spec.names import split_path
 from platestore.spec.transforms import TransformationMeta
 from platestore.spec.well import ImageMeta
 
@@ -38,7 +39,7 @@ class PreviousTransform(Model):
     modified: str
 
 
-class Intent(Model):
+class Intent(OptionalModel):
     """A change that needs more than one file, as recorded before its first step.
 
     Attributes
@@ -68,7 +69,23 @@ class Intent(Model):
     arrays: dict[str, int] | None = None
 
 
-class OwnMeta(Model):
+def check_intent(intent: Intent, *, document: str) -> None:
+    """Refuse an intent whose paths leave the group that records it.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If one does: completing it would move or delete what is not of the store.
+    """
+    paths = [intent.path] if intent.operation not in ("add-images", "append-channel") else []
+    paths += [intent.target] if intent.target is not None else []
+    paths += [*(intent.arrays or {}), *(intent.images or {})]
+    paths += [image.path for images in (intent.images or {}).values() for image in images]
+    for path in paths:
+        split_path(path, location=f"platestore.intents ({intent.operation})", document=document)
+
+
+class OwnMeta(OptionalModel):
     """The attributes under ``platestore``.
 
     Attributes

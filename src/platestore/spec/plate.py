@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import string
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pydantic import AliasChoices, Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Finding, Model, duplicates
+from platestore.spec.base import Finding, Model, OptionalModel, duplicates
 from platestore.spec.names import ALPHANUMERIC
 
 #: Rows and columns of the standard plate formats, by their number of wells.
@@ -52,7 +53,7 @@ class WellIndexMeta(Model):
     column_index: int = Field(alias="columnIndex")
 
 
-class AcquisitionMeta(Model):
+class AcquisitionMeta(OptionalModel):
     """One acquisition (a run of the microscope over the plate).
 
     Attributes
@@ -87,7 +88,7 @@ class AcquisitionMeta(Model):
     )
 
 
-class PlateMeta(Model):
+class PlateMeta(OptionalModel):
     """The metadata of a plate.
 
     Attributes
@@ -127,6 +128,7 @@ class PlateMeta(Model):
                     yield Finding(
                         "name-characters", f"plate.{key}[{i}].name", f"{name!r} is not alphanumeric"
                     )
+        yield from self._number_findings()
         for path in duplicates(well.path for well in self.wells):
             yield Finding("well-duplicate", "plate.wells", f"{path!r} is listed more than once")
         for i, well in enumerate(self.wells):
@@ -139,11 +141,28 @@ class PlateMeta(Model):
                 problem = f"row {well.row_index} or column {well.column_index} is not on the plate"
             yield Finding("well-index", f"plate.wells[{i}]", problem)
 
+    def _number_findings(self) -> Iterable[Finding]:
+        if self.field_count is not None and self.field_count < 1:
+            yield Finding("field-count", "plate.field_count", f"is {self.field_count}; 1 or more is required")
+        acquisitions = self.acquisitions or []
+        for number in duplicates(str(a.id) for a in acquisitions):
+            yield Finding("acquisition-duplicate", "plate.acquisitions", f"id {number} occurs more than once")
+        for i, item in enumerate(acquisitions):
+            where = f"plate.acquisitions[{i}]"
+            if item.maximumfieldcount is not None and item.maximumfieldcount < 1:
+                yield Finding("field-count", f"{where}.maximumfieldcount", "is below 1")
+            for key, time in (("starttime", item.starttime), ("endtime", item.endtime)):
+                if time is not None and time < 0:
+                    yield Finding("time-negative", f"{where}.{key}", "is negative")
+
 
 def standard_row(index: int) -> str:
     """Standard name of a row: A to Z, then AA, AB, ..."""
-    letters = string.ascii_uppercase
-    return letters[index] if index < 26 else letters[index // 26 - 1] + letters[index % 26]
+    name, rest = "", index + 1
+    while rest:
+        rest, letter = divmod(rest - 1, 26)
+        name = string.ascii_uppercase[letter] + name
+    return name
 
 
 def standard_column(index: int) -> str:
@@ -159,14 +178,12 @@ def check_format(plate_format: object) -> int:
     ArgumentError
         If it is none of the standard ones.
     """
-    try:
-        wells = int(plate_format)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        wells = -1
-    if wells not in PLATE_FORMATS or isinstance(plate_format, float):
+    is_integer = hasattr(plate_format, "__index__") and not isinstance(plate_format, bool)
+    wells = operator.index(plate_format) if is_integer else -1  # type: ignore[arg-type]
+    if wells not in PLATE_FORMATS:
         known = ", ".join(map(str, PLATE_FORMATS))
         raise ArgumentError(f"plate_format {plate_format!r} is unknown", hint=f"one of {known} wells")
-    return int(wells)
+    return wells
 
 
 def grid(plate_format: int) -> tuple[list[PlateAxisMeta], list[PlateAxisMeta]]:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Finding, Model
+from platestore.spec.base import Finding, OptionalModel
 
 
-class TransformationMeta(Model):
+class TransformationMeta(OptionalModel):
     """One coordinate transformation of an image or a position.
 
     Attributes
@@ -58,6 +58,10 @@ def normalise(
     """
     scale: list[float] | None = None
     translation: list[float] | None = None
+    if transforms is not None and (
+        isinstance(transforms, (str, dict)) or not isinstance(transforms, Iterable)
+    ):
+        raise ArgumentError(f"transformations must be a list, not {transforms!r}")
     for item in transforms or ():
         step = _checked(item, ndim)
         if step.type == "identity":
@@ -74,6 +78,8 @@ def normalise(
             translation = list(step.translation or ())
     out = [TransformationMeta(type="scale", scale=scale or [1.0] * ndim)]
     if translation is not None:
+        if not all(map(math.isfinite, translation)):
+            raise ArgumentError(f"the translation becomes {translation}, which is not finite")
         out.append(TransformationMeta(type="translation", translation=translation))
     return out
 
@@ -103,17 +109,17 @@ def _checked(item: TransformationMeta | dict[str, Any], ndim: int) -> Transforma
 
 
 def scale_of(transforms: Sequence[TransformationMeta] | None, ndim: int) -> list[float]:
-    """The scale in a list as read from a document; ones where there is none."""
+    """The scale in a list as read from a document; ones where there is none of this length."""
     for step in transforms or ():
-        if step.type == "scale" and step.scale:
+        if step.type == "scale" and step.scale and len(step.scale) == ndim:
             return list(step.scale)
     return [1.0] * ndim
 
 
 def translation_of(transforms: Sequence[TransformationMeta] | None, ndim: int) -> list[float]:
-    """The translation in a list as read from a document; zeros where there is none."""
+    """The translation in a list as read from a document; zeros where there is none of this length."""
     for step in transforms or ():
-        if step.type == "translation" and step.translation:
+        if step.type == "translation" and step.translation and len(step.translation) == ndim:
             return list(step.translation)
     return [0.0] * ndim
 

@@ -165,7 +165,8 @@ def pack(
     own : mapping
         JSON of platestore's namespace.
     """
-    parts = {key: _stamp(key, value, version) for key, value in parts.items()}
+    present = unpack(attributes, ZARR_FORMATS[version], kind)
+    parts = {**present, **{key: _stamp(key, value, version) for key, value in parts.items()}}
     valid = _can_be_valid(kind, parts)
     keys = _PARTS[kind]
     namespace = dict(own)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from platestore.spec.base import Finding, Model, duplicates
+from platestore.spec.base import Finding, OptionalModel, duplicates
 from platestore.spec.names import ALPHANUMERIC
 
 
-class ImageMeta(Model):
+class ImageMeta(OptionalModel):
     """One field of view in a well.
 
     Attributes
@@ -23,7 +23,7 @@ class ImageMeta(Model):
     acquisition: int | None = None
 
 
-class WellGroupMeta(Model):
+class WellGroupMeta(OptionalModel):
     """The metadata of a well.
 
     Attributes

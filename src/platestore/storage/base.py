@@ -124,8 +124,12 @@ class Storage(abc.ABC):
         """Whether names that differ only in case are the same."""
 
     @abc.abstractmethod
-    def zarr_store(self) -> Store:
-        """The zarr store over the same bytes, for arrays and groups."""
+    def zarr_store(self, *, writable: bool = True) -> Store:
+        """The zarr store over the same bytes, for arrays and groups; read-only if it must not be written."""
+
+    @abc.abstractmethod
+    def is_writable(self, path: str) -> bool:
+        """Whether chunks below a path may be written."""
 
     @abc.abstractmethod
     def local_path(self, path: str) -> str | None:

@@ -53,7 +53,7 @@ class LocalStorage(Storage):
         self._real_root: str | None = None
         self._known_real: set[str] = {""}
         self._linked: set[str] = set()
-        self._zarr_store: Store | None = None
+        self._zarr_stores: dict[bool, Store] = {}
         self._folds_case: bool | None = None
 
     @property
@@ -75,6 +75,7 @@ class LocalStorage(Storage):
 
     def write(self, key: str, data: bytes) -> None:
         """Replace a document: temporary file, rename."""
+        self._check_writable_link(key)
         path = self._prefix + key
         directory, name = os.path.split(path)
         temporary = os.path.join(directory, temporary_name(name))
@@ -91,6 +92,7 @@ class LocalStorage(Storage):
 
     def create(self, key: str, data: bytes) -> None:
         """Write a document into a directory that nothing refers to yet."""
+        self._check_writable_link(key)
         path = self._prefix + key
         self._write_file(path, data)
         if self.options.durability != "process":
@@ -109,6 +111,7 @@ class LocalStorage(Storage):
 
     def make_directory(self, path: str) -> bool:
         """Make a directory, and its parents below the root."""
+        self._check_writable_link(path)
         full = self.local_path(path)
         try:
             os.mkdir(full)
@@ -126,6 +129,7 @@ class LocalStorage(Storage):
 
     def remove(self, key: str) -> None:
         """Remove one document."""
+        self._check_writable_link(key)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(self._prefix + key)
 
@@ -147,6 +151,7 @@ class LocalStorage(Storage):
     def move_tree(self, source: str, target: str) -> None:
         """Rename a directory."""
         self.check_links(source, writing=True)
+        self._check_writable_link(target)
         if os.path.lexists(self.local_path(target)):
             # rename() would silently replace an empty directory, and fail unclearly on a full one.
             raise FileExistsError(errno.EEXIST, "the target exists", self.local_path(target))
@@ -199,6 +204,18 @@ class LocalStorage(Storage):
                 hint="nothing is written, moved or deleted through it unless follow_links=True",
             )
 
+    def _check_writable_link(self, key: str) -> None:
+        """Refuse to write a document whose directory a link leads out of the store."""
+        self.check_links(key.rpartition("/")[0], writing=True)
+
+    def is_writable(self, path: str) -> bool:
+        """Whether chunks below a path may be written: the store is, and no link leads out of it."""
+        try:
+            self.check_links(path, writing=True)
+        except UnsafeTargetError:
+            return False
+        return not self.options.read_only
+
     def _learn(self, path: str) -> None:
         parent = path.rpartition("/")[0]
         if parent not in self._known_real:
@@ -233,15 +250,16 @@ class LocalStorage(Storage):
             )
         return self._folds_case
 
-    def zarr_store(self) -> Store:
+    def zarr_store(self, *, writable: bool = True) -> Store:
         """A ``zarr.storage.LocalStore`` over the root."""
-        if self._zarr_store is None:
+        read_only = self.options.read_only or not writable
+        if read_only not in self._zarr_stores:
             from platestore.storage.zarr_compat import local_store
 
-            self._zarr_store = local_store(
-                self.root, read_only=self.options.read_only, sync=self.options.durability == "full"
+            self._zarr_stores[read_only] = local_store(
+                self.root, read_only=read_only, sync=self.options.durability == "full"
             )
-        return self._zarr_store
+        return self._zarr_stores[read_only]
 
     def __getstate__(self) -> dict[str, object]:
         return {"root": self.root, "options": self.options}

@@ -53,6 +53,11 @@ def to_buffer(data: bytes) -> Buffer:
     return default_buffer_prototype().buffer.from_bytes(data)
 
 
+def ensure_open(store: Store) -> None:
+    """Open a store that opens files of its own (a zip), if nobody has."""
+    run(store._ensure_open())
+
+
 async def get_bytes(store: Store, key: str) -> bytes | None:
     """Value of a key, or None."""
     value = await store.get(key, prototype=default_buffer_prototype())

@@ -28,6 +28,7 @@ class ZarrStorage(Storage):
     def __init__(self, store: Store, options: StorageOptions) -> None:
         super().__init__(options)
         self.store = store
+        zarr_compat.ensure_open(store)
         self._lock = threading.RLock()
 
     @property
@@ -99,13 +100,32 @@ class ZarrStorage(Storage):
     def check_links(self, path: str, *, writing: bool) -> None:
         """There are no links."""
 
+    def foreign_keys(self, path: str) -> list[str]:
+        """Keys below a path that belong to no zarr hierarchy: outside arrays, anything but documents."""
+        keys = self._keys(path)
+        arrays = {key.rpartition("/")[0] for key in keys if self._describes_array(key)}
+        return [
+            key
+            for key in keys
+            if key.rpartition("/")[2] not in DOCUMENTS
+            and not any(key.startswith(f"{array}/" if array else "") for array in arrays)
+        ]
+
+    def _describes_array(self, key: str) -> bool:
+        name = key.rpartition("/")[2]
+        return name == ".zarray" or (name == "zarr.json" and b'"data_type"' in (self.read(key) or b""))
+
     def folds_case(self) -> bool:
         """Keys are compared as they are."""
         return False
 
-    def zarr_store(self) -> Store:
+    def is_writable(self, path: str) -> bool:
+        """Whether the store was opened for writing."""
+        return not self.options.read_only
+
+    def zarr_store(self, *, writable: bool = True) -> Store:
         """The store itself, read-only if it was opened so."""
-        if self.options.read_only and not self.store.read_only:
+        if (self.options.read_only or not writable) and not self.store.read_only:
             with contextlib.suppress(NotImplementedError):
                 return self.store.with_read_only(True)
         return self.store
