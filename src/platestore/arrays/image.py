@@ -69,6 +69,38 @@ class ImageArray(_ZarrArray):
     def _format(self) -> ZarrFormat:
         return 2 if self.metadata.zarr_format == 2 else 3
 
+    def _require_writable(self) -> None:
+        """Refuse to write pixels of a store opened for reading, or through a link out of the store."""
+        self._storage.require_writable(self.path)
+        self._storage.check_links(self.path, writing=True)
+
+    # Every way to write pixels ends in one of these.
+
+    def set_basic_selection(self, *args: Any, **kwargs: Any) -> None:
+        """Write by integers and slices, as ``zarr.Array`` does."""
+        self._require_writable()
+        super().set_basic_selection(*args, **kwargs)
+
+    def set_orthogonal_selection(self, *args: Any, **kwargs: Any) -> None:
+        """Write by one index per axis, as ``zarr.Array`` does."""
+        self._require_writable()
+        super().set_orthogonal_selection(*args, **kwargs)
+
+    def set_coordinate_selection(self, *args: Any, **kwargs: Any) -> None:
+        """Write single points, as ``zarr.Array`` does."""
+        self._require_writable()
+        super().set_coordinate_selection(*args, **kwargs)
+
+    def set_mask_selection(self, *args: Any, **kwargs: Any) -> None:
+        """Write where a mask is true, as ``zarr.Array`` does."""
+        self._require_writable()
+        super().set_mask_selection(*args, **kwargs)
+
+    def set_block_selection(self, *args: Any, **kwargs: Any) -> None:
+        """Write whole chunks, as ``zarr.Array`` does."""
+        self._require_writable()
+        super().set_block_selection(*args, **kwargs)
+
     def _axis_size(self, name: str, from_end: int) -> int:
         """Size along an axis: by name, else by the conventional TCZYX place; 1 if there is none."""
         if len(self._axis_names) == self.ndim:
@@ -391,7 +423,7 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
     store = storage.zarr_store(writable=storage.is_writable(document.path))
     try:
         return zarr_compat.async_array(store, document.path, document.data, document.zarr_format)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidMetadataError(
             f"the array's document cannot be used: {type(error).__name__}: {error}", path=where
         ) from error

@@ -23,7 +23,7 @@ from platestore.spec import edits, versions
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_field_name, check_image_name
 from platestore.spec.own import Intent
-from platestore.spec.plate import PlateMeta, WellIndexMeta, raise_field_count
+from platestore.spec.plate import MAX_INDEX, PlateMeta, WellIndexMeta, raise_field_count
 from platestore.spec.transforms import TransformationMeta, normalise
 from platestore.spec.well import ImageMeta, WellGroupMeta
 from platestore.storage.base import join
@@ -118,17 +118,18 @@ def read_spec(item: Any) -> Spec:
         check_field_name(row, "row"),
         check_field_name(column, "column"),
         check_field_name(name, "position"),
-        _index(row_index, "row index"),
-        _index(column_index, "column index"),
+        _index(row_index, "row index", MAX_INDEX),
+        _index(column_index, "column index", MAX_INDEX),
         _index(acquisition, "acquisition") or 0,
     )
 
 
-def _index(value: Any, kind: str) -> int | None:
+def _index(value: Any, kind: str, limit: int = 2**31) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
-        raise ArgumentError(f"a {kind} must be an integer of 0 or more, not {value!r}")
+    is_integer = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not is_integer or not 0 <= operator.index(value) < limit:
+        raise ArgumentError(f"a {kind} must be an integer from 0 to {limit - 1}, not {value!r}")
     return operator.index(value)
 
 
@@ -190,9 +191,9 @@ class _Batch:
         self._files: dict[str, list[tuple[str, bytes]]] = {}
         for spec in specs:
             self._sort(spec, overwriting)
-        self._check_case()
         wells = [(s[0].row, s[0].column, s[0].row_index, s[0].column_index) for s in self.new.values()]
         plate._check_places(self.meta, wells)
+        self._check_case()
 
     def _sort(self, spec: Spec, overwriting: bool) -> None:
         """Decide what happens to one position; refuse what must not be touched."""

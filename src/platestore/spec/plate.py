@@ -13,6 +13,9 @@ from platestore.errors import ArgumentError
 from platestore.spec.base import Finding, Model, OptionalModel, duplicates
 from platestore.spec.names import ALPHANUMERIC
 
+#: Row and column indices stay below this; no plate has as many.
+MAX_INDEX = 2**15
+
 #: Rows and columns of the standard plate formats, by their number of wells.
 PLATE_FORMATS: dict[int, tuple[int, int]] = {
     6: (2, 3),
@@ -241,7 +244,7 @@ class AxisIndex:
             isinstance(wanted, bool) or not hasattr(wanted, "__index__") or wanted < 0
         ):
             raise ArgumentError(f"a {self.kind} index must be an integer of 0 or more, not {wanted!r}")
-        if wanted is not None and wanted >= 2**15:
+        if wanted is not None and wanted >= MAX_INDEX:
             raise ArgumentError(f"{self.kind} index {wanted} is beyond any plate")
         found = self._index.get(name)
         if self.fixed and found is None:

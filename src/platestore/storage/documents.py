@@ -107,9 +107,19 @@ def serialise(content: Json, *, where: str) -> bytes:
         raise ArgumentError(
             f"a value cannot be written as JSON: {error}", path=where, hint=_JSON_HINT
         ) from None
+    if len(data) > MAX_DOCUMENT_BYTES or any(
+        data[i : i + _DIGITS].isdigit() for i in range(0, len(data), _DIGITS) if len(data) - i >= _DIGITS
+    ):
+        raise ArgumentError(
+            f"the document would have {len(data)} bytes, or an endless integer, and could not be read again",
+            path=where,
+            hint="keep large data in arrays",
+        )
     return data
 
 
+# Python reads integers of up to 4,300 digits; a longer run fills an aligned block of this size.
+_DIGITS = 2048
 _JSON_HINT = "use finite numbers, strings, booleans, lists and dicts with string keys"
 
 
@@ -125,7 +135,8 @@ def check_json(value: object, *, where: str) -> None:
         If a value is no string, finite number, boolean, None, list, tuple or dict with string keys.
     """
     if value is None or isinstance(value, (str, bool, int)):
-        if type(value).__module__ == "builtins" or value is None:
+        small = not isinstance(value, int) or abs(value) < 2**64
+        if value is None or (type(value).__module__ == "builtins" and small):
             return
     elif type(value) is float:
         if math.isfinite(value):
@@ -141,8 +152,13 @@ def check_json(value: object, *, where: str) -> None:
             check_json(item, where=where)
         return
     raise ArgumentError(
-        f"{value!r} ({type(value).__name__}) cannot be written as JSON", path=where, hint=_JSON_HINT
+        f"{_shown(value)} ({type(value).__name__}) cannot be written as JSON", path=where, hint=_JSON_HINT
     )
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if not isinstance(value, int) else "a number beyond 64 bits"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def read_document(storage: Storage, key: str) -> Document | None:
@@ -188,6 +204,9 @@ def commit(
         If it does not exist, and may not be created.
     """
     directory = key.rpartition("/")[0]
+    # Before the lock: a writer above that waits for this directory must not be waited for.
+    storage.require_writable(directory)
+    drop_consolidated(storage, directory)
     with storage.lock(directory):
         document = _current(storage, key, known)
         if document is None:
@@ -199,7 +218,6 @@ def commit(
         change(document.content)
         data = serialise(document.content, where=storage.where(key))
         if data != document.data:
-            drop_consolidated(storage, directory)
             storage.write(key, data)
         return Document(key, document.content, data)
 

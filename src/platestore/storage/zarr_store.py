@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections.abc import AsyncIterator, Iterator
 
@@ -65,9 +66,12 @@ class ZarrStorage(Storage):
         keys = self._keys(path)
         for key in _roots_last(path, keys)[::-1]:
             self.remove(key)
+        zarr_compat.run(self.store.delete_dir(path))  # what stands for directories, where a store has such
 
     def move_tree(self, source: str, target: str) -> None:
         """Copy all keys, the root documents last; then remove the old ones, the root documents first."""
+        if self._keys(target):
+            raise FileExistsError(errno.EEXIST, "the target exists", self.where(target))
         for key in _roots_last(source, self._keys(source)):
             data = self.read(key)
             if data is not None:
@@ -82,13 +86,6 @@ class ZarrStorage(Storage):
     def holds_chunks(self, path: str) -> bool:
         """Whether there is any key but those of documents."""
         return any(key.rpartition("/")[2] not in DOCUMENTS for key in self._keys(path))
-
-    def list(self, path: str) -> tuple[list[str], list[str]]:
-        """Names of the next segments below a path."""
-        names = sorted(set(zarr_compat.run(_collect(self.store.list_dir(path)))))
-        names = [name.rstrip("/") for name in names]
-        files = [n for n in names if zarr_compat.run(self.store.exists(f"{path}/{n}" if path else n))]
-        return [n for n in names if n not in files], files
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
@@ -129,6 +126,13 @@ class ZarrStorage(Storage):
             with contextlib.suppress(NotImplementedError):
                 return self.store.with_read_only(True)
         return self.store
+
+    def list(self, path: str) -> tuple[list[str], list[str]]:
+        """Names of the next segments below a path."""
+        names = sorted(set(zarr_compat.run(_collect(self.store.list_dir(path)))))
+        names = [name.rstrip("/") for name in names]
+        files = [n for n in names if zarr_compat.run(self.store.exists(f"{path}/{n}" if path else n))]
+        return [n for n in names if n not in files], files
 
     def __getstate__(self) -> dict[str, object]:
         return {"store": self.store, "options": self.options}
