@@ -185,9 +185,13 @@ def open_ome_zarr(
     InvalidMetadataError, UnsupportedVersionError
         If the store's metadata cannot be used.
     """
-    request = _check_arguments(
-        layout, mode, channel_names, axes, version, disable_path_checking, dict(kwargs)
-    )
+    try:
+        request = _check_arguments(
+            layout, mode, channel_names, axes, version, disable_path_checking, dict(kwargs)
+        )
+    except ArgumentError as error:
+        error.path = error.path or str(store_path)
+        raise
     if isinstance(store_path, (str, os.PathLike)):
         return _open_path(_local_path(store_path), request)
     return _open_store(store_path, request)

@@ -186,7 +186,7 @@ class ImageArray(_ZarrArray):
             "kvstore": {"driver": "file", "path": f"{path}/"},
         }
         return tensorstore.open(
-            spec, open=True, read=True, write=not self._storage.options.read_only, **kwargs
+            spec, open=True, read=True, write=self._storage.is_writable(self.path), **kwargs
         ).result()
 
     @property

@@ -9,6 +9,7 @@ see the complete batch from then on, and an interrupted batch is completed by th
 from __future__ import annotations
 
 import contextlib
+import itertools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -356,9 +357,12 @@ class _Batch:
         """
         declared = self.meta.acquisitions
         counts: dict[int, int] = {}
-        for path, specs in {**self.new, **self.added}.items():
-            well = self.existing.get(path)
-            fields = [i.acquisition or 0 for i in well._images()] if well else []
+        by_well: dict[str, list[Spec]] = {}
+        for spec in (*itertools.chain(*self.new.values(), *self.added.values()), *self.replaced):
+            by_well.setdefault(spec.well, []).append(spec)
+        for path, specs in by_well.items():
+            well, names = self.existing.get(path), {spec.name for spec in specs}
+            fields = [i.acquisition or 0 for i in well._images() if i.path not in names] if well else []
             fields += [spec.acquisition for spec in specs]
             for acquisition in {spec.acquisition for spec in specs}:
                 counts[acquisition] = max(counts.get(acquisition, 0), fields.count(acquisition))
@@ -384,7 +388,7 @@ class _Batch:
         if self.planned is not None:
             create_node(storage, join(path, self.planned.name), self._array_files())
         with storage.lock(well._location.path):
-            intents.finish(well, well._unlist(spec.name, "replace", staged))
+            intents.finish(well, well._unlist(spec.name, "replace", staged, _image(spec)))
 
 
 def _image(spec: Spec) -> ImageMeta:

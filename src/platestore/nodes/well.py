@@ -197,8 +197,22 @@ class Well(NGFFNode[WellGroupMeta]):
             if plate is not None:
                 plate._count_fields(-1)
 
-    def _unlist(self, name: str, operation: str, staged: str | None = None) -> Intent:
-        """Take a position out of the document, and record what is done with its data."""
+    def _unlist(
+        self, name: str, operation: str, staged: str | None = None, new: ImageMeta | None = None
+    ) -> Intent:
+        """Take a position out of the document, and record what is done with its data.
+
+        Parameters
+        ----------
+        name : str
+            The position.
+        operation : str
+            ``"delete"`` or ``"replace"``.
+        staged : str, optional
+            Where the replacement was built.
+        new : ImageMeta, optional
+            Its entry.
+        """
 
         def change(draft: Draft[WellGroupMeta]) -> Intent:
             image = draft.meta.image(name)
@@ -207,7 +221,8 @@ class Well(NGFFNode[WellGroupMeta]):
                 raise NodeKeyError(
                     f"there is no position {name!r}", path=self._location.where, hint=f"positions: {listed}"
                 )
-            entry = {"index": draft.meta.images.index(image), "image": image.to_json()}
+            renewed = {**image.to_json(), **(new.to_json() if new is not None else {})}
+            entry = {"index": draft.meta.images.index(image), "image": renewed}
             draft.meta.images = [i for i in draft.meta.images if i is not image]
             intent = Intent(operation=operation, id=intents.new_id(), path=name, target=staged, entry=entry)
             draft.add_intent(intent)

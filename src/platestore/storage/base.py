@@ -148,9 +148,7 @@ class Storage(abc.ABC):
             If the store was opened with ``mode="r"``.
         """
         if self.options.read_only:
-            raise ReadOnlyError(
-                "the store is open for reading only", path=self.where(path), hint='open it with mode="r+"'
-            )
+            raise ReadOnlyError('the store is read-only: it was opened with mode="r"', path=self.where(path))
 
 
 def join(*segments: str) -> str:

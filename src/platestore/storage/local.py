@@ -140,6 +140,9 @@ class LocalStorage(Storage):
         """
         full = self.local_path(path)
         self.check_links(path, writing=True)
+        if os.path.islink(full):
+            os.unlink(full)
+            return
         directory, name = os.path.split(full)
         aside = os.path.join(directory, temporary_name(name))
         try:
