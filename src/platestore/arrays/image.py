@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     _ZarrArray: TypeAlias = zarr.Array[Any]
 else:
     _ZarrArray = zarr.Array
+
+# "0/0/1" and "0.0.1" in v2, "c/0/0/1" and "c.0.0.1" in v3.
+_CHUNK_KEY = re.compile(r"(?:c[./])?(\d+(?:[./]\d+)*)")
 
 #: An index per axis: an integer or a slice.
 TileSlice: TypeAlias = tuple[int | slice, ...]
@@ -222,37 +225,52 @@ class ImageArray(_ZarrArray):
             If it is no shape of this number of dimensions.
         """
         shape = _as_shape(new_shape, self.ndim)
-        self._storage.require_writable(self.path)
-        self._clear_cut(shape)
-        old = self.shape
+        with self._storage.lock(self.path):
+            self.refresh()
+            self._require_writable()
+            cut = [key for key in self._chunk_keys() if not self._is_inside(key[1], shape)]
+            for _, index in cut:
+                self._clear_beyond(index, shape)
+            document = commit(
+                self._storage,
+                array_key(self.path, self._format),
+                lambda content: content.update(shape=list(shape)),
+            )
+            fresh = _build(self._storage, ArrayDocument(self.path, self._format, document.data))
+            zarr_compat.swap_metadata(self, fresh)
+            kept = [-(-n // u) for n, u in zip(shape, self.shards or self.chunks, strict=True)]
+            for key, index in cut:
+                if any(i >= k for i, k in zip(index, kept, strict=True)):
+                    self._storage.remove(key)
 
-        def change(content: dict[str, Any]) -> None:
-            content["shape"] = list(shape)
+    def _chunk_keys(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Keys and grid indices of the chunks (shards) that exist; a sparse array has few, however large."""
+        prefix = f"{self.path}/" if self.path else ""
+        for key in self._storage.keys(self.path):
+            numbers = _CHUNK_KEY.fullmatch(key.removeprefix(prefix))
+            if numbers is not None:
+                index = tuple(int(n) for n in re.split(r"[./]", numbers[1]))
+                if len(index) == self.ndim:
+                    yield key, index
 
-        key = array_key(self.path, self._format)
-        document = commit(self._storage, key, change)
-        fresh = _build(self._storage, ArrayDocument(self.path, self._format, document.data))
-        zarr_compat.swap_metadata(self, fresh)
-        self._delete_chunks_outside(old, shape)
-
-    def _clear_cut(self, shape: tuple[int, ...]) -> None:
-        """Set what a smaller shape cuts off boundary chunks to the fill value."""
+    def _is_inside(self, index: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+        """Whether a chunk lies in a shape as far as it lies in the present one."""
         units = self.shards or self.chunks
-        for axis, (old, new, unit) in enumerate(zip(self.shape, shape, units, strict=True)):
-            edge = min(old, -(-new // unit) * unit)
-            if new < edge:
-                region = tuple(slice(new, edge) if i == axis else slice(None) for i in range(self.ndim))
-                self[region] = self.fill_value
+        rows = zip(index, units, self.shape, shape, strict=True)
+        return all(min((i + 1) * u, old) <= new for i, u, old, new in rows)
 
-    def _delete_chunks_outside(self, old: tuple[int, ...], new: tuple[int, ...]) -> None:
+    def _clear_beyond(self, index: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        """Set the part of a boundary chunk that a smaller shape cuts off to the fill value."""
         units = self.shards or self.chunks
-        counts = [-(-o // u) for o, u in zip(old, units, strict=True)]
-        kept = [-(-n // u) for n, u in zip(new, units, strict=True)]
-        if all(c <= k for c, k in zip(counts, kept, strict=True)):
-            return
-        for index in product(*(range(c) for c in counts)):
-            if any(i >= k for i, k in zip(index, kept, strict=True)):
-                self._storage.remove(f"{self.path}/{self.metadata.encode_chunk_key(index)}".lstrip("/"))
+        if any(i * u >= new for i, u, new in zip(index, units, shape, strict=True)):
+            return  # it lies outside, and is removed as a whole
+        starts = [i * u for i, u in zip(index, units, strict=True)]
+        stops = [min(a + u, n) for a, u, n in zip(starts, units, self.shape, strict=True)]
+        fill = self.dtype.type(0) if self.fill_value is None else self.fill_value
+        for axis, new in enumerate(shape):
+            if new < stops[axis]:
+                first = [new if i == axis else start for i, start in enumerate(starts)]
+                self[tuple(slice(f, s) for f, s in zip(first, stops, strict=True))] = fill
 
     def append(self, data: npt.ArrayLike, axis: int = 0) -> tuple[int, ...]:
         """Grow the array along one axis and write data there.
@@ -278,14 +296,17 @@ class ImageArray(_ZarrArray):
         if not -self.ndim <= axis < self.ndim:
             raise ArgumentError(f"axis {axis} is not an axis of a {self.ndim}-dimensional array")
         axis %= self.ndim
-        others = [s for i, s in enumerate(self.shape) if i != axis]
-        if block.ndim != self.ndim or [s for i, s in enumerate(block.shape) if i != axis] != others:
-            raise ArgumentError(
-                f"data of shape {block.shape} cannot be appended to {self.shape} along axis {axis}"
-            )
-        start = self.shape[axis]
-        self.resize([s + block.shape[axis] if i == axis else s for i, s in enumerate(self.shape)])
-        self[tuple(slice(start, None) if i == axis else slice(None) for i in range(self.ndim))] = block
+        # Under the lock, so that writers who append in turn, from other handles too, lose nothing.
+        with self._storage.lock(self.path):
+            self.refresh()
+            others = [s for i, s in enumerate(self.shape) if i != axis]
+            if block.ndim != self.ndim or [s for i, s in enumerate(block.shape) if i != axis] != others:
+                raise ArgumentError(
+                    f"data of shape {block.shape} cannot be appended to {self.shape} along axis {axis}"
+                )
+            start = self.shape[axis]
+            self.resize([s + block.shape[axis] if i == axis else s for i, s in enumerate(self.shape)])
+            self[tuple(slice(start, None) if i == axis else slice(None) for i in range(self.ndim))] = block
         return self.shape
 
     def refresh(self) -> Self:
@@ -364,7 +385,13 @@ class TiledImageArray(ImageArray):
         pre_dims : sequence of int, slice or None, optional
             As for :meth:`get_tile`.
         """
-        self[self.get_tile_slice(row, column, pre_dims)] = np.asarray(data)
+        index = self.get_tile_slice(row, column, pre_dims)
+        block = np.asarray(data)
+        spans = zip(index, self.shape, strict=True)
+        expected = tuple(len(range(*i.indices(n))) for i, n in spans if isinstance(i, slice))
+        if block.shape != expected:
+            raise ArgumentError(f"the data has shape {block.shape}; this tile has {expected}")
+        self[index] = block
 
     def get_tile_slice(
         self, row: int, column: int, pre_dims: Sequence[int | slice | None] | None = None
@@ -407,6 +434,10 @@ class TiledImageArray(ImageArray):
             return (*([slice(None)] * leading), *place)
         if len(pre_dims) != leading:
             raise IndexError(f"pre_dims has {len(pre_dims)} values; {leading} dimensions come before Y and X")
+        for p in pre_dims:
+            is_integer = hasattr(p, "__index__") and not isinstance(p, bool)
+            if not (p is None or is_integer or isinstance(p, slice)):
+                raise TypeError(f"pre_dims must be integers, slices or None, not {p!r}")
         before = tuple(slice(None) if p is None else p for p in pre_dims)
         return (*before, *place)
 
@@ -423,7 +454,7 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
     store = storage.zarr_store(writable=storage.is_writable(document.path))
     try:
         return zarr_compat.async_array(store, document.path, document.data, document.zarr_format)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InvalidMetadataError(
             f"the array's document cannot be used: {type(error).__name__}: {error}", path=where
         ) from error
@@ -435,6 +466,6 @@ def _as_shape(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
         shape = tuple(operator.index(v) for v in values)
     except TypeError:
         raise ArgumentError(f"a shape must be integers, not {value!r}") from None
-    if len(shape) != ndim or min(shape) < 1:
+    if len(shape) != ndim or min(shape) < 1 or max(shape) >= 2**63:
         raise ArgumentError(f"{shape} is not a shape of {ndim} dimensions of 1 or more")
     return shape

@@ -142,7 +142,7 @@ def _check_absent(position: Position, name: str, *, ours: bool = False) -> bool:
     """
     location = position._location.child(name)
     listed = position._peek()
-    check_case(position._location, {*listed.paths(), name}, "images")
+    check_case(position._location, listed.paths(), [name], "images")
     if listed.find(name) is not None:
         if position._overwriting:
             return True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.nodes import intents
-from platestore.nodes.case import check_case
+from platestore.nodes.case import check_axis_case, check_case
 from platestore.nodes.position import Position
 from platestore.nodes.well import Well
 from platestore.spec import edits, versions
@@ -170,6 +170,9 @@ def _opened(plate: Plate, spec: Spec) -> Position:
     return plate._open_child(Position, spec.well, spec.name)
 
 
+_ARRAY = "/"  # the key of the array's documents, which no position can have as a name
+
+
 class _Batch:
     """One call of :func:`grow_plate`, under the plate's lock."""
 
@@ -187,6 +190,7 @@ class _Batch:
         self.added: dict[str, list[Spec]] = {}
         self.replaced: list[Spec] = []
         self.made: list[str] = []
+        self.rows: set[str] = set()
         self.begun: set[str] = set()  # new wells whose directory is there
         self.fresh: set[str] = set()  # of these, those that were not there before
         self._files: dict[str, list[tuple[str, bytes]]] = {}
@@ -221,16 +225,11 @@ class _Batch:
 
     def _check_case(self) -> None:
         """Names that differ only in case are one name on some file systems."""
-        rows, columns = (
-            {axis.name for axis in axes} | {path.split("/")[i] for path in self.new}
-            for i, axes in enumerate((self.meta.rows, self.meta.columns))
-        )
-        check_case(self.location, rows, "rows")
-        check_case(self.location, columns, "columns")
+        check_axis_case(self.location, self.meta, self.new)
         for path, specs in {**self.new, **self.added}.items():
             well = self.existing.get(path)
-            names = {*(well._keys() if well else ()), *(spec.name for spec in specs)}
-            check_case(self.location, names, "positions")
+            listed = well._keys() if well else ()
+            check_case(self.location, listed, (spec.name for spec in specs), "positions")
 
     def run(self) -> None:
         """Write everything, in the order that never leaves a dangling reference."""
@@ -271,9 +270,9 @@ class _Batch:
             storage.remove_tree(path)  # an unlisted leftover
         if well in self.new and well not in self.begun:
             row = join(self.location.path, well.partition("/")[0])
-            if row not in self._files:
+            if row not in self.rows:
                 ensure_group(storage, row, self.location.zarr_format)
-                self._files[row] = []
+                self.rows.add(row)
             well_path = join(self.location.path, well)
             self.made.append(well_path)
             self.begun.add(well)
@@ -300,13 +299,11 @@ class _Batch:
         return self._files[name]
 
     def _array_files(self) -> list[tuple[str, bytes]]:
-        if "/array" not in self._files and self.planned is not None:
+        if _ARRAY not in self._files and self.planned is not None:
             axes = [axis.name for axis in self.plate._inheritance()[1]]
             document = self.planned.layout.document(self.location.zarr_format, axes)
-            self._files["/array"] = array_files(
-                self.location.zarr_format, document, where=self.location.where
-            )
-        return self._files["/array"]
+            self._files[_ARRAY] = array_files(self.location.zarr_format, document, where=self.location.where)
+        return self._files[_ARRAY]
 
     def _write_well(self, path: str, specs: Sequence[Spec]) -> None:
         meta = WellGroupMeta(images=[_image(spec) for spec in specs])
@@ -434,8 +431,7 @@ def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_
             )
         plate._check_places(plate._peek(), [(row, column, row_index, column_index)])
         place.storage.check_links(place.path, writing=True)
-        check_case(location, {row, *(well.partition("/")[0] for well in listed)}, "rows")
-        check_case(location, {column, *(well.partition("/")[2] for well in listed)}, "columns")
+        check_axis_case(location, plate._peek(), [path])
         ensure_group(location.storage, location.child(row).path, location.zarr_format)
         meta = WellGroupMeta(images=[])
         attributes = versions.bare_attributes(location.version, "well", {"well": meta.to_json()}, {})

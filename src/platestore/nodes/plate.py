@@ -15,6 +15,7 @@ from platestore.errors import (
     NodeNotFoundError,
 )
 from platestore.nodes import intents
+from platestore.nodes.case import check_axis_case
 from platestore.nodes.location import Location
 from platestore.nodes.node import Draft, NGFFNode
 from platestore.nodes.position import Position
@@ -398,6 +399,8 @@ class Plate(NGFFNode[PlateMeta]):
             if new == old:
                 return
             target = location.child(new)
+            self._check_places(self._peek(), [(row, column, None, None)])
+            check_axis_case(location, self._peek(), [new])
             if new in wells or target.storage.holds_chunks(target.path):
                 raise NodeExistsError("there is data already", path=target.where, hint="remove it first")
             # Refused before anything changes, rather than half-way.

@@ -23,7 +23,7 @@ from platestore.spec.own import Intent
 from platestore.spec.transforms import TransformationMeta
 from platestore.spec.versions import Kind
 from platestore.storage.base import join
-from platestore.storage.hierarchy import ArrayDocument, read_array, read_group
+from platestore.storage.hierarchy import ArrayDocument, group_exists, read_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -175,10 +175,10 @@ class Position(NGFFNode[ImagesMeta]):
         storage = location.storage
         storage.check_links(location.path, writing=False)
         parent, _, name = path.rpartition("/")
-        if path and read_group(storage, location.path, location.zarr_format) is not None:
+        if path and group_exists(storage, location.path, location.zarr_format):
             return self._open_child(Position, path)
         if path and read_array(storage, location.path, location.zarr_format) is not None:
-            if parent and read_group(storage, join(self._location.path, parent), location.zarr_format):
+            if parent and group_exists(storage, join(self._location.path, parent), location.zarr_format):
                 return self._open_child(Position, parent)[name]
             return open_array(storage, self._array_document(path), self.axis_names, self._array_class())
         listed = ", ".join(self._keys()) or "none"
@@ -481,7 +481,15 @@ class Position(NGFFNode[ImagesMeta]):
         The replaced transformations are kept in ``zattrs["platestore"]["previous_transforms"]``.
         """
         axis = self.get_axis_index(axis_name)
-        value = float(new_scale)
-        if not 0 < value < float("inf"):
-            raise ArgumentError(f"a scale must be positive and finite, not {new_scale!r}")
+        value = _positive(new_scale)
         self._commit(lambda d: edits.set_scale(d.meta, d.own, str(image), axis, value))
+
+
+def _positive(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not 0 < number < float("inf") or isinstance(value, (str, bytes)):
+        raise ArgumentError(f"a scale must be a positive, finite number, not {value!r}")
+    return number

@@ -41,9 +41,7 @@ class Model(BaseModel):
     Unknown keys survive a read and a write (``extra="allow"``); ``None`` means "not in the document".
     """
 
-    model_config = ConfigDict(
-        extra="allow", populate_by_name=True, validate_assignment=True, coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(extra="allow", populate_by_name=True, validate_assignment=True)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this model, with the specification's names; what is None is left out."""
@@ -52,6 +50,10 @@ class Model(BaseModel):
     def findings(self) -> Iterable[Finding]:
         """Every rule beyond types that this model breaks; none by default."""
         return ()
+
+
+#: Config of models whose strings are for people: a number there is read leniently (but not in a path).
+LENIENT_TEXT = ConfigDict(coerce_numbers_to_str=True)
 
 
 class OptionalModel(Model):

@@ -123,6 +123,7 @@ def unlist_image(meta: ImagesMeta, name: str) -> dict[str, Any]:
         "image": next(i for i, m in enumerate(meta.multiscales) if m is image),
         "level": next(i for i, d in enumerate(image.datasets) if d is dataset),
         "header": header,
+        "alone": len(image.datasets) == 1 and len(meta.multiscales) > 1,
     }
     image.datasets = [d for d in image.datasets if d is not dataset]
     if not image.datasets and len(meta.multiscales) > 1:
@@ -147,10 +148,11 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
         Name of the new data type.
     """
     header = MultiScaleMeta.model_validate(place["header"])
-    image = next((m for m in meta.multiscales if m.name == header.name), None)
-    if image is None:
+    if place["alone"]:
         image = header
         meta.multiscales.insert(place["image"], image)
+    else:
+        image = meta.multiscales[place["image"]]
     steps = normalise(place.get("transform"), len(image.axes))
     image.datasets.insert(place["level"], DatasetMeta(path=name, coordinate_transformations=steps))
     if len(image.datasets) > 1:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from platestore.spec.axes import Axis, axes_findings
-from platestore.spec.base import Finding, Model, OptionalModel, duplicates
+from platestore.spec.base import LENIENT_TEXT, Finding, Model, OptionalModel, duplicates
 from platestore.spec.omero import OMEROMeta
 from platestore.spec.transforms import TransformationMeta, transform_findings
 
@@ -50,6 +50,8 @@ class MultiScaleMeta(OptionalModel):
     metadata : dict, optional
         Parameters of that method.
     """
+
+    model_config = LENIENT_TEXT
 
     version: str | None = None
     axes: list[Axis]

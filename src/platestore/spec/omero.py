@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from pydantic import Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import OptionalModel
+from platestore.spec.base import LENIENT_TEXT, OptionalModel
 
 
 class WindowDict(TypedDict):
@@ -43,6 +43,8 @@ class ChannelMeta(OptionalModel):
     active : bool, optional
         Whether viewers show the channel at first.
     """
+
+    model_config = LENIENT_TEXT
 
     active: bool | None = None
     coefficient: float | None = None
@@ -78,6 +80,8 @@ class OMEROMeta(OptionalModel):
     rdefs : RDefsMeta, optional
         Rendering defaults.
     """
+
+    model_config = LENIENT_TEXT
 
     version: str | None = None
     id: int | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pydantic import AliasChoices, Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Finding, Model, OptionalModel, duplicates
+from platestore.spec.base import LENIENT_TEXT, Finding, Model, OptionalModel, duplicates
 from platestore.spec.names import ALPHANUMERIC
 
 #: Row and column indices stay below this; no plate has as many.
@@ -73,6 +73,8 @@ class AcquisitionMeta(OptionalModel):
         Seconds since the epoch.
     """
 
+    model_config = LENIENT_TEXT
+
     id: int = Field(ge=0)
     name: str | None = None
     maximumfieldcount: int | None = Field(
@@ -109,6 +111,8 @@ class PlateMeta(OptionalModel):
     version : str, optional
         OME-NGFF version, written here in 0.4 only.
     """
+
+    model_config = LENIENT_TEXT
 
     rows: list[PlateAxisMeta]
     columns: list[PlateAxisMeta]
@@ -333,4 +337,6 @@ def check_acquisitions(acquisitions: Sequence[AcquisitionMeta | dict[str, object
     for item in out:
         if item.name is None:
             item.name = f"acquisition {item.id}"
+        if item.maximumfieldcount is None:
+            item.maximumfieldcount = 1  # the least that is valid; raised as fields are created
     return out

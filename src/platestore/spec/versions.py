@@ -168,7 +168,7 @@ def pack(
     present = unpack(attributes, ZARR_FORMATS[version], kind)
     parts = {**present, **{key: _stamp(key, value, version) for key, value in parts.items()}}
     valid = _can_be_valid(kind, parts)
-    keys = _PARTS[kind]
+    keys = tuple(dict.fromkeys((*_PARTS[kind], *parts)))
     namespace = dict(own)
     if not valid:
         namespace = {"version": version, **namespace, **parts}
@@ -214,6 +214,8 @@ def _stamp(key: str, value: Any, version: Version) -> Any:
     """Put the version where 0.4 wants it, and take it out where 0.5 does not."""
     if key == "multiscales":
         return [_stamp("image", item, version) for item in value]
+    if key not in ("plate", "well", "image", "omero"):
+        return value  # somebody else's
     plain = {k: v for k, v in value.items() if k != "version"}
     return {**plain, "version": version} if version == "0.4" else plain
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -80,6 +81,10 @@ class Storage(abc.ABC):
         """Content of a document, or None if there is none."""
 
     @abc.abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether there is a document."""
+
+    @abc.abstractmethod
     def write(self, key: str, data: bytes) -> None:
         """Replace a document atomically."""
 
@@ -106,6 +111,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def list(self, path: str) -> tuple[list[str], list[str]]:
         """Names of the directories and of the files in a directory, sorted."""
+
+    @abc.abstractmethod
+    def keys(self, path: str) -> Iterator[str]:
+        """Keys of all documents and chunks below a path."""
 
     @abc.abstractmethod
     def lock(self, path: str) -> AbstractContextManager[None]:

@@ -85,11 +85,11 @@ def read_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = Non
             return None
     document = read_document(storage, join(path, ".zattrs"))
     if document is None:
-        if storage.read(join(path, ".zgroup")) is None:
+        if not storage.exists(join(path, ".zgroup")):
             return None
         return Group(path, 2, Document(join(path, ".zattrs"), {}))
-    if zarr_format is None and storage.read(join(path, ".zarray")) is not None:
-        return None  # attributes of an array
+    if storage.exists(join(path, ".zarray")):
+        return None  # these are the attributes of an array
     return Group(path, 2, document)
 
 
@@ -120,7 +120,7 @@ def require_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = 
 def group_exists(storage: Storage, path: str, zarr_format: ZarrFormat) -> bool:
     """Whether there is a group, as far as its document tells."""
     if zarr_format == 2:
-        return storage.read(join(path, ".zgroup")) is not None
+        return storage.exists(join(path, ".zgroup"))
     return read_group(storage, path, 3) is not None
 
 
@@ -179,9 +179,7 @@ def commit_attributes(
 
     def may_create() -> bool:
         # In v2 a group without attributes has no .zattrs; but a group that is gone must not come back.
-        return zarr_format == 2 and any(
-            storage.read(join(path, name)) is not None for name in (".zgroup", ".zarray")
-        )
+        return zarr_format == 2 and any(storage.exists(join(path, name)) for name in (".zgroup", ".zarray"))
 
     return commit(storage, attributes_key(path, zarr_format), apply, known=known, may_create=may_create)
 

@@ -73,6 +73,10 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
+    def exists(self, key: str) -> bool:
+        """Whether there is a document."""
+        return os.path.isfile(self._prefix + key)
+
     def write(self, key: str, data: bytes) -> None:
         """Replace a document: temporary file, rename."""
         self._check_writable_link(key)
@@ -174,6 +178,14 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             raise NodeNotFoundError("there is no such group", path=self.where(path)) from None
         return sorted(directories), sorted(files)
+
+    def keys(self, path: str) -> Iterator[str]:
+        """Keys of all files below a path; links to directories are not followed."""
+        top = self.local_path(path)
+        for directory, _, files in os.walk(top):
+            inner = os.path.relpath(directory, self.root).replace(os.sep, "/")
+            for name in files:
+                yield name if inner == "." else f"{inner}/{name}"
 
     def holds_chunks(self, path: str) -> bool:
         """Whether a tree holds any file but documents and our own temporary ones."""

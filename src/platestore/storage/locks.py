@@ -104,6 +104,8 @@ def _open_directory(directory: str) -> int:
 def _flock_excludes(directory: str) -> bool:
     """Probe, once per device, whether a lock on one descriptor keeps a second one out."""
     if fcntl is None:
+        if not os.path.isdir(directory):
+            raise NodeNotFoundError("there is no such group", path=directory)
         return False
     try:
         device = os.stat(directory).st_dev
@@ -127,6 +129,8 @@ def _probe(directory: str) -> bool:
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except OSError:
+            return False
         return False
     finally:
         os.close(first)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,9 @@ from platestore.storage.local import find_root, is_node, rename, temporary_name
 
 # Files that file managers and synchronisation leave everywhere, and that nobody would miss.
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+# What interrupted writers leave: our temporary files, those of zarr, the locks of TensorStore.
+_LEFTOVER = re.compile(r"\..+\.\d+-\d+-[0-9a-f]{8}\.tmp|.+\.[0-9a-f]{32}\.partial|.+\.__lock")
+_CHUNK = re.compile(r"(?:c[./])?\d+(?:\.\d+)*|c")
 _MAX_SHOWN = 5
 
 
@@ -61,10 +66,10 @@ def check_replaceable(path: str, *, check_name: bool) -> None:
             "is a file, not a store", path=path, hint="remove it yourself, or name another"
         )
     if not is_node(path):
-        first = next((f for d, _, files in os.walk(path) for f in (os.path.join(d, n) for n in files)), None)
+        first = next(_anything(path), None)
         if first is not None:
             raise UnsafeTargetError(
-                f"is not a zarr store, and holds files ({os.path.relpath(first, path)}, ...)",
+                f"is not a zarr store, and holds files or links ({os.path.relpath(first, path)}, ...)",
                 path=path,
                 hint="nothing was deleted; remove it yourself, or name another directory",
             )
@@ -89,12 +94,12 @@ def _check_place(path: str) -> None:
     if os.path.islink(path):
         raise UnsafeTargetError(f"is a link to {os.path.realpath(path)}", path=path, hint=hint)
     real = os.path.realpath(path)
-    home, cwd = os.path.realpath(os.path.expanduser("~")), os.path.realpath(os.getcwd())
+    home, cwd = os.path.realpath(os.path.expanduser("~")), _current_directory()
     if real == os.path.dirname(real):
         raise UnsafeTargetError("is the root of the file system", path=path, hint=hint)
     if _is_or_holds(real, home):
         raise UnsafeTargetError("is your home directory, or holds it", path=path, hint=hint)
-    if _is_or_holds(real, cwd):
+    if cwd is not None and _is_or_holds(real, cwd):
         raise UnsafeTargetError("is the current directory, or holds it", path=path, hint=hint)
     if os.path.ismount(path):
         raise UnsafeTargetError("is a mount point", path=path, hint=hint)
@@ -111,31 +116,51 @@ def _is_or_holds(path: str, other: str) -> bool:
     return other == path or other.startswith(path + os.sep)
 
 
-def _foreign_files(directory: str) -> Iterator[str]:
-    """Files in a hierarchy that no zarr store has: outside arrays, anything but documents."""
-    if os.path.exists(os.path.join(directory, ".zarray")) or _is_v3_array(directory):
-        return
-    in_ome = os.path.basename(directory) == "OME"
+def _current_directory() -> str | None:
+    try:
+        return os.path.realpath(os.getcwd())
+    except FileNotFoundError:
+        return None  # it was removed under us
+
+
+def _anything(directory: str) -> Iterator[str]:
+    """Files and links in a tree; a directory that cannot be read is an error, not an empty one."""
     with os.scandir(directory) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
             if entry.is_dir(follow_symlinks=False):
-                yield from _foreign_files(entry.path)
-            elif not (_belongs(entry.name) or (in_ome and entry.name.endswith(".xml"))):
+                yield from _anything(entry.path)
+            else:
                 yield entry.path
 
 
-def _belongs(name: str) -> bool:
-    """Whether a file outside arrays is a document, what an interrupted writer left, or litter."""
-    return name in DOCUMENTS or name.endswith((".tmp", ".partial", ".__lock")) or name in _LITTER
+def _foreign_files(directory: str, *, in_array: bool = False) -> Iterator[str]:
+    """Files and links in a hierarchy that no zarr store has: neither documents nor chunks."""
+    in_array = in_array or _is_array(directory)
+    in_ome = os.path.basename(directory) == "OME"
+    with os.scandir(directory) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            name = entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _foreign_files(entry.path, in_array=in_array)
+            elif entry.is_symlink() or not (
+                name in DOCUMENTS
+                or name in _LITTER
+                or _LEFTOVER.fullmatch(name)
+                or (in_array and _CHUNK.fullmatch(name))
+                or (in_ome and name.endswith(".ome.xml"))
+            ):
+                yield entry.path
 
 
-def _is_v3_array(directory: str) -> bool:
+def _is_array(directory: str) -> bool:
+    if os.path.exists(os.path.join(directory, ".zarray")):
+        return True
     try:
         with open(os.path.join(directory, "zarr.json"), "rb") as file:
-            head = file.read(2**20)
-    except (FileNotFoundError, IsADirectoryError):
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError):
         return False
-    return b'"array"' in head and b'"data_type"' in head
+    return isinstance(content, dict) and content.get("node_type") == "array"
 
 
 def install(new: str, target: str, *, replace: bool) -> None:

@@ -27,9 +27,12 @@ class SyncingLocalStore(LocalStore):
     """A local store whose chunks are on the device when a write returns (``durability="full"``)."""
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Write a value and flush it, and its directory, to the device."""
+        """Write a value and flush it, and the directories that lead to it, to the device."""
         await super().set(key, value)
-        for path in (self.root / key, (self.root / key).parent):
+        chunk = self.root / key
+        for path in (chunk, *chunk.parents):
+            if path == self.root:
+                break
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

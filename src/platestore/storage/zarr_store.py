@@ -45,6 +45,10 @@ class ZarrStorage(Storage):
         """Value of a key, or None."""
         return zarr_compat.run(zarr_compat.get_bytes(self.store, key))
 
+    def exists(self, key: str) -> bool:
+        """Whether there is a key."""
+        return zarr_compat.run(self.store.exists(key))
+
     def write(self, key: str, data: bytes) -> None:
         """Replace a value; stores do so as a whole."""
         zarr_compat.run(self.store.set(key, zarr_compat.to_buffer(data)))
@@ -77,6 +81,10 @@ class ZarrStorage(Storage):
             if data is not None:
                 self.write(target + key[len(source) :], data)
         self.remove_tree(source)
+
+    def keys(self, path: str) -> Iterator[str]:
+        """All keys below a path."""
+        return iter(self._keys(path))
 
     def _keys(self, path: str) -> list[str]:
         prefix = f"{path}/" if path else ""

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of platestore, raw floors and peers: ``python -m benchmarks``."""

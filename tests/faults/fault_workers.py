@@ -1,0 +1,308 @@
+"""What the processes of the kill and concurrency tests do. They are started afresh, so they import this."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import random
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import platestore as ps
+
+SHAPE = (1, 1, 1, 4, 4)
+#: Starting a process from a server that has imported everything takes milliseconds.
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def new_plate(path: Path, version: str) -> ps.Plate:
+    """A plate with one shared position, S/1/0, whose pixels are 1."""
+    plate = ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["DAPI"], version=version)
+    plate.create_position("S", "1", "0").create_image("0", np.ones(SHAPE, "uint16"))
+    return plate
+
+
+def context(method: str = START) -> Any:
+    """A multiprocessing context whose server, if it has one, is warm."""
+    found = multiprocessing.get_context(method)
+    if method == "forkserver":
+        found.set_forkserver_preload(["fault_workers", "zarr", "platestore.nodes.growth", "platestore.arrays.image"])
+    return found
+
+
+# --- several at once --------------------------------------------------------------------------------
+
+
+def run_together(
+    work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], method: str = START, timeout: float = 120
+) -> list[tuple[int, Any]]:
+    """Run a function in several processes, which start working at the same moment.
+
+    Returns
+    -------
+    list of (pid, result)
+    """
+    started = context(method)
+    barrier = started.Barrier(len(arguments))
+    processes, pipes = [], []
+    for each in arguments:
+        ours, theirs = started.Pipe(duplex=False)
+        process = started.Process(target=_child, args=(work, each, barrier, theirs, timeout), daemon=True)
+        process.start()
+        theirs.close()
+        processes.append(process)
+        pipes.append(ours)
+    results = []
+    try:
+        for pipe in pipes:
+            if not pipe.poll(timeout):
+                raise TimeoutError(f"a process has not finished in {timeout} s")
+            failure, pid, result = pipe.recv()
+            if failure is not None:
+                raise AssertionError(f"process {pid} failed:\n{failure}")
+            results.append((pid, result))
+    finally:
+        for process, pipe in zip(processes, pipes, strict=True):
+            process.join(5)
+            process.kill()
+            process.join()
+            pipe.close()
+    return results
+
+
+def _child(work: Callable[..., Any], arguments: tuple[Any, ...], barrier: Any, pipe: Any, timeout: float) -> None:
+    try:
+        warnings.simplefilter("error")
+        barrier.wait(timeout)
+        result = work(*arguments)
+    except BaseException:  # noqa: BLE001 - the parent reports it
+        barrier.abort()
+        pipe.send((traceback.format_exc(), os.getpid(), None))
+    else:
+        pipe.send((None, os.getpid(), result))
+
+
+def add_positions(path: str, number: int, count: int) -> list[str]:
+    """Add positions, by turns to wells that all share and to new wells, in a row that is shared or one's own."""
+    plate = ps.open_ome_zarr(path, mode="r+")
+    made = []
+    for i in range(count):
+        if i % 2:
+            row, column, name = "S", str(i % 8), f"p{number}x{i}"
+        elif i % 4:
+            row, column, name = f"R{number}", str(i), "0"
+        else:
+            row, column, name = "T", f"{number}x{i}", "0"
+        plate.create_position(row, column, name)
+        made.append(f"{row}/{column}/{name}")
+    return made
+
+
+def add_batches(path: str, number: int, batches: int) -> list[str]:
+    """Add positions with arrays, several at a time, half of them in shared wells."""
+    plate = ps.open_ome_zarr(path, mode="r+")
+    made = []
+    for i in range(batches):
+        specs = [("S", "1", f"b{number}x{i}"), ("S", "2", f"b{number}x{i}"), (f"R{number}", str(i), "0")]
+        plate.create_positions(specs, shape=SHAPE, dtype="uint16")
+        made += ["/".join(spec) for spec in specs]
+    return made
+
+
+def change_everything(path: str, number: int, steps: int, seed: int) -> dict[str, Any]:
+    """Change one plate in every way, at random; what must be true afterwards is returned."""
+    rng = random.Random(1000 * seed + number)
+    plate = ps.open_ome_zarr(path, mode="r+")
+    shared = ps.open_ome_zarr(Path(path) / "S/1/0", mode="r+")
+    expected: dict[str, Any] = {"positions": {}, "gone": set(), "channels": [], "attributes": {}}
+    positions = expected["positions"]
+    for step in range(steps):
+        kind = rng.choice(("well", "well", "field", "batch", "rename", "channel", "attribute", "delete", "image"))
+        mine = sorted({p.rpartition("/")[0] for p in positions if p.startswith("R")})
+        if kind == "well":
+            well = f"R{number}/{step}"
+            plate.create_position(*well.split("/"), "0").create_zeros("0", SHAPE, "uint8")
+            positions[f"{well}/0"] = None
+        elif kind == "field":
+            name = f"p{number}x{step}"
+            plate.create_position("S", "1", name, acq_index=rng.randrange(3))
+            positions[f"S/1/{name}"] = None
+        elif kind == "batch":
+            specs = [("S", "2", f"b{number}x{step}"), ("S", "1", f"b{number}x{step}"), ("Q", f"{number}x{step}", "0")]
+            plate.create_positions(specs, shape=SHAPE, dtype="uint8")
+            positions.update({"/".join(spec): None for spec in specs})
+        elif kind == "channel":
+            name = f"channel {number} {step}"
+            shared.append_channel(name)
+            expected["channels"].append(name)
+        elif kind == "attribute":
+            plate.zattrs[f"note {number} {step}"] = step
+            expected["attributes"][f"note {number} {step}"] = step
+        elif kind == "rename" and mine:
+            old = rng.choice(mine)
+            new = f"R{number}/r{step}" if rng.random() < 0.5 else f"N{number}/r{step}"
+            plate.rename_well(old, new)
+            for position in [p for p in positions if p.startswith(old + "/")]:
+                expected["gone"].add(position)
+                positions[new + position[len(old) :]] = positions.pop(position)
+        elif kind == "delete" and mine:
+            old = rng.choice(mine)
+            del plate[old]
+            for position in [p for p in positions if p.startswith(old + "/")]:
+                expected["gone"].add(position)
+                del positions[position]
+        elif kind == "image" and mine:
+            position = rng.choice([p for p in positions if p.rpartition("/")[0] in mine])
+            plate[position].create_image(f"i{step}", np.full(SHAPE, number + 1, "uint16"))
+            positions[position] = (f"i{step}", number + 1)
+    return expected
+
+
+def create_and_add(path: str, number: int, version: str) -> str:
+    """Open or create one store, as all others do at the same moment, and add a position to it."""
+    plate = ps.open_ome_zarr(path, layout="hcs", mode="a", channel_names=["DAPI"], version=version)
+    plate.create_position("A", str(number), "0")
+    return f"A/{number}/0"
+
+
+def poll(path: str, stop: str, strict: bool) -> tuple[int, int]:
+    """Read everything again and again until a file appears; give the number of readings and of positions.
+
+    ``strict`` readers take a warning (of a listed thing that is absent) for a failure.
+    """
+    readings = 0
+    seen: set[str] = set()
+    while True:
+        last = os.path.exists(stop)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if strict else "ignore")
+            plate = ps.open_ome_zarr(path, mode="r")
+            found = set()
+            for name, position in plate.positions():
+                found.add(name)
+                assert position.channel_names
+                for _, image in position.images():
+                    assert image.shape[0] >= 1
+        if strict:
+            assert seen <= found, f"{sorted(seen - found)} vanished"
+        seen = found
+        readings += 1
+        if last:
+            return readings, len(seen)
+
+
+def write_then_stop(path: str, number: int, stop: str, deletes: bool) -> list[str]:
+    """Change a plate while others read it, then tell them to stop."""
+    plate = ps.open_ome_zarr(path, mode="r+")
+    shared = plate["S/1/0"]
+    made = []
+    for i in range(12):
+        position = plate.create_position(f"R{number}", str(i), "0")
+        position.create_image("0", np.full(SHAPE, 3, "uint8"))
+        plate.create_positions([("S", "1", f"p{number}x{i}"), ("S", "2", f"p{number}x{i}")], shape=SHAPE, dtype="uint8")
+        shared.append_channel(f"c{number}x{i}")
+        position.set_scale("0", "x", 0.5)
+        plate.zattrs[f"note {number}"] = i
+        made += [f"S/1/p{number}x{i}", f"S/2/p{number}x{i}"]
+        if deletes and i % 3 == 1:
+            plate.rename_well(f"R{number}/{i}", f"N{number}/{i}")
+            del plate[f"R{number}/{i - 1}"]
+    Path(stop).touch()
+    return made
+
+
+def poll_or_write(role: str, *arguments: Any) -> Any:
+    """One function for readers and writers, which start together."""
+    return poll(*arguments) if role == "read" else write_then_stop(*arguments)
+
+
+def fork_while_locked(path: str) -> tuple[str, bool]:
+    """Fork while this process holds the plate's lock: what the child meets, and whether our lock survived."""
+    plate = ps.open_ome_zarr(path, mode="r+")
+    storage = plate._location.storage
+    ours, theirs = os.pipe()
+    with storage.lock(""):
+        child = os.fork()
+        if child == 0:
+            try:
+                ps.open_ome_zarr(path, mode="r+", lock_timeout=0.2).create_position("F", "1", "0")
+                answer = "got in"
+            except ps.LockTimeoutError:
+                answer = "waited"
+            except BaseException as error:  # noqa: BLE001
+                answer = repr(error)
+            os.write(theirs, answer.encode())
+            os._exit(0)
+        os.close(theirs)
+        answer = os.read(ours, 1000).decode()
+        os.close(ours)
+        os.waitpid(child, 0)
+        try:
+            ps.open_ome_zarr(path, mode="r+", lock_timeout=0.0).zattrs["note"] = 1
+            reentrant = True
+        except ps.LockTimeoutError:
+            reentrant = False
+    return answer, reentrant
+
+
+# --- killed -----------------------------------------------------------------------------------------
+
+
+def work_until_killed(path: str, number: int, seed: int, pipe: Any) -> None:
+    """Change a plate for ever, in wells of one's own, and announce each call when it has returned.
+
+    A call that may take something away from its place is announced before it starts, too.
+    """
+    rng = random.Random(seed)
+    plate = ps.open_ome_zarr(path, mode="r+")
+    shared = plate["S/1/0"]
+    row = f"R{number}"
+    mine: list[str] = []
+    pipe.send(("go",))
+    for step in itertools.count(1):
+        kind = rng.choice(("well", "well", "field", "batch", "rename", "channel", "attribute", "delete", "redo"))
+        if kind == "well" or len(mine) < 2:
+            plate.create_position(row, str(step), "0").create_image("0", np.full(SHAPE, step, "uint16"))
+            mine.append(f"{row}/{step}")
+            pipe.send(("made", f"{row}/{step}/0", step))
+        elif kind == "field":
+            well = rng.choice(mine)
+            plate[well].create_position(f"f{step}")["0"] = np.full(SHAPE, step, "uint16")
+            pipe.send(("made", f"{well}/f{step}", step))
+        elif kind == "batch":
+            specs = [(row, f"b{step}", "0"), ("S", "1", f"n{number}b{step}"), ("S", "2", f"n{number}b{step}")]
+            plate.create_positions(specs, shape=SHAPE, dtype="uint16")
+            for spec in specs:
+                pipe.send(("made", "/".join(spec), 0))
+        elif kind == "rename":
+            old = mine.pop(rng.randrange(len(mine)))
+            new = f"{rng.choice((row, f'N{number}'))}/m{step}"
+            pipe.send(("renaming", old, new))
+            plate.rename_well(old, new)
+            mine.append(new)
+            pipe.send(("renamed", old, new))
+        elif kind == "channel":
+            shared.append_channel(f"{number} {step}")
+            pipe.send(("channel", f"{number} {step}", None))
+        elif kind == "attribute":
+            plate.zattrs[f"{number} {step}"] = step
+            pipe.send(("attribute", f"{number} {step}", step))
+        elif kind == "delete":
+            well = mine.pop(rng.randrange(len(mine)))
+            pipe.send(("deleting", well, None))
+            del plate[well]
+            pipe.send(("deleted", well, None))
+        else:
+            well = rng.choice(mine)
+            pipe.send(("redoing", f"{well}/0", step))
+            again = ps.open_ome_zarr(Path(path) / well / "0", mode="r+", overwriting_creation=True)
+            again.create_image("0", np.full(SHAPE, step, "uint16"))
+            pipe.send(("redone", f"{well}/0", step))
+        time.sleep(0)

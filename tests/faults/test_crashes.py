@@ -1,0 +1,57 @@
+"""The program dies before, within and after every operation of every method that changes a store.
+
+Whatever the moment: nothing that a document lists is absent, every document in use is complete, readers
+see the old state or the new one, the next writer completes what was begun, and the same call made again
+gets to the end. (Dying after an operation and dying before the next one leave the same files; so each
+operation is visited once, writes a second time with half of their bytes, and the last one also after.)
+"""
+
+from __future__ import annotations
+
+import pytest
+from fault_cases import CREATIONS, IN_PLACE, REPLACEMENTS, Case, Door
+from fault_checker import problems
+from fault_scenes import DirectoryScene, MemoryScene, Scene
+
+CASES = [*CREATIONS, *REPLACEMENTS, *IN_PLACE]
+
+
+def _named(case: Case) -> str:
+    return case.name.replace(" ", "-")
+
+
+def _die_everywhere(scene: Scene, *, torn: bool) -> None:
+    length = scene.rehearse()
+    assert length > 0
+    for k in range(length):
+        scene.crash(k, "before")
+        if torn and scene.log[k][0] == "write":
+            scene.crash(k, "torn")
+    scene.crash(length - 1, "after")
+    assert scene.states > length
+    if scene.found:
+        pytest.fail(scene.report(), pytrace=False)
+
+
+@pytest.mark.parametrize("case", CASES, ids=_named)
+def test_a_crash_at_any_operation_leaves_the_old_store_or_the_new_one(case, version):
+    with DirectoryScene(case, version) as scene:
+        _die_everywhere(scene, torn=True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=_named)
+def test_a_crash_at_any_change_of_a_zarr_store_leaves_it_whole(case, version):
+    with MemoryScene(case, version) as scene:
+        _die_everywhere(scene, torn=False)
+
+
+@pytest.mark.parametrize("case", REPLACEMENTS, ids=_named)
+def test_without_an_exchange_the_old_store_is_still_there_after_a_crash(case):
+    """Where two directories cannot be exchanged, the old store stands beside its place for a moment."""
+    with DirectoryScene(case, "0.4", exchange=False) as scene:
+        for k in range(scene.rehearse()):
+            target, _, _ = scene.play(scene.fresh(), k, "before")
+            stores = [scene.files(place) for place in target.parent.iterdir() if place.is_dir()]
+            assert any(files and not problems(files) for files in stores), f"before {scene.log[k]}"
+            scene.call(Door(target))
+            assert scene.seen(target) == scene.after, f"made again, dead before {scene.log[k]}"

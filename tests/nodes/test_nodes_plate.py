@@ -1,0 +1,413 @@
+"""The plate: members, creation, iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import make_plate
+from nodes.store_helpers import attributes, axes, check_plate, listed_wells, pixels, refused, snapshot, stored_plate
+
+import platestore as ps
+
+
+def new_plate(path, version, **kwargs):
+    return ps.open_ome_zarr(
+        path, layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version=version, **kwargs
+    )
+
+
+@pytest.fixture
+def path(tmp_path, version):
+    return stored_plate(tmp_path / "plate.zarr", version)
+
+
+# --- members --------------------------------------------------------------------------------------
+
+
+def test_membership_follows_the_metadata_at_every_depth(path):
+    plate = ps.open_ome_zarr(path)
+    for key in ("A", "B", "A/1", "A/2", "B/1", "A/1/0", "A/1/0/0", "/A/1/", "B/1/0"):
+        assert key in plate, key
+    for key in ("C", "A/3", "B/2", "A/1/1", "A/1/0/1", "a", "a/1", "A/1/0/0/0", "", "zarr.json", 1, None, ("A", "1")):
+        assert key not in plate, key
+
+
+def test_what_is_only_on_disk_is_no_member(path):
+    import shutil
+
+    shutil.copytree(path / "A/2", path / "A/3")
+    shutil.copytree(path / "A/1/0", path / "A/1/9")
+    plate = ps.open_ome_zarr(path)
+    assert "A/3" not in plate
+    assert "A/1/9" not in plate
+    assert [p for p, _ in plate.positions()] == ["A/1/0", "A/2/0", "B/1/0"]
+
+
+def test_iteration_gives_the_names_of_the_rows_in_order(path):
+    plate = ps.open_ome_zarr(path)
+    assert list(plate) == ["A", "B"]
+    assert len(plate) == 2
+    assert bool(plate)
+
+
+def test_rows_wells_and_positions_iterate_in_the_order_of_the_metadata(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    plate.create_positions([("B", "10", "1"), ("B", "10", "0"), ("A", "2", "0"), ("B", "2", "0"), ("A", "10", "x")])
+    for opened in (plate, ps.open_ome_zarr(tmp_path / "plate.zarr")):
+        assert [p for p, _ in opened.wells()] == ["B/10", "A/2", "B/2", "A/10"]
+        assert [p for p, _ in opened.positions()] == ["B/10/1", "B/10/0", "A/2/0", "B/2/0", "A/10/x"]
+        assert [name for name, _ in opened.rows()] == list(opened) == ["B", "A"]
+        assert [name for name, _ in opened["B"].wells()] == ["10", "2"]
+        assert [name for name, _ in opened["B/10"].positions()] == ["1", "0"]
+
+
+def test_iterators_yield_nodes_of_their_kind(path):
+    plate = ps.open_ome_zarr(path)
+    assert {type(row) for _, row in plate.rows()} == {ps.Row}
+    assert {type(well) for _, well in plate.wells()} == {ps.Well}
+    assert {type(position) for _, position in plate.positions()} == {ps.Position}
+    assert [int(position["0"][0, 0, 0, 0, 0]) for _, position in plate.positions()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [("A", ps.Row), ("A/1", ps.Well), ("A/1/0", ps.Position), ("A/1/0/0", ps.ImageArray), ("/A//1/", ps.Well)],
+)
+def test_every_depth_is_reached_by_its_path(path, key, kind):
+    plate = ps.open_ome_zarr(path)
+    assert type(plate[key]) is kind
+    steps = plate
+    for name in key.strip("/").replace("//", "/").split("/"):
+        steps = steps[name]
+    assert type(steps) is kind
+
+
+@pytest.mark.parametrize("key", ["C", "A/3", "C/1", "A/1/7", "A/1/0/7", "a/1"])
+def test_what_the_metadata_does_not_list_is_no_key(path, key):
+    plate = ps.open_ome_zarr(path)
+    with refused(ps.NodeKeyError, KeyError, tree=path) as caught:
+        plate[key]
+    assert not isinstance(caught.value, ps.DanglingError)
+
+
+@pytest.mark.parametrize("key", [None, 1.0, ("A", "1"), b"A/1", True])
+def test_a_key_is_a_string(path, key):
+    with refused(ps.InvalidNameError, ValueError, names=False):
+        ps.open_ome_zarr(path)[key]
+
+
+def test_repr_says_what_and_where_and_how_much(path):
+    plate = ps.open_ome_zarr(path)
+    assert repr(plate) == f"<Plate {path} wells=3>"
+    assert str(path / "A") in repr(plate["A"])
+    assert "'1'" in repr(plate["A"])
+    assert str(path / "A/1") in repr(plate["A/1"])
+    assert "'0'" in repr(plate["A/1"])
+    text = repr(plate["A/1/0"])
+    assert text.startswith("<Position ")
+    assert "DAPI" in text
+    image = repr(plate["A/1/0/0"])
+    assert "(1, 2, 2, 8, 8)" in image
+    assert "uint16" in image
+
+
+def test_channel_names_and_axes_are_those_of_the_first_position(path):
+    position = ps.open_ome_zarr(path / "A/1/0", mode="r+")
+    position.rename_channel("GFP", "YFP")
+    plate = ps.open_ome_zarr(path)
+    assert plate.channel_names == ["DAPI", "YFP"]
+    assert [axis.name for axis in plate.axes] == ["T", "C", "Z", "Y", "X"]
+    assert plate.get_channel_index("YFP") == 1
+    assert plate.get_axis_index("z") == plate.get_axis_index("Z") == 2
+
+
+def test_unknown_channels_and_axes_are_refused_with_the_choice(path):
+    plate = ps.open_ome_zarr(path)
+    with refused(ps.ArgumentError, ValueError, names="DAPI"):
+        plate.get_channel_index("Cy5")
+    with refused(ps.ArgumentError, ValueError, names="t, c, z, y, x"):
+        plate.get_axis_index("q")
+
+
+# --- creation -------------------------------------------------------------------------------------
+
+
+def test_create_well_lists_an_empty_well(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    well = plate.create_well("A", "1")
+    assert type(well) is ps.Well
+    assert len(well) == 0
+    assert listed_wells(tmp_path / "plate.zarr") == ["A/1"]
+    assert "A/1" in plate
+    check_plate(tmp_path / "plate.zarr")
+
+
+def test_create_well_refuses_an_existing_one(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with refused(ps.NodeExistsError, FileExistsError, tree=path, names=path / "A/1"):
+        plate.create_well("A", "1")
+
+
+def test_create_position_makes_its_row_and_well(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    position = plate.create_position("H", "12", "site3")
+    assert type(position) is ps.Position
+    assert position.channel_names == ["DAPI", "GFP"]
+    position["0"] = pixels(1, 2, 1, 4, 4)
+    check_plate(tmp_path / "plate.zarr")
+    fmt = "zarr.json" if version == "0.5" else ".zgroup"
+    for group in ("", "H", "H/12", "H/12/site3"):
+        assert (tmp_path / "plate.zarr" / group / fmt).exists(), "every level is a zarr group"
+
+
+def test_create_position_refuses_an_existing_one(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with refused(ps.NodeExistsError, FileExistsError, tree=path, names=path / "A/1/0") as caught:
+        plate.create_position("A", "1", "0")
+    assert "overwriting_creation" in caught.value.hint
+
+
+def test_create_position_refuses_data_that_nobody_lists(path):
+    import shutil
+
+    shutil.copytree(path / "A/1/0", path / "A/1/7")
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with refused(ps.NodeExistsError, FileExistsError, tree=path, names=path / "A/1/7"):
+        plate.create_position("A", "1", "7")
+
+
+def test_what_was_created_is_a_member_at_once(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    plate.create_position("A", "1", "0")
+    assert "A/1/0" in plate
+    plate["A/1"].create_position("1")
+    assert "A/1/1" in plate
+    assert [p for p, _ in plate.positions()] == ["A/1/0", "A/1/1"]
+
+
+def test_a_position_has_its_own_list_of_channels(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    first, second = plate.create_positions([("A", "1", "0"), ("A", "1", "1")], shape=(1, 2, 1, 4, 4), dtype="uint8")
+    first.append_channel("Cy5")
+    assert second.channel_names == ["DAPI", "GFP"]
+    assert first.channel_names == ["DAPI", "GFP", "Cy5"]
+    second.append_channel("Cy5")
+    second.append_channel("BF")
+    assert ps.open_ome_zarr(tmp_path / "plate.zarr")["A/1/0"].channel_names == ["DAPI", "GFP", "Cy5"]
+    names = first.channel_names
+    names.append("mine")
+    assert first.channel_names == ["DAPI", "GFP", "Cy5"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ("A", "1", "0"),
+        ("A", "1", "0", 0),
+        ("A", "1", "0", 0, 0),
+        ("A", "1", "0", 0, 0, 0),
+        ("A", "1", "0", None, None, 2),
+        ["A", "1", "0"],
+        ("A", "1", "0", np.int64(0), np.int64(0), np.int64(1)),
+    ],
+)
+def test_create_positions_takes_three_to_six_elements(tmp_path, version, spec):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    (position,) = plate.create_positions([spec])
+    assert type(position) is ps.Position
+    meta = check_plate(tmp_path / "plate.zarr")
+    assert [w["path"] for w in meta["wells"]] == ["A/1"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ("A", "1"),
+        ("A",),
+        (),
+        ("A", "1", "0", 0, 0, 0, 0),
+        "A/1/0",
+        b"A10",
+        None,
+        7,
+        {"row": "A"},
+        ("A", "1", 0),
+        ("A", 1, "0"),
+        (None, "1", "0"),
+        ("A", "1", "0", "0"),
+        ("A", "1", "0", -1),
+        ("A", "1", "0", 0.0),
+        ("A", "1", "0", True),
+        ("A", "1", "0", 0, -1),
+        ("A", "1", "0", 0, 0, -1),
+        ("A", "1", "0", 0, 0, "1"),
+        ("E", "1", "0", 10**9),
+    ],
+)
+def test_one_bad_specification_refuses_the_whole_batch(path, spec):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with refused(ps.ArgumentError, ValueError, tree=path, names=False):
+        plate.create_positions([("C", "1", "0"), ("A", "1", "1"), spec])
+    assert "C/1" not in plate
+
+
+def test_create_positions_returns_them_in_the_order_given(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    made = plate.create_positions([("B", "1", "1"), ("A", "1", "0"), ("B", "1", "0")])
+    assert [str(tmp_path / "plate.zarr") in repr(p) for p in made] == [True] * 3
+    for position, number in zip(made, range(3), strict=True):
+        position["0"] = np.full((1, 2, 1, 4, 4), number, "uint8")
+    plate = ps.open_ome_zarr(tmp_path / "plate.zarr")
+    assert [int(plate[f"{p}/0"][0, 0, 0, 0, 0]) for p in ("B/1/1", "A/1/0", "B/1/0")] == [0, 1, 2]
+
+
+def test_create_positions_of_nothing_is_nothing(path):
+    before = snapshot(path)
+    assert ps.open_ome_zarr(path, mode="r+").create_positions([]) == []
+    assert snapshot(path) == before
+
+
+def test_a_position_named_twice_in_a_batch_is_refused(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with refused(ps.ArgumentError, ValueError, tree=path, names=False):
+        plate.create_positions([("C", "1", "0"), ("C", "1", "0")])
+
+
+def test_a_batch_with_one_that_exists_creates_none(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with refused(ps.NodeExistsError, FileExistsError, tree=path, names=path / "A/1/0"):
+        plate.create_positions([("C", "1", "0"), ("A", "1", "0"), ("A", "1", "1")])
+
+
+def test_a_batch_reaches_new_and_existing_wells(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    plate.create_positions([("A", "1", "1"), ("A", "2", "1"), ("C", "1", "0"), ("C", "1", "1"), ("A", "1", "2")])
+    check_plate(path)
+    opened = ps.open_ome_zarr(path)
+    assert [p for p, _ in opened.positions()] == [
+        "A/1/0",
+        "A/1/1",
+        "A/1/2",
+        "A/2/0",
+        "A/2/1",
+        "B/1/0",
+        "C/1/0",
+        "C/1/1",
+    ]
+    assert "intents" not in attributes(path).get("platestore", {}), "the record of the batch is gone"
+
+
+def test_create_positions_with_a_shape_makes_finished_positions(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    transform = [ps.TransformationMeta(type="scale", scale=[1, 1, 2, 0.5, 0.5])]
+    specs = [("A", "1", "0"), ("A", "1", "1"), ("B", "1", "0")]
+    plate.create_positions(
+        specs, shape=(3, 2, 4, 16, 16), dtype="float32", chunks=(1, 1, 2, 8, 8), transform=transform, image="raw"
+    )
+    for _, position in ps.open_ome_zarr(tmp_path / "plate.zarr").positions():
+        image = position["raw"]
+        assert image.shape == (3, 2, 4, 16, 16)
+        assert image.dtype == "float32"
+        assert image.chunks == (1, 1, 2, 8, 8)
+        assert not image[...].any()
+        assert position.scale == [1, 1, 2, 0.5, 0.5]
+    check_plate(tmp_path / "plate.zarr")
+
+
+def test_create_positions_with_shards(tmp_path):
+    plate = new_plate(tmp_path / "plate.zarr", "0.5")
+    (position,) = plate.create_positions(
+        [("A", "1", "0")], shape=(1, 2, 4, 16, 16), dtype="uint8", chunks=(1, 1, 1, 8, 8), shards_ratio=(1, 1, 4, 2, 2)
+    )
+    assert position.data.shards == (1, 1, 4, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"shape": (1, 2, 1, 4, 4)},
+        {"dtype": "uint8"},
+        {"shape": (1, 2, 4, 4), "dtype": "uint8"},
+        {"shape": (1, 3, 1, 4, 4), "dtype": "uint8"},
+        {"shape": (1, 2, 0, 4, 4), "dtype": "uint8"},
+        {"shape": (1, 2, 1, 4, 4), "dtype": "complex64"},
+        {"shape": (1, 2, 1, 4, 4), "dtype": "uint8", "chunks": (1, 1)},
+        {"shape": (1, 2, 1, 4, 4), "dtype": "uint8", "image": "a/b"},
+        {"shape": (1, 2, 1, 4, 4), "dtype": "uint8", "transform": [ps.TransformationMeta(type="affine")]},
+    ],
+)
+def test_a_wrong_array_refuses_the_whole_batch(path, kwargs):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with refused(ps.ArgumentError, ValueError, tree=path, names=False):
+        plate.create_positions([("C", "1", "0")], **kwargs)
+
+
+def test_positions_of_other_axes(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version, axes=axes("cyx"))
+    (position,) = plate.create_positions([("A", "1", "0")], shape=(2, 4, 4), dtype="uint8")
+    assert position.axis_names == ["c", "y", "x"]
+    assert position.data.channels == 2
+
+
+def test_dump_meta_counts_the_fields_when_asked(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    plate.dump_meta()
+    assert "field_count" not in check_plate(path)
+    plate.create_position("A", "1", "1")
+    plate.dump_meta(field_count=True)
+    assert check_plate(path)["field_count"] == 4
+    assert plate.metadata.field_count == 4
+
+
+def test_a_count_of_fields_stays_right_once_it_is_there(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    plate.dump_meta(field_count=True)
+    plate.create_positions([("A", "1", "1"), ("C", "1", "0")])
+    assert check_plate(path)["field_count"] == 5
+    plate["A/2"].create_position("1")
+    assert check_plate(path)["field_count"] == 6
+    del plate["A/1"]
+    assert check_plate(path)["field_count"] == 4
+    del plate["A/2/0"]
+    assert check_plate(path)["field_count"] == 3
+
+
+def test_a_plate_is_made_from_a_zarr_group(path):
+    import zarr
+
+    group = zarr.open_group(path, mode="r+")
+    plate = ps.Plate(group)
+    assert [p for p, _ in plate.positions()] == ["A/1/0", "A/2/0", "B/1/0"]
+    assert ps.Position(group["A/1/0"]).channel_names == ["DAPI", "GFP"]
+    assert len(ps.Well(group["A/1"])) == 1
+    ps.Plate(group, overwriting_creation=True).create_position("A", "1", "0")
+    assert len(ps.open_ome_zarr(path)["A/1/0"]) == 0
+    with refused(ps.NodeExistsError, FileExistsError, tree=path, names=path / "A/2/0"):
+        plate.create_position("A", "2", "0")
+    read_only = ps.Plate(zarr.open_group(path, mode="r"))
+    with refused(ps.ReadOnlyError, PermissionError, tree=path):
+        read_only.create_position("C", "1", "0")
+
+
+def test_without_its_metadata_a_node_needs_channel_names(path):
+    import zarr
+
+    group = zarr.open_group(path / "A/1/0", mode="r+")
+    with refused(ps.ArgumentError, ValueError, names=False):
+        ps.Position(group, parse_meta=False)
+    assert ps.Position(group, parse_meta=False, channel_names=["x"]).channel_names == ["DAPI", "GFP"]
+
+
+def test_a_plate_can_be_pickled(path):
+    import pickle
+
+    plate = pickle.loads(pickle.dumps(ps.open_ome_zarr(path, mode="r+")))
+    assert [p for p, _ in plate.positions()] == ["A/1/0", "A/2/0", "B/1/0"]
+    position = pickle.loads(pickle.dumps(plate["A/1/0"]))
+    position.rename_channel("GFP", "YFP")
+    assert ps.open_ome_zarr(path)["A/1/0"].channel_names == ["DAPI", "YFP"]
+
+
+def test_make_plate_of_the_shared_fixture_is_whole(tmp_path, version):
+    make_plate(tmp_path / "plate.zarr", version)
+    check_plate(tmp_path / "plate.zarr")
