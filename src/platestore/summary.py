@@ -5,6 +5,7 @@ Only documents are read: of a plate its own, one well and one position, unless e
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from platestore.arrays.metadata import ArraySummary, summarise
-from platestore.errors import ArgumentError, UnreadableWarning
+from platestore.errors import UnreadableWarning
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
@@ -25,7 +26,7 @@ from platestore.spec.edits import effective_scale, effective_translation
 
 
 class _Fact(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
 
 class AxisInfo(_Fact):
@@ -150,22 +151,20 @@ def describe(path: str | os.PathLike[str], *, verbose: bool = False) -> NodeInfo
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         node: NGFFNode[Any] = open_ome_zarr(path)
-        plate = _plate(node, verbose=verbose) if isinstance(node, Plate) else None
-        inner, position = _first_position(node)
-        names = None
-        if not isinstance(node, (Plate, Position)):
-            names = [name for name, _ in _paths(node)]
+        wells = _wells(node, verbose=verbose)
+        inner, position = _first_position(node, wells)
+        described: NGFFNode[Any] = position or node
         info = NodeInfo(
             path=os.fspath(path),
             kind=_kind(node),
             ome_ngff_version=node.version,
             zarr_format=node._location.zarr_format,
             position=inner,
-            axes=[AxisInfo(name=a.name, type=a.type, unit=a.unit) for a in node.axes],
+            axes=[AxisInfo(name=a.name, type=a.type, unit=a.unit) for a in described.axes],
             channels=_channels(position) if position else _named(node),
             images=_images(position) if position else [],
-            plate=plate,
-            positions=names,
+            plate=_plate(node, wells, verbose=verbose) if isinstance(node, Plate) else None,
+            positions=_names(node, wells),
             size=_size(node, position) if verbose else None,
             warnings=[],
             unreadable=[],
@@ -218,17 +217,34 @@ def _kind(node: NGFFNode[Any]) -> Literal["plate", "row", "well", "position", "s
     return "series" if isinstance(node, Bioformats2RawSeries) else "position"
 
 
-def _first_position(node: NGFFNode[Any]) -> tuple[str | None, Position | None]:
+def _wells(node: NGFFNode[Any], *, verbose: bool) -> dict[str, Well]:
+    """The wells that are read, by their paths from the node: of a plate the first, unless verbose."""
+    if isinstance(node, Plate):
+        return dict(node.wells() if verbose else itertools.islice(node.wells(), 1))
+    if isinstance(node, Row):
+        return dict(node.wells())
+    return {"": node} if isinstance(node, Well) else {}
+
+
+def _first_position(node: NGFFNode[Any], wells: dict[str, Well]) -> tuple[str | None, Position | None]:
     """The position that is described: the node itself, or the first below it."""
     if isinstance(node, Position):
         return "", node
-    if not isinstance(node, (Plate, Row, Well, Bioformats2RawSeries)):
-        raise ArgumentError("there is nothing to describe", path=node._location.where)
-    for path, _ in _paths(node):
-        position = node[path]
-        if isinstance(position, Position):
-            return path, position
+    if isinstance(node, Bioformats2RawSeries):
+        return next(node.positions(), (None, None))
+    for path, well in wells.items():
+        for name, position in well.positions():
+            return f"{path}/{name}".lstrip("/"), position
     return None, None
+
+
+def _names(node: NGFFNode[Any], wells: dict[str, Well]) -> list[str] | None:
+    """Positions of what is small enough to list them."""
+    if isinstance(node, (Plate, Position)):
+        return None
+    if isinstance(node, Bioformats2RawSeries):
+        return node._keys()
+    return [f"{path}/{name}".lstrip("/") for path, well in wells.items() for name in well._keys()]
 
 
 def _named(node: NGFFNode[Any]) -> list[ChannelInfo]:
@@ -278,11 +294,10 @@ def _level(path: str, facts: ArraySummary, scale: list[float], translation: list
     )
 
 
-def _plate(plate: Plate, *, verbose: bool) -> PlateInfo:
+def _plate(plate: Plate, wells: dict[str, Well], *, verbose: bool) -> PlateInfo:
     meta = plate._state()
     entries = plate._entries()
-    read = list(entries) if verbose else list(entries)[:1]
-    fields = {path: len(well._keys()) for path, well in plate._open_wells(read)}
+    fields = {path: len(well._keys()) for path, well in wells.items()}
     exact = verbose or len(entries) <= 1
     known = next(iter(fields.values()), 0)
     return PlateInfo(

@@ -531,6 +531,34 @@ def test_another_fill_value_is_kept(storage):
     np.testing.assert_array_equal(array.numpy(), expected)
 
 
+@pytest.mark.parametrize(
+    ("zarr_format", "encoding"),
+    [
+        (2, {"name": "v2", "separator": "."}),
+        (2, {"name": "v2", "separator": "/"}),
+        (3, {"name": "default", "separator": "."}),
+        (3, {"name": "v2", "separator": "."}),
+        (3, {"name": "v2", "separator": "/"}),
+    ],
+    ids=repr,
+)
+def test_arrays_of_others_with_other_chunk_keys_are_cut_too(storage, zarr_format, encoding):
+    zarr.create_array(
+        zarr.storage.LocalStore(storage.root),
+        name="0",
+        shape=(7, 9),
+        chunks=(3, 4),
+        dtype="uint8",
+        zarr_format=zarr_format,
+        chunk_key_encoding=encoding,
+    )
+    array = opened(storage, zarr_format, "yx")
+    array[...] = pixels = numbers((7, 9), "uint8") + 1
+    for shape in ((4, 5), (7, 9), (2, 9), (8, 8)):
+        array.resize(shape)
+    np.testing.assert_array_equal(array.numpy(), cut(pixels, (4, 5), (7, 9), (2, 9), (8, 8)))
+
+
 HUGE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))

@@ -120,7 +120,9 @@ def _build(name: str, version: str, path: Path) -> None:
         position.zattrs[LAB] = 1
         position["0"].attrs[LAB] = "array"
     elif name == "fov":
-        position = ps.open_ome_zarr(path, layout="fov", mode="w-", channel_names=["DAPI", "GFP"], version=version)
+        position = ps.open_ome_zarr(
+            path, layout="fov", mode="w-", channel_names=["DAPI", "GFP"], version=version
+        )
         position.create_image("0", _image(1))
     elif name == "empty fov":
         ps.open_ome_zarr(path, layout="fov", mode="w-", channel_names=["DAPI", "GFP"], version=version)
@@ -322,9 +324,19 @@ PLATE = [
     Case("create_well in an empty plate", "empty plate", lambda door: door().create_well("A", "1")),
     Case("create_position in a new well", "plate", lambda door: door().create_position("C", "4", "0")),
     Case("create_position in a well", "plate", lambda door: door().create_position("A", "1", "2")),
-    Case("create_position in an empty plate", "empty plate", lambda door: door().create_position("A", "1", "0")),
-    Case("create_position of an acquisition", "plate", lambda door: door().create_position("A", "1", "2", acq_index=2)),
-    Case("create_position, counted", "acquired", lambda door: door().create_position("A", "1", "2", acq_index=3)),
+    Case(
+        "create_position in an empty plate", "empty plate", lambda door: door().create_position("A", "1", "0")
+    ),
+    Case(
+        "create_position of an acquisition",
+        "plate",
+        lambda door: door().create_position("A", "1", "2", acq_index=2),
+    ),
+    Case(
+        "create_position, counted",
+        "acquired",
+        lambda door: door().create_position("A", "1", "2", acq_index=3),
+    ),
     Case("create_positions in new wells", "plate", lambda door: door().create_positions(_FRESH)),
     Case("create_positions in wells", "plate", lambda door: door().create_positions(_OLD)),
     Case("create_positions in both", "plate", lambda door: door().create_positions([*_OLD, *_FRESH])),
@@ -333,7 +345,9 @@ PLATE = [
         "plate",
         lambda door: door().create_positions(_FRESH, **_LIST),
     ),
-    Case("create_positions with arrays in wells", "plate", lambda door: door().create_positions(_OLD, **_LIST)),
+    Case(
+        "create_positions with arrays in wells", "plate", lambda door: door().create_positions(_OLD, **_LIST)
+    ),
     Case(
         "create_positions with arrays in both",
         "plate",
@@ -447,9 +461,11 @@ OVERWRITING = [
 POSITION = [
     Case("create_image", "plate", lambda door: door("A/1/0").create_image("raw", _image(7))),
     Case("create_image, the first", "empty fov", lambda door: door().create_image("0", _image(7))),
-    Case("create_image as a level", "plate", lambda door: door("A/1/0").create_image(
-        "1", _image(7, (1, 2, 1, 2, 2)), transform=_half()
-    )),
+    Case(
+        "create_image as a level",
+        "plate",
+        lambda door: door("A/1/0").create_image("1", _image(7, (1, 2, 1, 2, 2)), transform=_half()),
+    ),
     Case("create_zeros", "plate", lambda door: door("A/1/0").create_zeros("raw", SHAPE, "float32")),
     Case("create_zeros, the first", "empty fov", lambda door: door().create_zeros("0", SHAPE, "uint8")),
     Case("position[...] = array", "plate", _assign),
@@ -467,12 +483,16 @@ POSITION = [
         lambda door: door("A/1/0").append_channel("Cy5", resize_arrays=False),
     ),
     Case("rename_channel", "plate", lambda door: door("A/1/0").rename_channel("GFP", "Cy5")),
-    Case("rename_channel under consolidated metadata", "consolidated", lambda door: door("A/1/0").rename_channel(
-        "GFP", "Cy5"
-    )),
-    Case("create_positions under consolidated metadata", "consolidated", lambda door: door().create_positions(
-        [*_OLD, *_FRESH]
-    )),
+    Case(
+        "rename_channel under consolidated metadata",
+        "consolidated",
+        lambda door: door("A/1/0").rename_channel("GFP", "Cy5"),
+    ),
+    Case(
+        "create_positions under consolidated metadata",
+        "consolidated",
+        lambda door: door().create_positions([*_OLD, *_FRESH]),
+    ),
     Case(
         "update_channel",
         "plate",
@@ -482,7 +502,9 @@ POSITION = [
     Case(
         "set_contrast_limits",
         "plate",
-        lambda door: door("A/1/0").set_contrast_limits("GFP", {"start": 1.0, "end": 2.0, "min": 0.0, "max": 9.0}),
+        lambda door: door("A/1/0").set_contrast_limits(
+            "GFP", {"start": 1.0, "end": 2.0, "min": 0.0, "max": 9.0}
+        ),
     ),
     Case("set_transform", "plate", lambda door: door("A/1/0").set_transform("0", _half())),
     Case("set_transform of all", "plate", lambda door: door("A/1/0").set_transform("*", _half())),
@@ -491,7 +513,11 @@ POSITION = [
     Case("set_scale of all", "levels", lambda door: door("A/1/0").set_scale("*", "x", 0.5)),
     Case("Position.dump_meta", "plate", _edit_window),
     Case("array attrs", "levels", lambda door: door("A/1/0")["0"].attrs.__setitem__(LAB, "new")),
-    Case("array update_attributes", "levels", lambda door: door("A/1/0")["0"].update_attributes({"a": 1, "b": [2]})),
+    Case(
+        "array update_attributes",
+        "levels",
+        lambda door: door("A/1/0")["0"].update_attributes({"a": 1, "b": [2]}),
+    ),
     Case(
         "array resize up",
         "levels",
@@ -527,7 +553,9 @@ def may_be_seen(case: Case, seen: View | None, before: View | None, after: View 
         return "the store is gone"
     before, after = before or {}, after or {}
     if not (case.loose or case.pixels):
-        return f"neither the old state nor the new one: {difference(seen, before)} / {difference(seen, after)}"
+        return (
+            f"neither the old state nor the new one: {difference(seen, before)} / {difference(seen, after)}"
+        )
     for key in {*before, *after, *seen}:
         if key not in seen:
             if key in before and key in after and not key.startswith(case.missing or ("\0",)):

@@ -185,7 +185,9 @@ class OsFaults:
     def _full(self, path: Any, descriptor: int | None = None) -> str:
         text = os.fspath(path)
         if descriptor is not None:
-            text = os.path.join(self._files.get(descriptor) or os.readlink(f"/proc/self/fd/{descriptor}"), text)
+            text = os.path.join(
+                self._files.get(descriptor) or os.readlink(f"/proc/self/fd/{descriptor}"), text
+            )
         return os.path.abspath(text)
 
     def _below(self, path: str) -> bool:

@@ -79,7 +79,12 @@ class Scene(ABC):
 
     @abstractmethod
     def play(
-        self, target: Any, at: int | None = None, when: str = "before", error: int | None = None, keep: bool = False
+        self,
+        target: Any,
+        at: int | None = None,
+        when: str = "before",
+        error: int | None = None,
+        keep: bool = False,
     ) -> tuple[Any, Door, BaseException | None]:
         """Make the call with a fault: where the store is now, the door used, and what was raised."""
 
@@ -143,7 +148,9 @@ class Scene(ABC):
             name = _TEMPORARY.sub("temporary", key)
             if "temporary" in name:
                 name, data = name[: name.index("temporary") + len("temporary")], None
-            seen.add((_RANDOM.sub("random", name), None if data is None else _RANDOM_BYTES.sub(b"random", data)))
+            seen.add(
+                (_RANDOM.sub("random", name), None if data is None else _RANDOM_BYTES.sub(b"random", data))
+            )
         return hash(frozenset(seen))
 
     def fail(self, at: int, errno: int) -> None:
@@ -174,7 +181,9 @@ class Scene(ABC):
     def report(self) -> str:
         """Everything that was wrong, as one text."""
         shown = "\n  ".join(self.found[:6])
-        return f"{self.case.name} ({self.version}): {len(self.found)} faults in {self.states} states\n  {shown}"
+        return (
+            f"{self.case.name} ({self.version}): {len(self.found)} faults in {self.states} states\n  {shown}"
+        )
 
     def _judge(self, moment: str, target: Any) -> None:
         files = self.files(target)
@@ -199,7 +208,10 @@ class Scene(ABC):
             self.note(moment, [f"opening to write meets {type(error).__name__}: {error}"])
         else:
             files = self.files(target)
-            self.note(moment, [f"opened to write, and still unfinished: {k}" for k in fault_checker.unfinished(files)])
+            self.note(
+                moment,
+                [f"opened to write, and still unfinished: {k}" for k in fault_checker.unfinished(files)],
+            )
             self.note(moment, fault_checker.problems(files))
             if view(Door(target), whole=True) != seen:
                 self.note(moment, ["a reader sees something else than the writer who completed the change"])

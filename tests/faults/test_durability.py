@@ -87,7 +87,9 @@ CALLS: dict[str, tuple[str, Callable[[Door], object]]] = {
     "create_position": ("plate", lambda door: door().create_position("C", "1", "0")),
     "create_positions": (
         "plate",
-        lambda door: door().create_positions([("C", "1", "0"), ("A", "1", "7"), ("B", "2", "7")], SHAPE, "uint16"),
+        lambda door: door().create_positions(
+            [("C", "1", "0"), ("A", "1", "7"), ("B", "2", "7")], SHAPE, "uint16"
+        ),
     ),
     "create_zeros": ("plate", lambda door: door("A/1/0").create_zeros("raw", SHAPE, "uint16")),
     "append_channel": ("levels", lambda door: door("A/1/0").append_channel("Cy5")),

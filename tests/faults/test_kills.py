@@ -58,7 +58,9 @@ class Ledger:
         if kind == "renaming":
             for mode in ("r", "r+"):
                 plate = ps.open_ome_zarr(path, mode=mode)
-                assert (name in plate) != (value in plate), f"{name}, being renamed to {value}, is not seen once"
+                assert (name in plate) != (value in plate), (
+                    f"{name}, being renamed to {value}, is not seen once"
+                )
             if value in plate:
                 self._rename(name, value)
         elif kind == "deleting":
@@ -83,7 +85,8 @@ class Ledger:
 
 
 def _kill(path: Path, number: int, seed: int, ledger: Ledger) -> None:
-    """Let a process work for a random time, kill it, and hear what it had to say."""
+    """Let a process make some calls and work for a random time, kill it, and hear what it had to say."""
+    rng = random.Random(seed)
     started = context()
     ours, theirs = started.Pipe(duplex=False)
     process = started.Process(target=work_until_killed, args=(str(path), number, seed, theirs))
@@ -92,7 +95,11 @@ def _kill(path: Path, number: int, seed: int, ledger: Ledger) -> None:
     try:
         assert ours.poll(60), "the process did not start"
         assert ours.recv() == ("go",)
-        time.sleep(random.Random(seed).uniform(0.0, 0.12))
+        goal = ledger.calls + rng.randrange(5)
+        while ledger.calls < goal:
+            assert ours.poll(60), "the process hangs"
+            ledger.hear(ours.recv())
+        time.sleep(rng.uniform(0.0, 0.03))
         process.kill()
         process.join()
         while True:
@@ -148,14 +155,14 @@ def _kill_often(path: Path, version: str, kills: int, seed: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_fifty_kills_lose_nothing_that_was_announced(seed, version, tmp_path: Path):
+def test_kills_at_fifty_moments_lose_nothing_that_was_announced(seed, version, tmp_path: Path):
     calls = sum(
         _kill_often(tmp_path / f"{part}.zarr", version, kills=3, seed=10 * seed + part) for part in range(3)
     )
-    assert calls > 9, "the processes were killed before they did anything"
+    assert calls >= 9, "the processes were killed before they did anything"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_two_hundred_kills_lose_nothing_that_was_announced(seed, version, tmp_path: Path):
-    assert _kill_often(tmp_path / "s.zarr", version, kills=10, seed=seed) > 20
+def test_kills_at_two_hundred_moments_lose_nothing_that_was_announced(seed, version, tmp_path: Path):
+    assert _kill_often(tmp_path / "s.zarr", version, kills=10, seed=seed) >= 10

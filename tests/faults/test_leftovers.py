@@ -34,7 +34,9 @@ def test_directories_with_leftovers_can_be_listed(case, version, capsys):
             try:
                 plate.print_tree()
                 for node in (plate, plate["B/2"], plate["B/2/0"], plate["A"]):
-                    assert not [name for name in (*node.group_keys(), *node.array_keys()) if name.startswith(".")]
+                    assert not [
+                        name for name in (*node.group_keys(), *node.array_keys()) if name.startswith(".")
+                    ]
             except ps.PlatestoreError as error:
                 pytest.fail(f"dead before {scene.log[k]}: {type(error).__name__}: {error}", pytrace=False)
             scene.discard(target)
@@ -50,7 +52,11 @@ def test_a_store_with_leftovers_can_be_replaced(case, version):
             plate = ps.open_ome_zarr(target, layout="hcs", mode="w", channel_names=["DAPI"], version=version)
             assert plate.channel_names == ["DAPI"]
             assert len(plate) == 0
-            left = [path.name for path in target.rglob("*") if path.name not in (".zgroup", ".zattrs", "zarr.json")]
+            left = [
+                path.name
+                for path in target.rglob("*")
+                if path.name not in (".zgroup", ".zattrs", "zarr.json")
+            ]
             assert not left
             scene.discard(target)
 

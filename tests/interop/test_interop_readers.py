@@ -10,9 +10,9 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes.store_helpers import axes, pixels, scale, stored_plate, translation
 
 import platestore as ps
+from nodes.store_helpers import axes, pixels, scale, stored_plate, translation
 
 AXES = ["YX", "ZYX", "CYX", "TYX", "CZYX", "TZYX", "TCYX", "TCZYX"]
 LEVELS = {"0": 1, "1": 2, "2": 4}
@@ -45,7 +45,9 @@ def write_image(path: Path, recipe: dict) -> dict[str, np.ndarray]:
         shift = [0.25 * (factor - 1) if n in "yx" else 0.0 for n in names.lower()]
         written[level] = pixels(*shape, dtype=recipe["dtype"])
         chunks = tuple(max(1, s // 2) for s in shape) if recipe["chunks"] else None
-        position.create_image(level, written[level], chunks=chunks, transform=[*scale(*pixel), translation(*shift)])
+        position.create_image(
+            level, written[level], chunks=chunks, transform=[*scale(*pixel), translation(*shift)]
+        )
     return written
 
 
@@ -98,7 +100,9 @@ def _ome_zarr_nodes(path: Path):
     return list(reader.Reader(io.parse_url(str(path)))())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning"
+)
 @settings(deadline=None, max_examples=8)
 @given(recipe=_recipes)
 def test_ome_zarr_reads_every_image(recipe):
@@ -113,7 +117,9 @@ def test_ome_zarr_reads_every_image(recipe):
         assert steps[1][1]["translation"][-1] == 0.25
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning"
+)
 def test_ome_zarr_reads_a_plate(tmp_path, version):
     path = stored_plate(tmp_path / "plate.zarr", version)
     node = _ome_zarr_nodes(path)[0]
@@ -123,7 +129,9 @@ def test_ome_zarr_reads_a_plate(tmp_path, version):
     assert quarters == [1, 2, 3, 0], "each well at its row and column; B/2 is absent"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning"
+)
 def test_ome_zarr_reads_a_plate_after_wells_were_renamed_and_removed(tmp_path, version):
     path = stored_plate(tmp_path / "plate.zarr", version)
     plate = ps.open_ome_zarr(path, mode="r+")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
-from conftest import SHARED
-from nodes.store_helpers import check_plate, ome, refused, snapshot
 
 import platestore as ps
+from conftest import SHARED
+from nodes.store_helpers import check_plate, ome, refused, snapshot
 
 CROP = Path(__file__).parents[1] / "data" / "cardiomyocytes-crop.zarr"
 FIELD = SHARED / "realdata" / "cardiomyocytes-B03-mip.zarr" if SHARED is not None else None
@@ -64,8 +65,8 @@ def test_the_field_opens(real):
     assert levels == sorted(plain(real))
     sizes = [image.shape for _, image in position.images()]
     assert all(size[:2] == (3, 1) for size in sizes)
-    assert [a[2] // b[2] for a, b in zip(sizes, sizes[1:], strict=False)] == [2] * (len(sizes) - 1)
-    for first, second in zip(levels, levels[1:], strict=False):
+    assert [a[2] // b[2] for a, b in pairwise(sizes)] == [2] * (len(sizes) - 1)
+    for first, second in pairwise(levels):
         assert position.get_effective_scale(second) == pytest.approx(
             np.array(position.get_effective_scale(first)) * [1, 1, 2, 2]
         )
@@ -136,7 +137,9 @@ def test_a_copy_reads_back_equal(real, tmp_path, version):
     assert len(ome(path)["multiscales"]) == 1
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning"
+)
 def test_an_independent_reader_reads_the_copy(real, tmp_path, version):
     io = pytest.importorskip("ome_zarr.io")
     reader = pytest.importorskip("ome_zarr.reader")
@@ -155,7 +158,12 @@ def test_an_independent_reader_reads_the_copy(real, tmp_path, version):
 def test_the_labels_are_copied_as_an_image_of_their_own(real, tmp_path, version):
     source = ps.open_ome_zarr(real)["labels/nuclei"]
     target = ps.open_ome_zarr(
-        tmp_path / "labels.zarr", layout="fov", mode="w-", channel_names=["nuclei"], axes=source.axes, version=version
+        tmp_path / "labels.zarr",
+        layout="fov",
+        mode="w-",
+        channel_names=["nuclei"],
+        axes=source.axes,
+        version=version,
     )
     for name, image in source.images():
         steps = [ps.TransformationMeta(type="scale", scale=source.get_effective_scale(name))]
@@ -179,13 +187,20 @@ def test_a_plate_is_filled_with_the_field(real, tmp_path, version):
     for field, position in ps.open_ome_zarr(path).positions():
         assert position.channel_names == CHANNELS
         assert position.scale == source.get_effective_scale(list(source)[-1])
-        np.testing.assert_array_equal(zarr.open_array(path, path=f"{field}/0", mode="r")[...], coarsest.numpy())
+        np.testing.assert_array_equal(
+            zarr.open_array(path, path=f"{field}/0", mode="r")[...], coarsest.numpy()
+        )
 
 
 def test_sharded_copies_read_back_equal(tmp_path):
     source = ps.open_ome_zarr(CROP)
     target = ps.open_ome_zarr(
-        tmp_path / "copy.zarr", layout="fov", mode="w-", channel_names=CHANNELS, axes=source.axes, version="0.5"
+        tmp_path / "copy.zarr",
+        layout="fov",
+        mode="w-",
+        channel_names=CHANNELS,
+        axes=source.axes,
+        version="0.5",
     )
     image = target.create_image("0", source.data.numpy(), chunks=(1, 1, 32, 32), shards_ratio=(1, 1, 4, 4))
     assert image.shards == (1, 1, 128, 128)
@@ -210,7 +225,9 @@ def test_its_channels_are_renamed_and_its_own_keys_stay(crop):
     after = ome(crop)["omero"]
     assert [c["label"] for c in after["channels"]] == ["DAPI", "NANOG", "Lamin B1", "membrane"]
     for old, new in zip(before["channels"], after["channels"], strict=False):
-        assert {k: v for k, v in new.items() if k != "label"} == {k: v for k, v in old.items() if k != "label"}
+        assert {k: v for k, v in new.items() if k != "label"} == {
+            k: v for k, v in old.items() if k != "label"
+        }
     assert (after["id"], after["name"]) == (before["id"], before["name"])
     read = ps.open_ome_zarr(crop)
     assert [image.shape for _, image in read.images()] == [(4, 1, 128, 128), (4, 1, 64, 64)]

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes.store_helpers import attributes, axes, check_plate, scale, translation
 
 import platestore as ps
+from conftest import SHARED
+from nodes.store_helpers import attributes, axes, check_plate, scale, translation
 
 jsonschema = pytest.importorskip("jsonschema")
 referencing = pytest.importorskip("referencing")
@@ -38,7 +38,9 @@ def schema_validators(version: str) -> dict[str, Any]:
         found[file.stem] = content
         resource = referencing.Resource.from_contents(content, referencing.jsonschema.DRAFT202012)
         registry = registry.with_resource(content["$id"], resource)
-    return {name: jsonschema.Draft202012Validator(content, registry=registry) for name, content in found.items()}
+    return {
+        name: jsonschema.Draft202012Validator(content, registry=registry) for name, content in found.items()
+    }
 
 
 def check_documents(path: Path, version: str) -> dict[str, int]:
@@ -110,7 +112,17 @@ def positions(draw):
         "steps": draw(
             st.lists(
                 st.sampled_from(
-                    ["set_scale", "set_scale *", "set_transform", "identity", "append", "rename", "window", "extra", "delete"]
+                    [
+                        "set_scale",
+                        "set_scale *",
+                        "set_transform",
+                        "identity",
+                        "append",
+                        "rename",
+                        "window",
+                        "extra",
+                        "delete",
+                    ]
                 ),
                 max_size=4,
             )
@@ -124,7 +136,9 @@ def build(position: ps.Position, recipe: dict[str, Any]) -> None:
     shape = [s * 4 if n.lower() in "yx" else s for n, s in zip(names, recipe["shape"], strict=True)]
     for level in range(recipe["levels"]):
         now = [s // 2**level if n.lower() in "yx" else s for n, s in zip(names, shape, strict=True)]
-        factors = [v * 2**level if n.lower() in "yx" else v for n, v in zip(names, recipe["scale"], strict=True)]
+        factors = [
+            v * 2**level if n.lower() in "yx" else v for n, v in zip(names, recipe["scale"], strict=True)
+        ]
         steps = scale(*factors) + ([translation(*[0.5] * ndim)] if recipe["shift"] else [])
         position.create_image(str(level), np.ones(now, recipe["dtype"]), transform=steps)
     for step in recipe["steps"]:
@@ -149,7 +163,7 @@ def build(position: ps.Position, recipe: dict[str, Any]) -> None:
             del position[list(position)[-1]]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=40)
 @given(recipe=positions(), version=st.sampled_from(["0.4", "0.5"]))
 def test_every_position_passes(recipe, version):
     with tempfile.TemporaryDirectory() as directory:
@@ -171,11 +185,15 @@ def test_every_position_passes(recipe, version):
 
 _name = st.sampled_from(["A", "B", "Z", "AA", "b2", "1", "2", "10", "007"])
 _spec = st.tuples(
-    _name, _name, st.sampled_from(["0", "1", "x"]), st.none() | st.integers(0, 5), st.none() | st.integers(0, 5)
+    _name,
+    _name,
+    st.sampled_from(["0", "1", "x"]),
+    st.none() | st.integers(0, 5),
+    st.none() | st.integers(0, 5),
 )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=40)
 @given(
     specs=st.lists(st.tuples(_spec, st.integers(0, 2)), min_size=1, max_size=6, unique_by=lambda s: s[0][:3]),
     version=st.sampled_from(["0.4", "0.5"]),
@@ -225,7 +243,9 @@ def test_every_plate_passes(specs, version, batch, acquisitions, name, then, fil
 @pytest.mark.parametrize("wells", [6, 96, 1536])
 def test_declared_grids_pass(tmp_path, version, wells):
     path = tmp_path / "plate.zarr"
-    plate = ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["a"], version=version, plate_format=wells)
+    plate = ps.open_ome_zarr(
+        path, layout="hcs", mode="w-", channel_names=["a"], version=version, plate_format=wells
+    )
     plate.create_positions([("A", "1", "0"), ("B", "2", "0")], shape=(1, 1, 1, 2, 2), dtype="uint8")
     assert check_documents(path, version) == {"plate": 1, "well": 2, "image": 2, "empty": 2}
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_plate
 
 import platestore as ps
+from conftest import make_plate
 
 
 def snapshot(tree: Path) -> dict[str, Any]:
@@ -79,7 +79,9 @@ def refused(
     before = None if tree is None else snapshot(tree)
     with pytest.raises(builtin) as caught:
         yield caught
-    assert isinstance(caught.value, error), f"{type(caught.value).__name__} is no {error.__name__}: {caught.value}"
+    assert isinstance(caught.value, error), (
+        f"{type(caught.value).__name__} is no {error.__name__}: {caught.value}"
+    )
     if tree is not None:
         assert snapshot(tree) == before, "a refused call changed the store"
     if names is False:
@@ -174,10 +176,18 @@ def axes(names: str) -> list[ps.AxisMeta]:
     return made
 
 
-def new_position(path: Path, version: str = "0.4", *, names: str = "TCZYX", channels=("DAPI", "GFP"), **kwargs: Any):
+def new_position(
+    path: Path, version: str = "0.4", *, names: str = "TCZYX", channels=("DAPI", "GFP"), **kwargs: Any
+):
     """An empty position."""
     return ps.open_ome_zarr(
-        path, layout="fov", mode="w-", channel_names=list(channels), axes=axes(names), version=version, **kwargs
+        path,
+        layout="fov",
+        mode="w-",
+        channel_names=list(channels),
+        axes=axes(names),
+        version=version,
+        **kwargs,
     )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes.store_helpers import check_plate, ome
 
 import platestore as ps
+from nodes.store_helpers import check_plate, ome
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def test_the_one_acquisition_zero_is_not_declared(plate, meta, tmp_path):
     plate.create_positions([("A", "1", "0"), ("A", "1", "1")])
     plate["A/1"].create_position("2")
     assert "acquisitions" not in meta()
-    assert {image.get("acquisition", 0) for image in ome(tmp_path / "plate.zarr/A/1")["well"]["images"]} == {0}
+    assert {image.get("acquisition", 0) for image in ome(tmp_path / "plate.zarr/A/1")["well"]["images"]} == {
+        0
+    }
 
 
 def test_another_acquisition_declares_all_that_are_used(plate, meta):
@@ -44,7 +46,9 @@ def test_another_acquisition_declares_all_that_are_used(plate, meta):
 
 
 def test_the_field_count_is_the_most_of_any_well(plate, meta):
-    plate.create_positions([("A", "1", str(i), None, None, 1) for i in range(3)] + [("B", "1", "0", None, None, 1)])
+    plate.create_positions(
+        [("A", "1", str(i), None, None, 1) for i in range(3)] + [("B", "1", "0", None, None, 1)]
+    )
     assert counts(meta()) == {1: 3}
     plate.create_position("B", "1", "1", acq_index=1)
     assert counts(meta()) == {1: 3}
@@ -109,7 +113,9 @@ def test_bad_acquisitions_are_refused(plate, acquisition):
 @given(
     batches=st.lists(
         st.lists(
-            st.tuples(st.sampled_from("AB"), st.sampled_from("12"), st.sampled_from("abcd"), st.integers(0, 2)),
+            st.tuples(
+                st.sampled_from("AB"), st.sampled_from("12"), st.sampled_from("abcd"), st.integers(0, 2)
+            ),
             max_size=5,
             unique_by=lambda s: s[:3],
         ),

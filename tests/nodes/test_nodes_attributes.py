@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import zarr
+
+import platestore as ps
 from nodes.store_helpers import (
     attributes,
     edit_attributes,
@@ -20,8 +22,6 @@ from nodes.store_helpers import (
     snapshot,
     stored_plate,
 )
-
-import platestore as ps
 
 LEVELS = ["", "A", "A/1", "A/1/0"]
 
@@ -375,7 +375,7 @@ def test_consolidated_metadata_is_not_trusted(tmp_path):
 
 def test_documents_are_strict_json(path):
     position = ps.open_ome_zarr(path / "A/1/0", mode="r+")
-    position.zattrs["text"] = "tab\t newline\n quote\" α"
+    position.zattrs["text"] = 'tab\t newline\n quote" α'
 
     def refuse(name):
         raise AssertionError(f"{name} is not JSON")

@@ -7,9 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import MemoryStore
-from nodes.store_helpers import attributes, axes, edit_ome, new_position, ome, pixels, refused, scale, snapshot
 
 import platestore as ps
+from nodes.store_helpers import (
+    attributes,
+    axes,
+    edit_ome,
+    new_position,
+    ome,
+    pixels,
+    refused,
+    scale,
+    snapshot,
+)
 
 
 @pytest.fixture
@@ -131,7 +141,9 @@ def test_rename_channel_keeps_its_settings(position, path):
     after = ome(path)["omero"]["channels"]
     assert position.channel_names == ["DAPI", "α-tubulin (488 nm)"]
     assert after[0] == before[0]
-    assert {k: v for k, v in after[1].items() if k != "label"} == {k: v for k, v in before[1].items() if k != "label"}
+    assert {k: v for k, v in after[1].items() if k != "label"} == {
+        k: v for k, v in before[1].items() if k != "label"
+    }
     assert position.get_channel_index("α-tubulin (488 nm)") == 1
 
 
@@ -162,7 +174,10 @@ def test_rename_channel_of_another_process_is_seen_under_the_lock(position, path
 
 
 @settings(deadline=None, max_examples=30)
-@given(names=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True), version=st.sampled_from(["0.4", "0.5"]))
+@given(
+    names=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True),
+    version=st.sampled_from(["0.4", "0.5"]),
+)
 def test_channel_names_may_be_any_text(names, version):
     store = MemoryStore()
     position = ps.open_ome_zarr(store, layout="fov", mode="w-", channel_names=names, version=version)

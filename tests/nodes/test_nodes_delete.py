@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+
+import platestore as ps
 from nodes.store_helpers import (
     attributes,
     check_plate,
@@ -15,8 +17,6 @@ from nodes.store_helpers import (
     snapshot,
     stored_plate,
 )
-
-import platestore as ps
 
 
 @pytest.fixture

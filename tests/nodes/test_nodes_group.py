@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import zarr
-from nodes.store_helpers import new_position, pixels, refused, snapshot, stored_plate
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from nodes.store_helpers import new_position, pixels, refused, snapshot, stored_plate
 
 
 @pytest.fixture
@@ -90,7 +90,13 @@ def test_print_tree_goes_as_deep_as_asked(path, level, capsys):
     lines = text.splitlines()
     assert "plate" in lines[0]
     depth = 9 if level is None else level
-    expected = 1 + (2 if depth > 0 else 0) + (3 if depth > 1 else 0) + (3 if depth > 2 else 0) + (3 if depth > 3 else 0)
+    expected = (
+        1
+        + (2 if depth > 0 else 0)
+        + (3 if depth > 1 else 0)
+        + (3 if depth > 2 else 0)
+        + (3 if depth > 3 else 0)
+    )
     assert len(lines) == expected
     assert ("(1, 2, 2, 8, 8) uint16" in text) == (depth > 3)
     assert "\x1b" not in text

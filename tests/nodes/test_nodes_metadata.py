@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from nodes.store_helpers import check_plate, edit_ome, new_position, ome, pixels, refused, snapshot, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import (
+    check_plate,
+    edit_ome,
+    new_position,
+    ome,
+    pixels,
+    refused,
+    snapshot,
+    stored_plate,
+)
 
 
 @pytest.fixture
@@ -194,9 +203,7 @@ BROKEN = {
     "a bad position": ("A/1", lambda meta: meta.images.append(ps.ImageMeta(path="a/b"))),
     "a scale of another length": (
         "A/1/0",
-        lambda meta: setattr(
-            meta.multiscales[0].datasets[0].coordinate_transformations[0], "scale", [1.0]
-        ),
+        lambda meta: setattr(meta.multiscales[0].datasets[0].coordinate_transformations[0], "scale", [1.0]),
     ),
     "no transformation": (
         "A/1/0",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes.store_helpers import check_plate, edit_ome, new_position, pixels, refused, snapshot, stored_plate
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from nodes.store_helpers import check_plate, edit_ome, new_position, pixels, refused, snapshot, stored_plate
 from platestore.storage.local import LocalStorage
 
 BAD = [
@@ -77,8 +77,6 @@ def calls(plate, name):
         "position in a batch": lambda: plate.create_positions([("G", "7", "0"), ("G", "7", name)]),
         "position of a well": lambda: well.create_position(name),
     }
-
-
 
 
 @pytest.mark.parametrize("name", [*BAD, *NO_STRINGS], ids=repr)
@@ -188,7 +186,9 @@ def test_names_that_differ_only_in_case_are_a_warning(plate, path, what):
 
 
 @pytest.mark.parametrize("what", SAME_BUT_FOR_CASE)
-def test_names_that_differ_only_in_case_are_an_error_where_the_file_system_folds_it(plate, path, what, monkeypatch):
+def test_names_that_differ_only_in_case_are_an_error_where_the_file_system_folds_it(
+    plate, path, what, monkeypatch
+):
     monkeypatch.setattr(LocalStorage, "folds_case", lambda self: True)
     with refused(ps.InvalidNameError, ValueError, tree=path):
         SAME_BUT_FOR_CASE[what](plate)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+import platestore as ps
 from nodes.store_helpers import (
     attributes,
     check_plate,
@@ -16,8 +18,6 @@ from nodes.store_helpers import (
     snapshot,
     stored_plate,
 )
-
-import platestore as ps
 
 
 @pytest.fixture
@@ -129,7 +129,10 @@ def test_an_image_of_its_own_stays_one(plate, path):
     position["raw"] = pixels(1, 2, 1, 4, 4)
     position["raw"] = pixels(1, 2, 1, 6, 6)
     assert [m["name"] for m in ome(path / "A/1/0")["multiscales"]][1:] == ["raw"]
-    assert [[d["path"] for d in m["datasets"]] for m in ome(path / "A/1/0")["multiscales"]] == [["0"], ["raw"]]
+    assert [[d["path"] for d in m["datasets"]] for m in ome(path / "A/1/0")["multiscales"]] == [
+        ["0"],
+        ["raw"],
+    ]
 
 
 def test_what_a_killed_writer_left_is_replaced(plate, path):

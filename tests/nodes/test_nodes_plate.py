@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import make_plate
-from nodes.store_helpers import attributes, axes, check_plate, listed_wells, pixels, refused, snapshot, stored_plate
 
 import platestore as ps
+from conftest import make_plate
+from nodes.store_helpers import (
+    attributes,
+    axes,
+    check_plate,
+    edit_ome,
+    listed_wells,
+    pixels,
+    refused,
+    snapshot,
+    stored_plate,
+)
 
 
 def new_plate(path, version, **kwargs):
@@ -28,7 +38,21 @@ def test_membership_follows_the_metadata_at_every_depth(path):
     plate = ps.open_ome_zarr(path)
     for key in ("A", "B", "A/1", "A/2", "B/1", "A/1/0", "A/1/0/0", "/A/1/", "B/1/0"):
         assert key in plate, key
-    for key in ("C", "A/3", "B/2", "A/1/1", "A/1/0/1", "a", "a/1", "A/1/0/0/0", "", "zarr.json", 1, None, ("A", "1")):
+    for key in (
+        "C",
+        "A/3",
+        "B/2",
+        "A/1/1",
+        "A/1/0/1",
+        "a",
+        "a/1",
+        "A/1/0/0/0",
+        "",
+        "zarr.json",
+        1,
+        None,
+        ("A", "1"),
+    ):
         assert key not in plate, key
 
 
@@ -52,7 +76,9 @@ def test_iteration_gives_the_names_of_the_rows_in_order(path):
 
 def test_rows_wells_and_positions_iterate_in_the_order_of_the_metadata(tmp_path, version):
     plate = new_plate(tmp_path / "plate.zarr", version)
-    plate.create_positions([("B", "10", "1"), ("B", "10", "0"), ("A", "2", "0"), ("B", "2", "0"), ("A", "10", "x")])
+    plate.create_positions(
+        [("B", "10", "1"), ("B", "10", "0"), ("A", "2", "0"), ("B", "2", "0"), ("A", "10", "x")]
+    )
     for opened in (plate, ps.open_ome_zarr(tmp_path / "plate.zarr")):
         assert [p for p, _ in opened.wells()] == ["B/10", "A/2", "B/2", "A/10"]
         assert [p for p, _ in opened.positions()] == ["B/10/1", "B/10/0", "A/2/0", "B/2/0", "A/10/x"]
@@ -71,7 +97,13 @@ def test_iterators_yield_nodes_of_their_kind(path):
 
 @pytest.mark.parametrize(
     ("key", "kind"),
-    [("A", ps.Row), ("A/1", ps.Well), ("A/1/0", ps.Position), ("A/1/0/0", ps.ImageArray), ("/A//1/", ps.Well)],
+    [
+        ("A", ps.Row),
+        ("A/1", ps.Well),
+        ("A/1/0", ps.Position),
+        ("A/1/0/0", ps.ImageArray),
+        ("/A//1/", ps.Well),
+    ],
 )
 def test_every_depth_is_reached_by_its_path(path, key, kind):
     plate = ps.open_ome_zarr(path)
@@ -187,7 +219,9 @@ def test_what_was_created_is_a_member_at_once(tmp_path, version):
 
 def test_a_position_has_its_own_list_of_channels(tmp_path, version):
     plate = new_plate(tmp_path / "plate.zarr", version)
-    first, second = plate.create_positions([("A", "1", "0"), ("A", "1", "1")], shape=(1, 2, 1, 4, 4), dtype="uint8")
+    first, second = plate.create_positions(
+        [("A", "1", "0"), ("A", "1", "1")], shape=(1, 2, 1, 4, 4), dtype="uint8"
+    )
     first.append_channel("Cy5")
     assert second.channel_names == ["DAPI", "GFP"]
     assert first.channel_names == ["DAPI", "GFP", "Cy5"]
@@ -281,7 +315,9 @@ def test_a_batch_with_one_that_exists_creates_none(path):
 
 def test_a_batch_reaches_new_and_existing_wells(path):
     plate = ps.open_ome_zarr(path, mode="r+")
-    plate.create_positions([("A", "1", "1"), ("A", "2", "1"), ("C", "1", "0"), ("C", "1", "1"), ("A", "1", "2")])
+    plate.create_positions(
+        [("A", "1", "1"), ("A", "2", "1"), ("C", "1", "0"), ("C", "1", "1"), ("A", "1", "2")]
+    )
     check_plate(path)
     opened = ps.open_ome_zarr(path)
     assert [p for p, _ in opened.positions()] == [
@@ -302,7 +338,12 @@ def test_create_positions_with_a_shape_makes_finished_positions(tmp_path, versio
     transform = [ps.TransformationMeta(type="scale", scale=[1, 1, 2, 0.5, 0.5])]
     specs = [("A", "1", "0"), ("A", "1", "1"), ("B", "1", "0")]
     plate.create_positions(
-        specs, shape=(3, 2, 4, 16, 16), dtype="float32", chunks=(1, 1, 2, 8, 8), transform=transform, image="raw"
+        specs,
+        shape=(3, 2, 4, 16, 16),
+        dtype="float32",
+        chunks=(1, 1, 2, 8, 8),
+        transform=transform,
+        image="raw",
     )
     for _, position in ps.open_ome_zarr(tmp_path / "plate.zarr").positions():
         image = position["raw"]
@@ -317,7 +358,11 @@ def test_create_positions_with_a_shape_makes_finished_positions(tmp_path, versio
 def test_create_positions_with_shards(tmp_path):
     plate = new_plate(tmp_path / "plate.zarr", "0.5")
     (position,) = plate.create_positions(
-        [("A", "1", "0")], shape=(1, 2, 4, 16, 16), dtype="uint8", chunks=(1, 1, 1, 8, 8), shards_ratio=(1, 1, 4, 2, 2)
+        [("A", "1", "0")],
+        shape=(1, 2, 4, 16, 16),
+        dtype="uint8",
+        chunks=(1, 1, 1, 8, 8),
+        shards_ratio=(1, 1, 4, 2, 2),
     )
     assert position.data.shards == (1, 1, 4, 16, 16)
 
@@ -406,6 +451,43 @@ def test_a_plate_can_be_pickled(path):
     position = pickle.loads(pickle.dumps(plate["A/1/0"]))
     position.rename_channel("GFP", "YFP")
     assert ps.open_ome_zarr(path)["A/1/0"].channel_names == ["DAPI", "YFP"]
+
+
+def test_every_class_takes_a_zarr_group(path):
+    import zarr
+
+    group = zarr.open_group(path, mode="r+")
+    assert list(ps.Row(group["A"])) == ["1", "2"]
+    assert ps.Well(group["A/2"], channel_names=["x"], axes=axes("yx")).channel_names == ["DAPI", "GFP"]
+    tiled = ps.TiledPosition(group["A/1/0"])
+    assert type(tiled["0"]) is ps.TiledImageArray
+    fresh = zarr.create_group(path.parent / "fresh.zarr", zarr_format=group.metadata.zarr_format)
+    position = ps.Position(fresh, parse_meta=False, channel_names=["a"], axes=axes("CYX"))
+    position["0"] = pixels(1, 4, 4)
+    read = ps.open_ome_zarr(path.parent / "fresh.zarr")
+    assert read.channel_names == ["a"]
+    assert read.axis_names == ["c", "y", "x"]
+
+
+def test_a_plate_whose_first_position_has_no_omero(path):
+    edit_ome(path / "A/1/0", lambda part: part.pop("omero"))
+    plate = ps.open_ome_zarr(path, mode="r+")
+    assert plate.channel_names == ["0", "1"]
+    assert plate["A/2/0"].channel_names == ["DAPI", "GFP"]
+    assert plate["A/1"].channel_names == ["0", "1"]
+
+
+DOCUMENTED = """AcquisitionMeta AxisMeta ChannelAxisMeta ChannelMeta DatasetMeta ImageArray ImageMeta
+ImagesMeta NGFFNode OMEROMeta Plate PlateAxisMeta PlateMeta Position PositionSpec RDefsMeta Row SpaceAxisMeta
+TiledImageArray TiledPosition TimeAxisMeta TransformationMeta Well WellGroupMeta WellIndexMeta WindowDict
+open_ome_zarr"""
+
+
+@pytest.mark.parametrize("name", DOCUMENTED.split())
+def test_documented_names_are_public(name):
+    assert name in ps.__all__
+    assert name in dir(ps)
+    assert getattr(ps, name) is not None
 
 
 def test_make_plate_of_the_shared_fixture_is_whole(tmp_path, version):

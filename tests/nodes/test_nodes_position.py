@@ -12,9 +12,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from nodes.store_helpers import new_position, ome, pixels, refused, scale, snapshot, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import new_position, ome, pixels, refused, scale, snapshot, stored_plate
 
 AXES = ["YX", "ZYX", "CYX", "TYX", "CZYX", "TZYX", "TCYX", "TCZYX"]
 DTYPES = [
@@ -160,7 +160,13 @@ def test_the_default_chunk_is_a_stack(position):
 
 
 def test_chunks_are_clamped_to_the_shape(position):
-    assert position.create_zeros("0", (1, 2, 1, 4, 4), "uint8", chunks=(9, 9, 9, 2, 9)).chunks == (1, 2, 1, 2, 4)
+    assert position.create_zeros("0", (1, 2, 1, 4, 4), "uint8", chunks=(9, 9, 9, 2, 9)).chunks == (
+        1,
+        2,
+        1,
+        2,
+        4,
+    )
 
 
 def test_shards_are_for_0_5(tmp_path):
@@ -343,7 +349,9 @@ def test_dask_reads_lazily_chunk_by_chunk(position):
 
 def test_dask_reads_whole_shards(tmp_path):
     position = new_position(tmp_path / "a.zarr", "0.5")
-    image = position.create_image("0", pixels(1, 2, 4, 8, 8), chunks=(1, 1, 1, 4, 4), shards_ratio=(1, 1, 4, 2, 1))
+    image = position.create_image(
+        "0", pixels(1, 2, 4, 8, 8), chunks=(1, 1, 1, 4, 4), shards_ratio=(1, 1, 4, 2, 1)
+    )
     assert image.dask_array().chunksize == (1, 1, 4, 8, 4)
     np.testing.assert_array_equal(np.asarray(image.dask_array()), pixels(1, 2, 4, 8, 8))
 

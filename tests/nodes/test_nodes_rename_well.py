@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+
+import platestore as ps
 from nodes.store_helpers import (
     attributes,
     check_plate,
@@ -15,8 +17,6 @@ from nodes.store_helpers import (
     snapshot,
     stored_plate,
 )
-
-import platestore as ps
 
 
 @pytest.fixture
@@ -31,7 +31,15 @@ def values(path):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("A/1", "A/9"), ("A/1", "A/3"), ("A/1", "B/2"), ("A/1", "C/1"), ("A/1", "C/9"), ("B/1", "A/3"), ("B/1", "Z/Z9")],
+    [
+        ("A/1", "A/9"),
+        ("A/1", "A/3"),
+        ("A/1", "B/2"),
+        ("A/1", "C/1"),
+        ("A/1", "C/9"),
+        ("B/1", "A/3"),
+        ("B/1", "Z/Z9"),
+    ],
 )
 def test_a_well_moves_with_its_data_and_its_index(path, old, new):
     expected = {f"{new}/0" if p == f"{old}/0" else p: v for p, v in values(path).items()}
@@ -122,7 +130,24 @@ def test_to_its_own_name_changes_nothing(path):
 
 
 @pytest.mark.parametrize(
-    "new", ["", "A", "A/", "/1", "A/1/0", "A-B/1", "A/1 ", "A/ö", "../B/1", "A/..", "A/1\n", "A/2²", None, 3, "CON/1"]
+    "new",
+    [
+        "",
+        "A",
+        "A/",
+        "/1",
+        "A/1/0",
+        "A-B/1",
+        "A/1 ",
+        "A/ö",
+        "../B/1",
+        "A/..",
+        "A/1\n",
+        "A/2²",
+        None,
+        3,
+        "CON/1",
+    ],
 )
 def test_a_bad_new_name_is_refused(path, new):
     with refused(ps.InvalidNameError, ValueError, tree=path, names=False):
@@ -131,7 +156,9 @@ def test_a_bad_new_name_is_refused(path, new):
 
 def test_off_the_declared_grid_is_refused(tmp_path, version):
     path = tmp_path / "plate.zarr"
-    plate = ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["a"], version=version, plate_format=6)
+    plate = ps.open_ome_zarr(
+        path, layout="hcs", mode="w-", channel_names=["a"], version=version, plate_format=6
+    )
     plate.create_position("A", "1", "0")
     with refused(ps.ArgumentError, ValueError, tree=path, names=False):
         plate.rename_well("A/1", "C/1")
@@ -146,7 +173,12 @@ def test_foreign_keys_of_the_entry_survive(path):
     plate["wells"][0]["compound"] = "DMSO"
     document.write_text(json.dumps(content))
     ps.open_ome_zarr(path, mode="r+").rename_well("A/1", "A/7")
-    assert check_plate(path)["wells"][0] == {"path": "A/7", "rowIndex": 0, "columnIndex": 2, "compound": "DMSO"}
+    assert check_plate(path)["wells"][0] == {
+        "path": "A/7",
+        "rowIndex": 0,
+        "columnIndex": 2,
+        "compound": "DMSO",
+    }
 
 
 def test_another_process_that_added_a_well_meanwhile_loses_nothing(path):

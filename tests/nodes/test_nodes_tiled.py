@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes.store_helpers import axes, ome, pixels, refused, scale
 
 import platestore as ps
+from nodes.store_helpers import axes, ome, pixels, refused, scale
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_tiles_are_found_again(tiles, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("chunk_dims", "chunks"), [(2, (1, 1, 1, 8, 16)), (3, (1, 1, 3, 8, 16)), (4, (1, 2, 3, 8, 16)), (5, (2, 2, 3, 8, 16))]
+    ("chunk_dims", "chunks"),
+    [(2, (1, 1, 1, 8, 16)), (3, (1, 1, 3, 8, 16)), (4, (1, 2, 3, 8, 16)), (5, (2, 2, 3, 8, 16))],
 )
 def test_chunk_dims_says_how_much_of_a_tile_is_a_chunk(position, chunk_dims, chunks):
     made = position.make_tiles("0", (3, 4), (2, 2, 3, 8, 16), "uint8", chunk_dims=chunk_dims)
@@ -182,7 +183,9 @@ def test_what_zero_does_as_pre_dim_is_not_nothing(tiles):
 @given(
     rows=st.integers(1, 4),
     columns=st.integers(1, 4),
-    tile=st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)),
+    tile=st.tuples(
+        st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)
+    ),
 )
 def test_every_pixel_is_in_exactly_one_tile(rows, columns, tile):
     from zarr.storage import MemoryStore

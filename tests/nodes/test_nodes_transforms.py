@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes.store_helpers import attributes, new_position, ome, pixels, refused, scale, snapshot, translation
 
 import platestore as ps
+from nodes.store_helpers import attributes, new_position, ome, pixels, refused, scale, snapshot, translation
 
 
 @pytest.fixture
@@ -42,9 +42,15 @@ EQUIVALENTS = {
     "a scale": (scale(1, 2, 3, 4, 5), [{"type": "scale", "scale": [1, 2, 3, 4, 5]}]),
     "a scale and a translation": (
         [*scale(1, 2, 3, 4, 5), translation(5, 4, 3, 2, 1)],
-        [{"type": "scale", "scale": [1, 2, 3, 4, 5]}, {"type": "translation", "translation": [5, 4, 3, 2, 1]}],
+        [
+            {"type": "scale", "scale": [1, 2, 3, 4, 5]},
+            {"type": "translation", "translation": [5, 4, 3, 2, 1]},
+        ],
     ),
-    "a lone translation": ([translation(5, 4, 3, 2, 1)], [*ONES, {"type": "translation", "translation": [5, 4, 3, 2, 1]}]),
+    "a lone translation": (
+        [translation(5, 4, 3, 2, 1)],
+        [*ONES, {"type": "translation", "translation": [5, 4, 3, 2, 1]}],
+    ),
     "an identity among others": (
         [ps.TransformationMeta(type="identity"), *scale(1, 2, 3, 4, 5)],
         [{"type": "scale", "scale": [1, 2, 3, 4, 5]}],
@@ -328,6 +334,6 @@ def test_one_level_says_so(path, version):
 
 def test_a_refused_level_leaves_no_array(position, path):
     before = snapshot(path)
-    with pytest.raises(ValueError, match="transform|scale"):
+    with pytest.raises(ValueError, match=r"transform|scale"):
         position.create_image("3", pixels(1, 2, 2, 2, 2), transform=[ps.TransformationMeta(type="affine")])
     assert snapshot(path) == before

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from nodes.store_helpers import axes, check_plate, listed_wells, new_position, ome, pixels, refused, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import (
+    axes,
+    check_plate,
+    listed_wells,
+    new_position,
+    ome,
+    pixels,
+    refused,
+    stored_plate,
+)
 
 
 @pytest.fixture

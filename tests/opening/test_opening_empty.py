@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from nodes.store_helpers import attributes, axes, check_plate, new_position, ome, pixels
 
 import platestore as ps
+from nodes.store_helpers import attributes, axes, check_plate, new_position, ome, pixels
 
 ALL_MODES = ["r", "r+", "a"]
 
@@ -18,7 +18,13 @@ def _names(node) -> list[str]:
 def empty_plate(tmp_path, version):
     path = tmp_path / "plate.zarr"
     ps.open_ome_zarr(
-        path, layout="hcs", mode="w-", channel_names=["α", "GFP"], axes=axes("CZYX"), version=version, name="mine"
+        path,
+        layout="hcs",
+        mode="w-",
+        channel_names=["α", "GFP"],
+        axes=axes("CZYX"),
+        version=version,
+        name="mine",
     )
     return path
 

@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from nodes.store_helpers import check_plate, group_document, pixels, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import check_plate, group_document, pixels, stored_plate
 from platestore.storage.local import LocalStorage
 
 DOCUMENTS = {"zarr.json", ".zattrs", ".zgroup", ".zarray"}
@@ -107,7 +107,9 @@ def test_w_on_a_node_inside_a_store_is_refused(tmp_path, version):
     stored_plate(path, version)
     for inner in ("A", "A/1", "A/1/0"):
         with pytest.raises(ps.UnsafeTargetError, match="part of the store") as caught:
-            ps.open_ome_zarr(path / inner, layout="fov", mode="w", channel_names=["a"], disable_path_checking=True)
+            ps.open_ome_zarr(
+                path / inner, layout="fov", mode="w", channel_names=["a"], disable_path_checking=True
+            )
         assert caught.value.hint
     check_plate(path)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nodes.store_helpers import new_position, pixels, refused, snapshot, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import new_position, pixels, refused, snapshot, stored_plate
 
 LAYOUTS = {"fov": ps.Position, "tiled": ps.TiledPosition, "hcs": ps.Plate}
 CREATING = ("w", "w-", "a")
@@ -20,7 +20,9 @@ CREATING = ("w", "w-", "a")
 @pytest.mark.parametrize("mode", CREATING)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_creating_mode_makes_the_layout_that_was_asked_for(tmp_path, layout, mode, version):
-    node = ps.open_ome_zarr(tmp_path / "new.zarr", layout=layout, mode=mode, channel_names=["a"], version=version)
+    node = ps.open_ome_zarr(
+        tmp_path / "new.zarr", layout=layout, mode=mode, channel_names=["a"], version=version
+    )
     assert type(node) is LAYOUTS[layout]
     assert node.version == version
     assert node.channel_names == ["a"]
@@ -70,7 +72,11 @@ def test_channel_names_and_axes_are_ignored_for_an_existing_store(tmp_path, mode
 
 
 def test_given_axes_are_those_of_the_store(tmp_path, version):
-    axes = [ps.ChannelAxisMeta(name="c"), ps.SpaceAxisMeta(name="y", unit="nanometer"), ps.SpaceAxisMeta(name="x")]
+    axes = [
+        ps.ChannelAxisMeta(name="c"),
+        ps.SpaceAxisMeta(name="y", unit="nanometer"),
+        ps.SpaceAxisMeta(name="x"),
+    ]
     node = ps.open_ome_zarr(
         tmp_path / "a.zarr", layout="fov", mode="w-", channel_names=["a"], axes=axes, version=version
     )
@@ -92,7 +98,9 @@ def test_auto_finds_the_layout_of_a_filled_store(tmp_path, layout, version):
     assert type(ps.open_ome_zarr(tmp_path / "a.zarr")) is LAYOUTS[layout]
 
 
-@pytest.mark.parametrize(("created", "asked"), [("hcs", "fov"), ("hcs", "tiled"), ("fov", "hcs"), ("fov", "bf2raw")])
+@pytest.mark.parametrize(
+    ("created", "asked"), [("hcs", "fov"), ("hcs", "tiled"), ("fov", "hcs"), ("fov", "bf2raw")]
+)
 @pytest.mark.parametrize("mode", ["r", "r+", "a"])
 def test_a_layout_that_the_store_has_not_is_refused(tmp_path, created, asked, mode, version):
     path = tmp_path / "a.zarr"
@@ -115,7 +123,10 @@ def test_a_plate_with_an_image_of_its_own_is_a_plate(tmp_path, version):
     image = new_position(tmp_path / "b.zarr", version)
     image["0"] = pixels(1, 2, 1, 4, 4)
     document = ".zattrs" if version == "0.4" else "zarr.json"
-    plate, single = json.loads((path / document).read_text()), json.loads((tmp_path / "b.zarr" / document).read_text())
+    plate, single = (
+        json.loads((path / document).read_text()),
+        json.loads((tmp_path / "b.zarr" / document).read_text()),
+    )
     if version == "0.4":
         plate["multiscales"] = single["multiscales"]
     else:
@@ -124,7 +135,9 @@ def test_a_plate_with_an_image_of_its_own_is_a_plate(tmp_path, version):
     assert type(ps.open_ome_zarr(path)) is ps.Plate
 
 
-@pytest.mark.parametrize("make", [str, Path, lambda p: f"{p}/", lambda p: os.path.relpath(p), lambda p: f"{p}/../a.zarr"])
+@pytest.mark.parametrize(
+    "make", [str, Path, lambda p: f"{p}/", lambda p: os.path.relpath(p), lambda p: f"{p}/../a.zarr"]
+)
 def test_a_path_may_be_spelled_in_any_way(tmp_path, make):
     path = tmp_path / "a.zarr"
     new_position(path)["0"] = pixels(1, 2, 1, 4, 4)
@@ -227,7 +240,9 @@ def test_a_store_can_be_moved(tmp_path, version):
 
 
 def test_a_node_is_a_context_manager(tmp_path, version):
-    with ps.open_ome_zarr(tmp_path / "a.zarr", layout="fov", mode="w-", channel_names=["a"], version=version) as node:
+    with ps.open_ome_zarr(
+        tmp_path / "a.zarr", layout="fov", mode="w-", channel_names=["a"], version=version
+    ) as node:
         node["0"] = pixels(1, 1, 1, 4, 4)
     np.testing.assert_array_equal(ps.open_ome_zarr(tmp_path / "a.zarr").data.numpy(), pixels(1, 1, 1, 4, 4))
     node.close()

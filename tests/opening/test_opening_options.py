@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from conftest import make_plate
-from nodes.store_helpers import check_plate, new_position, ome, pixels, refused, stored_plate
 
 import platestore as ps
+from conftest import make_plate
+from nodes.store_helpers import check_plate, new_position, ome, pixels, refused, stored_plate
 
 
 def create(path, **kwargs):
@@ -187,7 +187,11 @@ def test_without_locks_nobody_is_waited_for(held):
 
 
 def test_readers_wait_for_no_lock(held):
-    assert [path for path, _ in ps.open_ome_zarr(held, lock_timeout=0).positions()] == ["A/1/0", "A/2/0", "B/1/0"]
+    assert [path for path, _ in ps.open_ome_zarr(held, lock_timeout=0).positions()] == [
+        "A/1/0",
+        "A/2/0",
+        "B/1/0",
+    ]
 
 
 def test_a_position_needs_no_lock_of_its_plate(held):
@@ -199,7 +203,9 @@ def test_locking_leaves_no_file(tmp_path, version):
     plate = make_plate(tmp_path / "a.zarr", version)
     plate["A/1/0"].rename_channel("GFP", "YFP")
     assert os.listdir(tmp_path) == ["a.zarr"]
-    hidden = [name for _, _, names in os.walk(tmp_path) for name in names if "lock" in name or name.endswith(".tmp")]
+    hidden = [
+        name for _, _, names in os.walk(tmp_path) for name in names if "lock" in name or name.endswith(".tmp")
+    ]
     assert hidden == []
 
 

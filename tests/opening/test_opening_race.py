@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from nodes.store_helpers import check_plate
 
 import platestore as ps
+from nodes.store_helpers import check_plate
 
 PROCESSES = 4
 
@@ -103,5 +103,7 @@ def test_a_store_is_never_seen_half_made(tmp_path, version, monkeypatch):
     monkeypatch.setattr(targets, "install", fail)
     for mode in ("a", "w", "w-"):
         with pytest.raises(OSError, match="no space left"):
-            ps.open_ome_zarr(tmp_path / "a.zarr", layout="hcs", mode=mode, channel_names=["a"], version=version)
+            ps.open_ome_zarr(
+                tmp_path / "a.zarr", layout="hcs", mode=mode, channel_names=["a"], version=version
+            )
         assert os.listdir(tmp_path) == []

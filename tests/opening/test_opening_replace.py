@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from nodes.store_helpers import new_position, pixels, refused, snapshot, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import new_position, pixels, refused, snapshot, stored_plate
 
 
 def replace(path, **kwargs):
@@ -37,7 +37,11 @@ BAD_ARGUMENTS = {
         ps.ArgumentError,
         ValueError,
     ),
-    "an axis twice": ({"axes": [ps.SpaceAxisMeta(name="x"), ps.SpaceAxisMeta(name="x")]}, ps.ArgumentError, ValueError),
+    "an axis twice": (
+        {"axes": [ps.SpaceAxisMeta(name="x"), ps.SpaceAxisMeta(name="x")]},
+        ps.ArgumentError,
+        ValueError,
+    ),
     "axes that are strings": ({"axes": ["y", "x"]}, ps.ArgumentError, ValueError),
     "an unknown plate format": ({"plate_format": 97}, ps.ArgumentError, ValueError),
     "bad acquisitions": ({"acquisitions": [{"id": -1}]}, ps.ArgumentError, ValueError),
@@ -201,6 +205,13 @@ def test_zarr_in_the_name_of_a_parent_is_not_in_the_name_of_the_target(tmp_path,
         replace(path)
 
 
+def test_a_tree_without_files_needs_zarr_in_its_name_too(tmp_path):
+    (tmp_path / "projects" / "2024").mkdir(parents=True)
+    with refused(ps.UnsafeTargetError, ValueError, tree=tmp_path, names=tmp_path / "projects"):
+        replace(tmp_path / "projects")
+    assert replace(tmp_path / "projects", disable_path_checking=True).channel_names == ["new"]
+
+
 @pytest.mark.parametrize("name", ["plate", "new.zarr"])
 def test_a_new_store_may_have_any_name(tmp_path, name):
     assert replace(tmp_path / name).channel_names == ["new"]
@@ -270,6 +281,13 @@ def test_w_keeps_a_node_inside_a_store(tmp_path, version, inner, layout):
     stored_plate(path, version)
     with refused(ps.UnsafeTargetError, ValueError, tree=tmp_path, names=path / inner):
         replace(path / inner, layout=layout, disable_path_checking=True)
+
+
+def test_w_keeps_a_node_that_is_reached_through_a_link(tmp_path, version):
+    path = stored_plate(tmp_path / "plate.zarr", version)
+    (tmp_path / "row.zarr").symlink_to(path / "A", target_is_directory=True)
+    with refused(ps.UnsafeTargetError, ValueError, tree=tmp_path, names=tmp_path / "row.zarr" / "1"):
+        replace(tmp_path / "row.zarr" / "1", disable_path_checking=True)
 
 
 # --- the exchange ---------------------------------------------------------------------------------

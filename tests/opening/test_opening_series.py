@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from nodes.store_helpers import edit_attributes, new_position, pixels, refused, snapshot, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import edit_attributes, new_position, pixels, refused, snapshot, stored_plate
 
 
 def _group(path, version, attributes):
@@ -50,7 +50,9 @@ def test_a_collection_opens_as_such(series, layout, mode, version):
     assert list(node) == order
     assert len(node) == 2
     assert [name for name, _ in node.positions()] == order
-    assert [int(position.data[0, 0, 0, 0, 0]) for _, position in node.positions()] == [int(n) + 1 for n in order]
+    assert [int(position.data[0, 0, 0, 0, 0]) for _, position in node.positions()] == [
+        int(n) + 1 for n in order
+    ]
 
 
 def test_its_names_and_axes_are_those_of_the_first_image(series):
@@ -82,7 +84,11 @@ def test_the_collection_is_not_changed(series):
     path, _ = series
     node = ps.open_ome_zarr(path, mode="r+")
     before = snapshot(path)
-    for change in (lambda: node.__delitem__("0"), node.dump_meta, lambda: node.__setitem__("2", pixels(4, 4))):
+    for change in (
+        lambda: node.__delitem__("0"),
+        node.dump_meta,
+        lambda: node.__setitem__("2", pixels(4, 4)),
+    ):
         with pytest.raises((NotImplementedError, TypeError)):
             change()
     assert snapshot(path) == before
@@ -132,7 +138,7 @@ def test_a_list_that_leaves_the_store_is_refused(tmp_path, version, listed):
 
 def test_a_plate_in_the_layout_of_the_converter_is_a_plate(tmp_path, version):
     # bioformats2raw writes both; the specification gives the plate precedence.
-    
+
     path = tmp_path / "a.zarr"
     stored_plate(path, version)
     document = path / (".zattrs" if version == "0.4" else "zarr.json")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nodes.store_helpers import check_plate, pixels, refused, snapshot, stored_plate
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore, StorePath, WrapperStore, ZipStore
 
 import platestore as ps
+from nodes.store_helpers import check_plate, pixels, refused, snapshot, stored_plate
 
 
 def contents(store) -> dict[str, bytes]:
@@ -27,8 +27,12 @@ def put(store, key: str, value: bytes) -> None:
 
 
 def fill(store, version: str, **kwargs) -> None:
-    plate = ps.open_ome_zarr(store, layout="hcs", mode="w-", channel_names=["a", "b"], version=version, **kwargs)
-    for number, position in enumerate(plate.create_positions([("A", "1", "0"), ("A", "2", "0"), ("B", "1", "0")])):
+    plate = ps.open_ome_zarr(
+        store, layout="hcs", mode="w-", channel_names=["a", "b"], version=version, **kwargs
+    )
+    for number, position in enumerate(
+        plate.create_positions([("A", "1", "0"), ("A", "2", "0"), ("B", "1", "0")])
+    ):
         position["0"] = np.full((1, 2, 1, 4, 4), number + 1, "uint16")
 
 
@@ -157,12 +161,16 @@ def test_a_store_path_leads_to_a_node(tmp_path, version):
 def test_a_store_is_made_at_a_path_in_a_memory_store(version):
     store = MemoryStore()
     put(store, "unrelated", b"x")
-    node = ps.open_ome_zarr(StorePath(store, "in/here"), layout="fov", mode="w-", channel_names=["a"], version=version)
+    node = ps.open_ome_zarr(
+        StorePath(store, "in/here"), layout="fov", mode="w-", channel_names=["a"], version=version
+    )
     node["0"] = pixels(1, 1, 1, 4, 4)
     np.testing.assert_array_equal(
         ps.open_ome_zarr(StorePath(store, "in/here")).data.numpy(), pixels(1, 1, 1, 4, 4)
     )
-    ps.open_ome_zarr(StorePath(store, "in/here"), layout="fov", mode="w", channel_names=["b"], version=version)
+    ps.open_ome_zarr(
+        StorePath(store, "in/here"), layout="fov", mode="w", channel_names=["b"], version=version
+    )
     assert contents(store)["unrelated"] == b"x"
 
 

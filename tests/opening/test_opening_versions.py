@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from nodes.store_helpers import edit_ome, new_position, pixels, refused, snapshot, stored_plate
 
 import platestore as ps
+from nodes.store_helpers import edit_ome, new_position, pixels, refused, snapshot, stored_plate
 
 
 def _image(path, version, stated):
@@ -66,7 +66,9 @@ def test_metadata_of_0_4_without_a_version_is_read(tmp_path):
 def test_the_flat_layout_of_0_3_without_axes_is_not_mistaken_for_0_4(tmp_path):
     path = tmp_path / "a.zarr"
     new_position(path, "0.4")["0"] = pixels(1, 2, 1, 4, 4)
-    content = {"multiscales": [{"version": "0.3", "axes": ["t", "c", "z", "y", "x"], "datasets": [{"path": "0"}]}]}
+    content = {
+        "multiscales": [{"version": "0.3", "axes": ["t", "c", "z", "y", "x"], "datasets": [{"path": "0"}]}]
+    }
     (path / ".zattrs").write_text(json.dumps(content))
     with refused(ps.UnsupportedVersionError, ValueError, tree=path):
         ps.open_ome_zarr(path)

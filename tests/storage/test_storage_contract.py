@@ -127,6 +127,33 @@ def test_removing_a_tree_leaves_its_neighbours(storage):
     storage.remove_tree("A/1")
 
 
+def test_a_store_that_was_emptied_can_be_filled_again(storage):
+    fill(storage, "zarr.json", "A/1/zarr.json", "A/1/c/0")
+    storage.remove_tree("")
+    assert storage.read("zarr.json") is None
+    assert storage.read("A/1/c/0") is None
+    create_node(storage, "", [("zarr.json", b"{}")])
+    assert storage.list("") == ([], ["zarr.json"])
+
+
+def test_keys_are_everything_below_a_path(storage):
+    keys = {"zarr.json", "A/zarr.json", "A/1/zarr.json", "A/1/c/0/0", "A/10/zarr.json", "B/.zattrs"}
+    fill(storage, *keys)
+    assert set(storage.keys("")) == keys
+    assert set(storage.keys("A/1")) == {"A/1/zarr.json", "A/1/c/0/0"}
+    assert list(storage.keys("C")) == []
+
+
+def test_whether_there_is_a_document(storage):
+    fill(storage, "A/zarr.json")
+    assert storage.exists("A/zarr.json")
+    assert not storage.exists("A/.zattrs")
+    assert not storage.exists("A")
+    assert not storage.exists("B/zarr.json")
+    storage.remove("A/zarr.json")
+    assert not storage.exists("A/zarr.json")
+
+
 def test_moving_a_tree_takes_all_of_it_and_only_it(storage):
     keys = ["zarr.json", "0/zarr.json", "0/0/zarr.json", "0/0/c/0/0", ".zattrs"]
     fill(storage, *(f"A/1/{key}" for key in keys), "A/10/zarr.json", "B/zarr.json")

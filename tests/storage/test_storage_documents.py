@@ -205,6 +205,18 @@ def test_texts_that_look_like_constants_are_texts(text):
     assert parse(serialise({"a": text, text: 1}, where="doc"), where="doc") == {"a": text, text: 1}
 
 
+@pytest.mark.parametrize("digits", [100, 4300, 50_000])
+def test_texts_of_digits_are_texts(digits):
+    content = {"barcode": "7" * digits, "1" * digits: 1}
+    assert parse(serialise(content, where="doc"), where="doc") == content
+
+
+@pytest.mark.parametrize("digits", [1, 19, 300, 4000])
+def test_long_integers_of_others_survive(digits):
+    content = {"theirs": int("7" * digits)}
+    assert parse(serialise(content, where="doc"), where="doc") == content
+
+
 @pytest.mark.parametrize("depth", [10, 60, 200, 260, 400, 700, 990, 5000])
 def test_what_can_be_written_can_be_read(depth):
     value: dict = {}
@@ -570,7 +582,8 @@ def test_where_there_is_none_nothing_else_is_touched(storage):
     assert got(storage, "A/zarr.json") == v3_group(attributes={"text": "consolidated_metadata"})
 
 
-def test_writers_above_and_below_do_not_wait_for_each_other_for_ever(tmp_path):
+@pytest.mark.parametrize("held", ["commit", "lock around it"])
+def test_writers_above_and_below_do_not_wait_for_each_other_for_ever(tmp_path, held):
     """One holds the plate and changes a well; the other holds the well and drops what the plate keeps."""
     options = StorageOptions(read_only=False, lock_timeout=2)
     upper, lower = (LocalStorage(str(tmp_path), options) for _ in range(2))
@@ -591,7 +604,12 @@ def test_writers_above_and_below_do_not_wait_for_each_other_for_ever(tmp_path):
             attributes["below"] = 1
 
         above.wait(1)
-        commit_attributes(lower, "A", 3, change)
+        if held == "commit":
+            commit_attributes(lower, "A", 3, change)
+            return
+        with lower.lock("A"):
+            below.set()
+            commit_attributes(lower, "A", 3, change)
 
     def noted(work):
         try:

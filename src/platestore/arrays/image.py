@@ -461,9 +461,8 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
 
 
 def _as_shape(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
-    values: Iterator[Any] = iter((value,) if isinstance(value, int) else value)
     try:
-        shape = tuple(operator.index(v) for v in values)
+        shape = tuple(operator.index(v) for v in ((value,) if isinstance(value, int) else value))
     except TypeError:
         raise ArgumentError(f"a shape must be integers, not {value!r}") from None
     if len(shape) != ndim or min(shape) < 1 or max(shape) >= 2**63:

@@ -162,12 +162,13 @@ def grow_plate(
         twice = sorted({path for path in paths if paths.count(path) > 1})
         raise ArgumentError(f"positions named more than once: {', '.join(twice)}")
     with location.storage.lock(location.path):
-        _Batch(plate, specs, planned, overwriting).run()
-    return [_opened(plate, spec) for spec in specs]
-
-
-def _opened(plate: Plate, spec: Spec) -> Position:
-    return plate._open_child(Position, spec.well, spec.name)
+        batch = _Batch(plate, specs, planned, overwriting)
+        batch.run()
+    # The last document of a group is the one that holds its attributes.
+    return [
+        plate._adopt_child(Position, batch.position_files(spec.name)[-1][1], spec.well, spec.name)
+        for spec in specs
+    ]
 
 
 _ARRAY = "/"  # the key of the array's documents, which no position can have as a name
@@ -193,7 +194,8 @@ class _Batch:
         self.rows: set[str] = set()
         self.begun: set[str] = set()  # new wells whose directory is there
         self.fresh: set[str] = set()  # of these, those that were not there before
-        self._files: dict[str, list[tuple[str, bytes]]] = {}
+        # Without arrays they are alike in every call, too.
+        self._files = plate._blank_documents if planned is None else {}
         for spec in specs:
             self._sort(spec, overwriting)
         wells = [(s[0].row, s[0].column, s[0].row_index, s[0].column_index) for s in self.new.values()]
@@ -279,11 +281,11 @@ class _Batch:
             if storage.make_directory(well_path):
                 self.fresh.add(well)
         self.made.append(path)
-        create_node(storage, path, self._position_files(name))
+        create_node(storage, path, self.position_files(name))
         if self.planned is not None:
             create_node(storage, join(path, self.planned.name), self._array_files())
 
-    def _position_files(self, name: str) -> list[tuple[str, bytes]]:
+    def position_files(self, name: str) -> list[tuple[str, bytes]]:
         """Documents of a position; all of one name are alike, and serialised once."""
         if name not in self._files:
             names, axes = self.plate._inheritance()
@@ -381,7 +383,7 @@ class _Batch:
         staged = intents.staging_name(spec.name)
         storage = self.location.storage
         path = join(self.location.path, spec.well, staged)
-        create_node(storage, path, self._position_files(spec.name))
+        create_node(storage, path, self.position_files(spec.name))
         if self.planned is not None:
             create_node(storage, join(path, self.planned.name), self._array_files())
         with storage.lock(well._location.path):

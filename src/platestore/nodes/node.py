@@ -31,9 +31,10 @@ from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent, OwnMeta, check_intent
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import join
-from platestore.storage.documents import Document, is_current
+from platestore.storage.documents import Document, is_current, parse
 from platestore.storage.hierarchy import (
     Group,
+    attributes_key,
     commit_attributes,
     group_exists,
     read_array,
@@ -111,6 +112,7 @@ class NGFFNode(Generic[M]):
         self._meta: M | None = None
         self._own = OwnMeta()
         self._exposed = False
+        self._born: bytes | None = None
         self._recovering = False
         self._top = True
         self._owner: NGFFNode[Any] | None = None
@@ -149,6 +151,7 @@ class NGFFNode(Generic[M]):
         meta, own, findings = self._parse(group.attributes)
         self._warn(findings)
         self._group, self._meta, self._own, self._exposed = group, meta, own, False
+        self._born = None
         self._forget()
         if own.intents and not self._recovering and not location.storage.options.read_only:
             self._recover()
@@ -163,6 +166,12 @@ class NGFFNode(Generic[M]):
         recover(self)
 
     def _loaded(self) -> Group:
+        if self._group is None and self._born is not None:
+            # Just created: the document is in hand, as it was written.
+            location, data = self._location, self._born
+            key = attributes_key(location.path, location.zarr_format)
+            document = Document(key, parse(data, where=location.where), data)
+            self._load(Group(location.path, location.zarr_format, document))
         if self._group is None:
             self.refresh()
         assert self._group is not None
@@ -235,7 +244,9 @@ class NGFFNode(Generic[M]):
         document = self._write(group, apply)
         draft, result = box[0]
         self._group = Group(group.path, group.zarr_format, document)
-        self._meta, self._own, self._exposed = draft.meta, draft.own, False
+        if draft.meta is not self._meta:
+            self._exposed = False  # what was handed out is no longer what is kept
+        self._meta, self._own = draft.meta, draft.own
         self._forget()
         return result
 
@@ -248,7 +259,7 @@ class NGFFNode(Generic[M]):
             )
         except BaseException:
             # The copy in hand may be half changed: it is read again when it is needed next.
-            self._group = self._meta = None
+            self._group = self._meta = self._born = None
             raise
 
     def _peek(self) -> M:
@@ -511,6 +522,14 @@ class NGFFNode(Generic[M]):
             ) from None
         return node
 
+    def _adopt_child(self, cls: type[N], data: bytes, *segments: str) -> N:
+        """A node that was just created, over the document it was created with: nothing is read."""
+        node = cls.__new__(cls)
+        node._top, node._owner = False, self
+        self._hand_down(node, self._location.child(*segments))
+        node._born = data
+        return node
+
     def _open_each(self, keys: Iterable[str], opener: Callable[[str], T]) -> Iterator[tuple[str, T]]:
         """Open members one by one; one that cannot be opened is reported, and the others follow.
 
@@ -531,7 +550,7 @@ class NGFFNode(Generic[M]):
         node._given_axes = self._given_axes
         node._overwriting = self._overwriting
         node._group = node._meta = None
-        node._own = OwnMeta()
+        node._own, node._born = OwnMeta(), None
         node._exposed = node._recovering = False
 
 

@@ -71,6 +71,8 @@ class Plate(NGFFNode[PlateMeta]):
     _kind: ClassVar[Kind] = "plate"
     _inherited: tuple[list[str], list[AxisMeta]] | None = None
     _by_path: dict[str, WellIndexMeta] | None = None
+    _dumped: dict[int, tuple[WellIndexMeta, dict[str, Any]]] | None = None
+    _documents: dict[str, list[tuple[str, bytes]]] | None = None
 
     def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[PlateMeta, list[Finding]]:
         where = self._location.where
@@ -86,7 +88,24 @@ class Plate(NGFFNode[PlateMeta]):
         return meta, findings
 
     def _parts(self, meta: PlateMeta) -> dict[str, Any]:
-        return {"plate": meta.to_json()}
+        """The JSON of the plate; that of wells which are known from the last time is not made anew."""
+        if self._exposed or self._dumped is None:
+            self._dumped = {}
+        known, wells = self._dumped, []
+        for well in meta.wells:
+            found = known.get(id(well))
+            wells.append((well, found[1] if found is not None else well.to_json()))
+        # The models are kept with their JSON, so that no other one can get the identity of a lost one.
+        self._dumped = {id(well): (well, entry) for well, entry in wells}
+        head = meta.model_copy(update={"wells": []}).to_json()
+        return {"plate": {**head, "wells": [entry for _, entry in wells]}}
+
+    @property
+    def _blank_documents(self) -> dict[str, list[tuple[str, bytes]]]:
+        """Documents of positions without an image, by name, as they were last serialised."""
+        if self._documents is None:
+            self._documents = {}
+        return self._documents
 
     def _summary(self) -> str:
         return "" if self._meta is None else f" wells={len(self._meta.wells)}"
@@ -96,7 +115,7 @@ class Plate(NGFFNode[PlateMeta]):
 
     def refresh(self) -> Plate:
         """Read the plate's document again, after another process changed it."""
-        self._inherited = None
+        self._inherited = self._dumped = self._documents = None
         return super().refresh()
 
     # --- names and axes ---------------------------------------------------------------------------

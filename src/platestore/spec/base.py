@@ -41,7 +41,9 @@ class Model(BaseModel):
     Unknown keys survive a read and a write (``extra="allow"``); ``None`` means "not in the document".
     """
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, validate_assignment=True)
+    model_config = ConfigDict(
+        extra="allow", populate_by_name=True, validate_assignment=True, defer_build=True
+    )
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this model, with the specification's names; what is None is left out."""
