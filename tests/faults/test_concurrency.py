@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def _change_everything(path: Path, version: str, seed: int, processes: int, step
         attributes.update(expected["attributes"])
         gone |= expected["gone"]
     found = _listed(path)
-    assert Counter(found) == Counter(positions), f"seed {seed}"
+    assert Counter(found) == Counter([*positions]), f"seed {seed}"
     assert not gone & set(found)
     plate = ps.open_ome_zarr(path)
     assert Counter(plate["S/1/0"].channel_names) == Counter(channels)
@@ -237,23 +239,27 @@ def test_dropping_consolidated_metadata_waits_for_nobody_for_ever(tmp_path: Path
     import zarr
     from zarr.storage import LocalStore
 
-    from platestore.storage import documents
+    from platestore.storage.local import LocalStorage
 
     path = tmp_path / "s.zarr"
     new_plate(path, "0.5")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(LocalStore(path))
-    plate_is_locked, well_is_changing = threading.Event(), threading.Event()
-    real = documents.drop_consolidated
+    locked = {"": threading.Event(), "S/1": threading.Event()}
+    awaited = {("plate", ""): "S/1", ("well", "S/1"): ""}
+    real = LocalStorage.lock
 
-    def slowly(storage: Any, where: str) -> None:
-        if where == "S/1" and threading.current_thread().name == "well":
-            well_is_changing.set()
-            plate_is_locked.wait(1)
-        real(storage, where)
+    @contextlib.contextmanager
+    def lock(self: LocalStorage, place: str) -> Iterator[None]:
+        with real(self, place):
+            other = awaited.pop((threading.current_thread().name, place), None)
+            if other is not None:
+                locked[place].set()
+                locked[other].wait(1)
+            yield
 
-    monkeypatch.setattr(documents, "drop_consolidated", slowly)
+    monkeypatch.setattr(LocalStorage, "lock", lock)
     errors: list[BaseException] = []
 
     def change_well() -> None:
@@ -264,20 +270,22 @@ def test_dropping_consolidated_metadata_waits_for_nobody_for_ever(tmp_path: Path
 
     def change_plate() -> None:
         try:
-            plate = ps.open_ome_zarr(path, mode="r+", lock_timeout=5)
-            well_is_changing.wait(1)
-            with plate._location.storage.lock(""):
-                plate_is_locked.set()
-                plate.create_position("S", "1", "1")
+            ps.open_ome_zarr(path, mode="r+", lock_timeout=5).create_position("S", "1", "1")
         except BaseException as error:  # noqa: BLE001
             errors.append(error)
 
-    threads = [threading.Thread(target=change_well, name="well"), threading.Thread(target=change_plate)]
+    threads = [
+        threading.Thread(target=change_well, name="well"),
+        threading.Thread(target=change_plate, name="plate"),
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
     assert not errors
+    assert locked[""].is_set()
+    assert locked["S/1"].is_set()
     plate = ps.open_ome_zarr(path)
     assert plate["S/1"].zattrs["note"] == 1
     assert "1" in plate["S/1"]
+    assert not problems(read_documents(path))

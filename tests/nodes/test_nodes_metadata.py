@@ -194,6 +194,31 @@ def test_unknown_fields_can_be_added_to_a_position(path, value):
     assert ps.open_ome_zarr(path / "A/1/0").data[0, 0, 0, 0, 0] == 1
 
 
+REMOVALS = {
+    "omero": ("A/1/0", lambda meta: setattr(meta, "omero", None)),
+    "a channel": ("A/1/0", lambda meta: meta.omero.channels.pop()),
+    "rendering defaults": ("A/1/0", lambda meta: setattr(meta.omero, "rdefs", None)),
+    "a unit": ("A/1/0", lambda meta: setattr(meta.multiscales[0].axes[3], "unit", None)),
+    "the dataset": ("A/1/0", lambda meta: meta.multiscales[0].datasets.clear()),
+    "the name of the plate": ("", lambda meta: setattr(meta, "name", None)),
+    "a well": ("", lambda meta: meta.wells.pop()),
+    "all wells": ("", lambda meta: meta.wells.clear()),
+    "a position": ("A/1", lambda meta: meta.images.clear()),
+}
+
+
+@pytest.mark.parametrize("what", REMOVALS)
+def test_what_is_taken_out_of_a_model_is_taken_out_of_the_document(path, what):
+    level, remove = REMOVALS[what]
+    node = ps.open_ome_zarr(path / level, mode="r+")
+    expected = node.metadata.model_copy(deep=True)
+    remove(expected)
+    remove(node.metadata)
+    node.dump_meta()
+    assert node.metadata.to_json() == expected.to_json()
+    assert node.refresh().metadata.to_json() == expected.to_json(), "the handle shows what is on disk"
+
+
 BROKEN = {
     "a well off the plate": ("", lambda meta: setattr(meta.wells[0], "row_index", 99)),
     "a wrong index": ("", lambda meta: setattr(meta.wells[0], "row_index", 1)),

@@ -390,6 +390,21 @@ def test_tensorstore_of_a_store_in_memory_is_refused():
         position["0"].tensorstore()
 
 
+def test_an_array_can_be_pickled(position):
+    import pickle
+
+    position["0"] = pixels(1, 2, 1, 4, 4)
+    image = pickle.loads(pickle.dumps(position["0"]))
+    assert type(image) is ps.ImageArray
+    assert (image.channels, image.height) == (2, 4)
+    np.testing.assert_array_equal(image.numpy(), pixels(1, 2, 1, 4, 4))
+    image.resize((2, 2, 1, 4, 4))
+    image[1] = 7
+    image.attrs["a"] = 1
+    assert (reopened(position).data[1] == 7).all()
+    assert reopened(position).data.attrs["a"] == 1
+
+
 def test_attributes_of_an_array_persist(position, tmp_path):
     image = position.create_zeros("0", (1, 2, 1, 4, 4), "uint8")
     image.attrs["gain"] = 2.5

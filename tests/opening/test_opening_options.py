@@ -8,7 +8,7 @@ import pytest
 
 import platestore as ps
 from conftest import make_plate
-from nodes.store_helpers import check_plate, new_position, ome, pixels, refused, stored_plate
+from nodes.store_helpers import check_plate, new_position, ome, pixels, refused, snapshot, stored_plate
 
 
 def create(path, **kwargs):
@@ -255,12 +255,34 @@ def test_a_link_out_of_the_store_is_never_written_through(linked, tmp_path, chan
     assert "follow_links" in caught.value.hint
 
 
+PIXEL_WRITES = {
+    "index": lambda position: position["0"].__setitem__(..., 9),
+    "oindex": lambda position: position["0"].oindex.__setitem__((0, [0]), 9),
+    "vindex": lambda position: position["0"].vindex.__setitem__(([0], [0], [0], [0], [0]), 9),
+    "blocks": lambda position: position["0"].blocks.__setitem__((0, 0, 0, 0, 0), 9),
+    "selection": lambda position: position["0"].set_orthogonal_selection((0, [0]), 9),
+    "tensorstore": lambda position: position["0"].tensorstore()[0, 0].write(9).result(),
+    "update_channel": lambda position: position.update_channel("GFP", "0", pixels(1, 2, 8, 8)),
+}
+
+
 @pytest.mark.filterwarnings("ignore:.*link out of the store:platestore.StoreWarning")
-def test_pixels_are_not_written_through_a_link(linked, tmp_path):
-    plate = ps.open_ome_zarr(linked, mode="r+")
+@pytest.mark.parametrize("way", PIXEL_WRITES)
+def test_pixels_are_not_written_through_a_link(linked, tmp_path, way):
+    position = ps.open_ome_zarr(linked, mode="r+")["A/2/0"]
+    before = snapshot(tmp_path)
     with pytest.raises((ValueError, PermissionError)):
-        plate["A/2/0/0"][...] = 9
-    assert (ps.open_ome_zarr(tmp_path / "elsewhere/0").data.numpy() == 2).all()
+        PIXEL_WRITES[way](position)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("way", PIXEL_WRITES)
+def test_mode_r_refuses_pixels_in_every_way(tmp_path, version, way):
+    position = ps.open_ome_zarr(stored_plate(tmp_path / "a.zarr", version), mode="r")["A/2/0"]
+    before = snapshot(tmp_path)
+    with pytest.raises((ValueError, PermissionError)):
+        PIXEL_WRITES[way](position)
+    assert snapshot(tmp_path) == before
 
 
 @pytest.mark.filterwarnings("ignore:.*link out of the store:platestore.StoreWarning")

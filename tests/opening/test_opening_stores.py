@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, MemoryStore, StorePath, WrapperStore, ZipStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, StorePath, WrapperStore, ZipStore
 
 import platestore as ps
 from nodes.store_helpers import check_plate, pixels, refused, snapshot, stored_plate
@@ -228,6 +228,50 @@ def test_a_zip_store_is_read(tmp_path, version):
     plate = ps.open_ome_zarr(store)
     assert [int(p.data[0, 0, 0, 0, 0]) for _, p in plate.positions()] == [1, 2, 3]
     store.close()
+
+
+@pytest.fixture(params=["memory", "files"])
+def remote(request, tmp_path):
+    """A store as those of S3 and the like are: behind fsspec."""
+    pytest.importorskip("fsspec")
+    from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+    from fsspec.implementations.local import LocalFileSystem
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    if request.param == "memory":
+        files, path = MemoryFileSystem(skip_instance_cache=True), f"/{tmp_path.name}/plate.zarr"
+    else:
+        files, path = LocalFileSystem(auto_mkdir=True), str(tmp_path / "plate.zarr")
+    return FsspecStore(AsyncFileSystemWrapper(files, asynchronous=True), path=path)
+
+
+def test_a_plate_lives_behind_fsspec(remote, version):
+    with refused(ps.NodeNotFoundError, FileNotFoundError):
+        ps.open_ome_zarr(remote)
+    fill(remote, version)
+    plate = ps.open_ome_zarr(remote, mode="a", layout="hcs", channel_names=["a", "b"])
+    plate.rename_well("A/1", "C/7")
+    plate.create_position("C", "7", "1")
+    del plate["A/2"]
+    plate["C/7/0"].append_channel("c")
+    read = ps.open_ome_zarr(remote)
+    assert [path for path, _ in read.positions()] == ["C/7/0", "C/7/1", "B/1/0"]
+    assert read["C/7/0/0"].shape == (1, 3, 1, 4, 4)
+    assert read["C/7/0/0"][0, 0, 0, 0, 0] == 1
+
+
+def test_the_directory_behind_fsspec_is_listed(remote, version, capsys):
+    fill(remote, version)
+    plate = ps.open_ome_zarr(remote)
+    assert plate.group_keys() == ["A", "B"]
+    assert plate["A"].group_keys() == ["1", "2"]
+    assert plate["A/1/0"].array_keys() == ["0"]
+    assert not plate.is_leaf()
+    assert plate["A/1/0"].is_leaf()
+    plate.print_tree()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 2 + 3 + 3 + 3
+    assert lines[0].removesuffix(".zarr") == "plate"
 
 
 @pytest.mark.parametrize("value", [3, None, {"a": b""}, object()])

@@ -19,10 +19,10 @@ import platestore as ps
 from platestore.storage import documents
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import StorageOptions
+from platestore.storage.consolidated import drop_consolidated
 from platestore.storage.documents import (
     Document,
     commit,
-    drop_consolidated,
     is_current,
     parse,
     read_document,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import contextlib
 import errno
 import os
 import time
@@ -14,7 +14,7 @@ import pytest
 import platestore as ps
 from platestore.arrays.image import open_array
 from platestore.arrays.layout import plan
-from platestore.storage import local
+from platestore.storage import local, zarr_compat
 from platestore.storage.base import StorageOptions
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import array_files, create_node, read_array
@@ -184,7 +184,9 @@ class Tape:
             if name == "open":
                 self.open_paths[result] = os.fspath(args[0])
                 return result
-            path = self.open_paths.get(args[0], "?") if isinstance(args[0], int) else os.fspath(args[0])
+            path = self.open_paths.get(args[0]) if isinstance(args[0], int) else os.fspath(args[0])
+            if path is None:
+                return result  # a descriptor that was there before, such as that of a log
             self.events.append((name, os.fspath(args[1]) if name in ("replace", "rename") else path))
             if name == "close":
                 self.open_paths.pop(args[0], None)
@@ -505,72 +507,119 @@ def test_the_probe_writes_nothing(storage):
 # --- Windows --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def windows(monkeypatch):
-    """``os`` says it is Windows, and time passes without waiting."""
-    pauses = []
-    monkeypatch.setattr(local.os, "name", "nt")
-    monkeypatch.setattr(local.time, "sleep", pauses.append)
-    return pauses
+@contextlib.contextmanager
+def on_windows(**calls):
+    """``os`` says it is Windows, and time passes without waiting; gives the pauses.
+
+    It is undone before a failure is reported: the test runner would not survive on such a Windows.
+    """
+    pauses: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local.os, "name", "nt")
+        patch.setattr(local.time, "sleep", pauses.append)
+        for name, call in calls.items():
+            patch.setattr(local.os, name, call)
+        yield pauses
 
 
-@pytest.mark.parametrize("function", ["replace", "rename"])
-@pytest.mark.parametrize("failures", [1, 3, 6])
-def test_on_windows_a_rename_waits_for_readers(tmp_path, monkeypatch, windows, function, failures):
-    source, target = str(tmp_path / "a"), str(tmp_path / "b")
-    with builtins.open(source, "w") as file:
-        file.write("x")
+def busy(function, failures):
+    """A renaming call that finds its target in use some times."""
     inner, left = getattr(os, function), [failures]
 
-    def busy(*args):
+    def call(*args):
         if left[0]:
             left[0] -= 1
             raise PermissionError(errno.EACCES, "in use", args[1])
         inner(*args)
 
-    monkeypatch.setattr(os, function, busy)
-    getattr(local, function)(source, target)
-    assert os.path.exists(target)
-    assert len(windows) == failures
-    assert windows == sorted(windows), "each pause is longer than the one before"
+    return {function: call}
 
 
 @pytest.mark.parametrize("function", ["replace", "rename"])
-def test_on_windows_it_gives_up_after_a_while(monkeypatch, windows, function):
-    def busy(*args):
-        raise PermissionError(errno.EACCES, "in use", args[1])
+@pytest.mark.parametrize("failures", [1, 3, 6])
+def test_on_windows_a_rename_waits_for_readers(tmp_path, function, failures):
+    (tmp_path / "a").write_text("x")
+    with on_windows(**busy(function, failures)) as pauses:
+        getattr(local, function)(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (tmp_path / "b").exists()
+    assert len(pauses) == failures
+    assert pauses == sorted(pauses), "each pause is longer than the one before"
 
-    monkeypatch.setattr(os, function, busy)
-    with pytest.raises(PermissionError, match="in use"):
+
+@pytest.mark.parametrize("function", ["replace", "rename"])
+def test_on_windows_it_gives_up_after_a_while(function):
+    with on_windows(**busy(function, 10**6)) as pauses, pytest.raises(PermissionError, match="in use"):
         getattr(local, function)("a", "b")
-    assert 0.5 < sum(windows) < 10
+    assert 0.5 < sum(pauses) < 10
 
 
 @pytest.mark.parametrize("function", ["replace", "rename"])
 def test_elsewhere_a_missing_permission_is_an_error_at_once(monkeypatch, function):
     if os.name == "nt":
         pytest.skip("this is Windows")
-
-    def refuse(*args):
-        raise PermissionError(errno.EACCES, "no", args[1])
-
+    for name, call in busy(function, 10**6).items():
+        monkeypatch.setattr(os, name, call)
     monkeypatch.setattr(time, "sleep", lambda s: pytest.fail("waited"))
-    monkeypatch.setattr(os, function, refuse)
     with pytest.raises(PermissionError):
         getattr(local, function)("a", "b")
 
 
 @pytest.mark.parametrize("function", ["replace", "rename"])
-def test_other_errors_are_not_waited_for(tmp_path, windows, function):
-    with pytest.raises(FileNotFoundError):
-        getattr(local, function)(str(tmp_path / "absent"), str(tmp_path / "b"))
-    assert windows == []
+def test_other_errors_are_not_waited_for(tmp_path, function):
+    source, target = str(tmp_path / "absent"), str(tmp_path / "b")
+    with on_windows() as pauses, pytest.raises(FileNotFoundError):
+        getattr(local, function)(source, target)
+    assert pauses == []
 
 
-def test_on_windows_directories_are_not_flushed(storage, monkeypatch, windows):
-    tape = Tape(monkeypatch)
-    with_options(storage, durability="metadata").write("zarr.json", b"{}")
-    assert [name for name, _ in tape.of("write", "fsync", "replace")] == ["write", "fsync", "replace"]
+def test_on_windows_a_document_is_written_while_somebody_reads_it(storage):
+    storage.write("zarr.json", b"old")
+    with on_windows(**busy("replace", 3)) as pauses:
+        storage.write("zarr.json", b"new")
+    assert storage.read("zarr.json") == b"new"
+    assert len(pauses) == 3
+    assert os.listdir(storage.root) == ["zarr.json"]
+
+
+def windows_descriptors():
+    """``open`` and ``fsync`` as there: no directory is opened, and only what may be written is flushed."""
+    inner_open, inner_sync, writable, flushed = os.open, os.fsync, set(), []
+
+    def windows_open(path, flags, *args, **kwargs):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        descriptor = inner_open(path, flags, *args, **kwargs)
+        (writable.add if flags & (os.O_RDWR | os.O_WRONLY) else writable.discard)(descriptor)
+        return descriptor
+
+    def windows_sync(descriptor):
+        if descriptor not in writable:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(descriptor)
+        inner_sync(descriptor)
+
+    return {"open": windows_open, "fsync": windows_sync}, flushed
+
+
+def test_on_windows_documents_are_flushed_without_their_directories(storage):
+    storage = with_options(storage, durability="metadata")
+    calls, flushed = windows_descriptors()
+    with on_windows(**calls):
+        storage.make_directory("A/1")
+        storage.create("A/1/zarr.json", b"old")
+        storage.write("A/1/zarr.json", b"new")
+        storage.move_tree("A/1", "A/2")
+    assert storage.read("A/2/zarr.json") == b"new"
+    assert len(flushed) == 2
+
+
+def test_on_windows_pixels_are_flushed_without_their_directories(storage):
+    store = zarr_compat.local_store(storage.root, read_only=False, sync=True)
+    calls, flushed = windows_descriptors()
+    with on_windows(**calls):
+        zarr_compat.run(store.set("0/c/0", zarr_compat.to_buffer(b"pixels")))
+    assert flushed
+    assert storage.read("0/c/0") == b"pixels"
 
 
 # --- finding the root -----------------------------------------------------------------------------

@@ -543,6 +543,45 @@ def test_the_system_exchanges_two_directories_in_one_step(world):
     assert sorted(os.listdir(new)) == ["A", "zarr.json"]
 
 
+@pytest.mark.parametrize("replace", [True, False])
+def test_on_windows_an_empty_directory_makes_room_first(world, monkeypatch, replace):
+    target, new = world / "data" / "p.zarr", built(world)
+    target.mkdir()
+    inner = os.rename
+
+    def rename(source, goal):
+        if os.path.lexists(goal):
+            raise FileExistsError(errno.EEXIST, "exists", goal)
+        inner(source, goal)
+
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "rename", rename)
+        windows.setattr(targets.sys, "platform", "win32")
+        windows.setattr(targets.os, "name", "nt")
+        install(new, os.fspath(target), replace=replace)
+    assert (target / "zarr.json").read_text() == "new"
+
+
+@pytest.mark.parametrize("there", ["store", "file"])
+def test_on_windows_what_must_not_be_replaced_stays(world, monkeypatch, there):
+    target, new = str(world / "data" / "p.zarr"), built(world)
+    old_store(world) if there == "store" else add(world / "data" / "p.zarr")
+    before = snapshot(world)
+
+    def rename(source, goal):
+        raise FileExistsError(errno.EEXIST, "exists", goal)
+
+    def on_windows():
+        with monkeypatch.context() as windows:
+            windows.setattr(os, "rename", rename)
+            windows.setattr(targets.os, "name", "nt")
+            install(new, target, replace=False)
+
+    with pytest.raises(ps.NodeExistsError):
+        on_windows()
+    assert snapshot(world) == before
+
+
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_systems_without_an_exchange_are_not_asked(world, monkeypatch, platform):
     target, new = old_store(world), built(world)

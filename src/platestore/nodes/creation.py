@@ -16,6 +16,7 @@ from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError, NodeNotFoundError
 from platestore.nodes import intents
 from platestore.nodes.case import check_case
+from platestore.nodes.leftovers import require_free
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name
@@ -149,13 +150,8 @@ def _check_absent(position: Position, name: str, *, ours: bool = False) -> bool:
         raise NodeExistsError(
             "the image exists", path=location.where, hint="open with overwriting_creation=True to replace it"
         )
-    if not ours and not position._overwriting and location.storage.holds_chunks(location.path):
-        raise NodeExistsError(
-            "there is an array (or other data) that the metadata does not list, as an interrupted program "
-            "or another tool may leave it",
-            path=location.where,
-            hint="delete it with `del position[name]`, or open with overwriting_creation=True",
-        )
+    if not ours and not position._overwriting:
+        require_free(location, "array")
     return False
 
 

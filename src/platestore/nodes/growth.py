@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.nodes import intents
 from platestore.nodes.case import check_axis_case, check_case
+from platestore.nodes.leftovers import require_free
+from platestore.nodes.leftovers import require_group as require_row
 from platestore.nodes.position import Position
 from platestore.nodes.well import Well
 from platestore.spec import edits, versions
@@ -216,13 +218,12 @@ class _Batch:
                 )
             self.replaced.append(spec)
             return
-        if not overwriting and place.storage.holds_chunks(place.path):
-            raise NodeExistsError(
-                "there is data that the metadata does not list, as an interrupted program or another "
-                "tool may leave it",
-                path=place.where,
-                hint="move it away, or open with overwriting_creation=True",
-            )
+        if not overwriting:
+            if well is not None:
+                require_free(place, "group")
+            elif spec.well not in self.new:
+                require_row(self.location.child(spec.row))
+                require_free(self.location.child(spec.well), "group")
         (self.new if well is None else self.added).setdefault(spec.well, []).append(spec)
 
     def _check_case(self) -> None:
@@ -401,12 +402,14 @@ def grow_well(well: Well, name: str, acquisition: int) -> Position:
     location = well._location
     place = location.child(name)
     with location.storage.lock(location.path):
-        if well._peek().image(name) is not None or place.storage.holds_chunks(place.path):
-            if not well._overwriting:
+        listed = well._peek().image(name) is not None
+        if not well._overwriting:
+            if listed:
                 raise NodeExistsError("the position exists", path=place.where)
-            if well._peek().image(name) is not None:
-                del well[name]
-            place.storage.remove_tree(place.path)
+            require_free(place, "group")
+        elif listed:
+            del well[name]
+        place.storage.remove_tree(place.path)
         meta = edits.empty_image(well.axes, well.channel_names, name)
         attributes = versions.bare_attributes(location.version, "image", meta.to_json(), {})
         create_node(
@@ -427,10 +430,13 @@ def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_
         listed = {well.path for well in plate._peek().wells}
         if path in listed and plate._overwriting:
             del plate[path]
-        elif path in listed or place.storage.holds_chunks(place.path):
+        elif path in listed:
             raise NodeExistsError(
                 "the well exists", path=place.where, hint="open with overwriting_creation=True to replace it"
             )
+        elif not plate._overwriting:
+            require_row(location.child(row))
+            require_free(place, "group")
         plate._check_places(plate._peek(), [(row, column, row_index, column_index)])
         place.storage.check_links(place.path, writing=True)
         check_axis_case(location, plate._peek(), [path])

@@ -16,6 +16,8 @@ from platestore.errors import (
 )
 from platestore.nodes import intents
 from platestore.nodes.case import check_axis_case
+from platestore.nodes.leftovers import require_free
+from platestore.nodes.leftovers import require_group as require_row
 from platestore.nodes.location import Location
 from platestore.nodes.node import Draft, NGFFNode
 from platestore.nodes.position import Position
@@ -420,8 +422,10 @@ class Plate(NGFFNode[PlateMeta]):
             target = location.child(new)
             self._check_places(self._peek(), [(row, column, None, None)])
             check_axis_case(location, self._peek(), [new])
-            if new in wells or target.storage.holds_chunks(target.path):
-                raise NodeExistsError("there is data already", path=target.where, hint="remove it first")
+            if new in wells:
+                raise NodeExistsError("the well exists", path=target.where, hint="remove it first")
+            require_row(location.child(row))
+            require_free(target, "group")
             # Refused before anything changes, rather than half-way.
             location.storage.check_links(location.child(old).path, writing=True)
 
@@ -516,7 +520,10 @@ class Plate(NGFFNode[PlateMeta]):
             groups, files = row.storage.list(row.path)
         except NodeNotFoundError:
             return
-        if not groups and set(files) <= {"zarr.json", ".zgroup", ".zattrs"}:
+        if groups or not set(files) <= {"zarr.json", ".zgroup", ".zattrs"}:
+            return
+        group = read_group(row.storage, row.path, row.zarr_format)
+        if group is None or not group.attributes:  # attributes of others stay
             row.storage.remove_tree(row.path)
 
     def _count_fields(self, change: int) -> None:

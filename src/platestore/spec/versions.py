@@ -245,3 +245,9 @@ def edit_container(
     ome = dict(attributes.get(_OME) or {"version": version})
     change(ome)
     attributes[_OME] = ome
+
+
+def only_ours(attributes: Mapping[str, Any]) -> bool:
+    """Whether attributes hold nothing but what this library writes."""
+    parts = {key for keys in _PARTS.values() for key in keys}
+    return set(attributes) <= {NAMESPACE, _OME, *parts}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -54,6 +56,13 @@ class StorageOptions:
             raise ArgumentError(f"lock_timeout must be a number of seconds, not {self.lock_timeout!r}")
 
 
+class _Held(threading.local):
+    """Directories that this thread has locked, the outermost first."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+
 class Storage(abc.ABC):
     """A tree of small documents (and chunks that only zarr touches).
 
@@ -70,6 +79,7 @@ class Storage(abc.ABC):
 
     def __init__(self, options: StorageOptions) -> None:
         self.options = options
+        self._held = _Held()
 
     @property
     @abc.abstractmethod
@@ -116,9 +126,36 @@ class Storage(abc.ABC):
     def keys(self, path: str) -> Iterator[str]:
         """Keys of all documents and chunks below a path."""
 
+    @contextlib.contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        """Exclude other writers of the documents in a directory.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the store was opened for reading.
+        UnsafeTargetError
+            If a link leads out of the store there.
+        LockTimeoutError, LockUnsupportedError
+            If the lock cannot be had.
+        """
+        from platestore.storage.consolidated import drop_consolidated
+
+        self.require_writable(path)
+        self.check_links(path, writing=True)
+        held = self._held.paths
+        if path not in held:
+            drop_consolidated(self, path, below=held[0] if held else None)
+        held.append(path)
+        try:
+            with self._exclude(path):
+                yield
+        finally:
+            held.remove(path)
+
     @abc.abstractmethod
-    def lock(self, path: str) -> AbstractContextManager[None]:
-        """Exclude other writers of the documents in a directory."""
+    def _exclude(self, path: str) -> AbstractContextManager[None]:
+        """Hold the lock of a directory; a thread that holds it already gets it again."""
 
     @abc.abstractmethod
     def holds_chunks(self, path: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError
-from platestore.storage.base import Storage, join
+from platestore.storage.base import Storage
 
 #: Larger documents are refused: no plate needs them, and parsing takes many times their size in memory.
 MAX_DOCUMENT_BYTES = 64 * 2**20
@@ -107,15 +107,25 @@ def serialise(content: Json, *, where: str) -> bytes:
         raise ArgumentError(
             f"a value cannot be written as JSON: {error}", path=where, hint=_JSON_HINT
         ) from None
-    if len(data) > MAX_DOCUMENT_BYTES or any(
-        data[i : i + _DIGITS].isdigit() for i in range(0, len(data), _DIGITS) if len(data) - i >= _DIGITS
-    ):
+    if len(data) > MAX_DOCUMENT_BYTES or not _can_be_read(data):
         raise ArgumentError(
             f"the document would have {len(data)} bytes, or an endless integer, and could not be read again",
             path=where,
             hint="keep large data in arrays",
         )
     return data
+
+
+def _can_be_read(data: bytes) -> bool:
+    """Whether no integer is longer than Python reads; only a long run of digits needs a closer look."""
+    aligned = (data[i : i + _DIGITS] for i in range(0, len(data) - _DIGITS + 1, _DIGITS))
+    if not any(block.isdigit() for block in aligned):
+        return True
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 # Python reads integers of up to 4,300 digits; a longer run fills an aligned block of this size.
@@ -204,9 +214,6 @@ def commit(
         If it does not exist, and may not be created.
     """
     directory = key.rpartition("/")[0]
-    # Before the lock: a writer above that waits for this directory must not be waited for.
-    storage.require_writable(directory)
-    drop_consolidated(storage, directory)
     with storage.lock(directory):
         document = _current(storage, key, known)
         if document is None:
@@ -239,22 +246,3 @@ def _current(storage: Storage, key: str, known: Document | None) -> Document | N
     if known is not None and known.key == key and known.data == data:
         return known
     return Document(key, parse(data, where=storage.where(key)), data)
-
-
-def drop_consolidated(storage: Storage, path: str) -> None:
-    """Drop the consolidated metadata of every group above a change: it would lie from now on."""
-    segments = path.split("/") if path else []
-    for depth in range(len(segments) + 1):
-        group = "/".join(segments[:depth])
-        storage.remove(join(group, ".zmetadata"))
-        if group != path:
-            _drop_from_v3(storage, join(group, "zarr.json"))
-
-
-_CONSOLIDATED = "consolidated_metadata"
-
-
-def _drop_from_v3(storage: Storage, key: str) -> None:
-    data = storage.read(key)
-    if data is not None and b'"' + _CONSOLIDATED.encode() + b'"' in data:
-        commit(storage, key, lambda content: content.pop(_CONSOLIDATED, None))

@@ -31,9 +31,9 @@ class SyncingLocalStore(LocalStore):
         await super().set(key, value)
         chunk = self.root / key
         for path in (chunk, *chunk.parents):
-            if path == self.root:
-                break
-            descriptor = os.open(path, os.O_RDONLY)
+            if path == self.root or (os.name == "nt" and path != chunk):
+                break  # directories cannot be flushed there
+            descriptor = os.open(path, os.O_RDWR if path == chunk else os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:

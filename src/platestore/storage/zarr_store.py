@@ -96,9 +96,8 @@ class ZarrStorage(Storage):
         return any(key.rpartition("/")[2] not in DOCUMENTS for key in self._keys(path))
 
     @contextlib.contextmanager
-    def lock(self, path: str) -> Iterator[None]:
+    def _exclude(self, path: str) -> Iterator[None]:
         """Exclude other threads; other processes are not excluded (single writer)."""
-        self.require_writable(path)
         with self._lock:
             yield
 
@@ -137,10 +136,16 @@ class ZarrStorage(Storage):
 
     def list(self, path: str) -> tuple[list[str], list[str]]:
         """Names of the next segments below a path."""
-        names = sorted(set(zarr_compat.run(_collect(self.store.list_dir(path)))))
-        names = [name.rstrip("/") for name in names]
-        files = [n for n in names if zarr_compat.run(self.store.exists(f"{path}/{n}" if path else n))]
-        return [n for n in names if n not in files], files
+        names = self._names(path)
+        # Not exists(): some stores say yes for what stands for a directory.
+        directories = [
+            name for name in names if name not in DOCUMENTS and self._names(f"{path}/{name}".lstrip("/"))
+        ]
+        return directories, [name for name in names if name not in directories]
+
+    def _names(self, path: str) -> list[str]:
+        names = zarr_compat.run(_collect(self.store.list_dir(path)))
+        return sorted({name.rstrip("/") for name in names} - {""})
 
     def __getstate__(self) -> dict[str, object]:
         return {"store": self.store, "options": self.options}
