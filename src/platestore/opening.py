@@ -314,14 +314,20 @@ def _create_path(path: str, request: _Request, *, replace: bool) -> None:
     storage = LocalStorage(building, StorageOptions(read_only=False, durability=request.options.durability))
     try:
         _create_root(storage, "", request, Location(LocalStorage(path, request.options), "", "0.4").name)
-        targets.install(building, path, replace=replace)
+        targets.install(building, path, replace=replace, sync=request.options.durability != "process")
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
 
 
-def _create_root(storage: Storage, path: str, request: _Request, name: str) -> None:
-    """Write the document of an empty store: what it will be, in platestore's namespace."""
+def _create_root(storage: Storage, path: str, request: _Request, name: str) -> set[str]:
+    """Write the documents of an empty store: what it will be, in platestore's namespace.
+
+    Returns
+    -------
+    set of str
+        Names of the documents.
+    """
     names, axes = request.channel_names or [], request.axes or default_axes()
     own: dict[str, Any] = {}
     if request.layout == "hcs":
@@ -337,7 +343,9 @@ def _create_root(storage: Storage, path: str, request: _Request, name: str) -> N
         kind = "image"
     attributes = versions.bare_attributes(request.version, kind, parts, own)
     zarr_format = Location(storage, path, request.version).zarr_format
-    create_node(storage, path, group_files(zarr_format, attributes, where=storage.where(path)))
+    files = group_files(zarr_format, attributes, where=storage.where(path))
+    create_node(storage, path, files)
+    return {file for file, _ in files}
 
 
 # --- zarr stores ----------------------------------------------------------------------------------
@@ -363,7 +371,7 @@ def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
         return _open_path(os.path.join(str(store.root.absolute()), *filter(None, path.split("/"))), request)
     storage = storage_of(store, request.options)
     directories, files = storage.list(path) if request.mode not in ("r", "r+") else ([], [])
-    present = bool(directories or files)
+    present = bool(directories) or not set(files) <= {".zattrs"}  # alone, what a crash left of a creation
     if request.mode in ("r", "r+") or (request.mode == "a" and present):
         return _open_node(storage, path, request)
     request.require_creatable(storage.where(path))
@@ -379,8 +387,10 @@ def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
                 path=storage.where(path),
                 hint="nothing was deleted; remove them first",
             )
-        storage.remove_tree(path)
-    _create_root(storage, path, request, "plate" if request.layout == "hcs" else "image")
+    # The new root is the commit point; what the old one listed goes after it.
+    kept = _create_root(storage, path, request, "plate" if request.layout == "hcs" else "image")
+    if present and isinstance(storage, ZarrStorage):
+        storage.sweep(path, kept)
     return _open_node(storage, path, request, created=True)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import zarr
 
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
+from platestore.spec.own import NAMESPACE
 from platestore.storage import zarr_compat
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import Storage
@@ -36,6 +37,9 @@ else:
 
 # "0/0/1" and "0.0.1" in v2, "c/0/0/1" and "c.0.0.1" in v3.
 _CHUNK_KEY = re.compile(r"(?:c[./])?(\d+(?:[./]\d+)*)")
+
+# Mark, in our namespace of the array's attributes, of a cut whose chunks are not all removed yet.
+_TRIM = "trim"
 
 #: An index per axis: an integer or a slice.
 TileSlice: TypeAlias = tuple[int | slice, ...]
@@ -228,20 +232,31 @@ class ImageArray(_ZarrArray):
         with self._storage.lock(self.path):
             self.refresh()
             self._require_writable()
-            cut = [key for key in self._chunk_keys() if not self._is_inside(key[1], shape)]
-            for _, index in cut:
-                self._clear_beyond(index, shape)
-            document = commit(
-                self._storage,
-                array_key(self.path, self._format),
-                lambda content: content.update(shape=list(shape)),
-            )
-            fresh = _build(self._storage, ArrayDocument(self.path, self._format, document.data))
-            zarr_compat.swap_metadata(self, fresh)
-            kept = [-(-n // u) for n, u in zip(shape, self.shards or self.chunks, strict=True)]
-            for key, index in cut:
-                if any(i >= k for i, k in zip(index, kept, strict=True)):
-                    self._storage.remove(key)
+            unfinished = _TRIM in self._read_attributes().get(NAMESPACE, {})
+            if unfinished:  # an interrupted cut left chunks that growing would bring back
+                self._remove_chunks_beyond(self.shape)
+            smaller = any(n < o for n, o in zip(shape, self.shape, strict=True))
+            if smaller:
+                self._commit_attributes(lambda own: own.setdefault(NAMESPACE, {}).update({_TRIM: True}))
+                for _, index in self._chunk_keys():
+                    self._clear_beyond(index, shape)
+            self._commit_shape(shape)
+            if smaller:
+                self._remove_chunks_beyond(shape)
+            if smaller or unfinished:
+                self._commit_attributes(_unmark_trim)
+
+    def _commit_shape(self, shape: tuple[int, ...]) -> None:
+        key = array_key(self.path, self._format)
+        document = commit(self._storage, key, lambda content: content.update(shape=list(shape)))
+        fresh = _build(self._storage, ArrayDocument(self.path, self._format, document.data))
+        zarr_compat.swap_metadata(self, fresh)
+
+    def _remove_chunks_beyond(self, shape: tuple[int, ...]) -> None:
+        kept = [-(-n // u) for n, u in zip(shape, self.shards or self.chunks, strict=True)]
+        for key, index in list(self._chunk_keys()):
+            if any(i >= k for i, k in zip(index, kept, strict=True)):
+                self._storage.remove(key)
 
     def _chunk_keys(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Keys and grid indices of the chunks (shards) that exist; a sparse array has few, however large."""
@@ -252,12 +267,6 @@ class ImageArray(_ZarrArray):
                 index = tuple(int(n) for n in re.split(r"[./]", numbers[1]))
                 if len(index) == self.ndim:
                     yield key, index
-
-    def _is_inside(self, index: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-        """Whether a chunk lies in a shape as far as it lies in the present one."""
-        units = self.shards or self.chunks
-        rows = zip(index, units, self.shape, shape, strict=True)
-        return all(min((i + 1) * u, old) <= new for i, u, old, new in rows)
 
     def _clear_beyond(self, index: tuple[int, ...], shape: tuple[int, ...]) -> None:
         """Set the part of a boundary chunk that a smaller shape cuts off to the fill value."""
@@ -458,6 +467,13 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
         raise InvalidMetadataError(
             f"the array's document cannot be used: {type(error).__name__}: {error}", path=where
         ) from error
+
+
+def _unmark_trim(attributes: dict[str, Any]) -> None:
+    own = attributes.get(NAMESPACE, {})
+    own.pop(_TRIM, None)
+    if not own:
+        attributes.pop(NAMESPACE, None)
 
 
 def _as_shape(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:

@@ -166,9 +166,9 @@ def grow_plate(
     with location.storage.lock(location.path):
         batch = _Batch(plate, specs, planned, overwriting)
         batch.run()
-    # The last document of a group is the one that holds its attributes.
+    # The first document of a new group is the one that holds its attributes.
     return [
-        plate._adopt_child(Position, batch.position_files(spec.name)[-1][1], spec.well, spec.name)
+        plate._adopt_child(Position, batch.position_files(spec.name)[0][1], spec.well, spec.name)
         for spec in specs
     ]
 

@@ -76,6 +76,12 @@ def _delete(node: NGFFNode[Any], intent: Intent) -> None:
     node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
 
 
+def _delete_position(node: Plate, intent: Intent) -> None:
+    well_path, _, name = intent.path.rpartition("/")
+    node._delete_from_well(well_path, name)
+    node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
+
+
 def _replace(node: NGFFNode[Any], intent: Intent) -> None:
     location = node._location
     old = location.child(intent.path)
@@ -146,6 +152,7 @@ def _append_channel(node: Position, intent: Intent) -> None:
 
 _STEPS: dict[str, Callable[[Any, Intent], None]] = {
     "delete": _delete,
+    "delete-position": _delete_position,
     "replace": _replace,
     "move": _move,
     "add-images": _add_images,

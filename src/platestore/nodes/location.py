@@ -44,7 +44,7 @@ class Location:
     @property
     def name(self) -> str:
         """Last segment of the path; the store's own name without its suffix at the root."""
-        last = self.where.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        last = self.where.replace("\\", "/").rstrip("/)>").rpartition("/")[2]
         return self.path.rpartition("/")[2] or last.removesuffix(".zarr").removesuffix(".ome") or "image"
 
     def child(self, *segments: str) -> Location:

@@ -451,10 +451,13 @@ class NGFFNode(Generic[M]):
             path = join(location.path, name)
             if name.startswith("."):
                 continue  # our temporary directories
-            if read_array(location.storage, path, location.zarr_format) is not None:
-                arrays.append(name)
-            elif group_exists(location.storage, path, location.zarr_format):
-                groups.append(name)
+            try:
+                if read_array(location.storage, path, location.zarr_format) is not None:
+                    arrays.append(name)
+                elif group_exists(location.storage, path, location.zarr_format):
+                    groups.append(name)
+            except InvalidMetadataError as error:
+                warnings.warn(str(error), UnreadableWarning, stacklevel=3)
         return groups, arrays
 
     def is_root(self) -> bool:

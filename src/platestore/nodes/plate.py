@@ -526,15 +526,22 @@ class Plate(NGFFNode[PlateMeta]):
         if group is None or not group.attributes:  # attributes of others stay
             row.storage.remove_tree(row.path)
 
-    def _count_fields(self, change: int) -> None:
-        """Keep ``field_count`` right where somebody asked for it."""
-        if self._peek().field_count is None:
-            return
+    def _delete_counted(self, path: str) -> None:
+        """Remove a position of a plate that counts its fields: both documents change, or neither."""
 
-        def add(draft: Draft[PlateMeta]) -> None:
-            draft.meta.field_count = max(0, (draft.meta.field_count or 0) + change) or None
+        def count(draft: Draft[PlateMeta]) -> Intent:
+            draft.meta.field_count = max(0, (draft.meta.field_count or 0) - 1) or None
+            intent = Intent(operation="delete-position", id=intents.new_id(), path=path)
+            draft.add_intent(intent)
+            return intent
 
-        self._commit(add, check=False)
+        intents.finish(self, self._commit(count, check=False))
+
+    def _delete_from_well(self, path: str, name: str) -> None:
+        """Remove a position that the well may list still."""
+        well = self._open_child(Well, path)
+        if name in well._peek_names():
+            well._delete(name)
 
     def _add_to_well(self, path: str, images: Sequence[ImageMeta]) -> None:
         """List positions, which are in place, in a well."""

@@ -49,6 +49,8 @@ class Position(NGFFNode[ImagesMeta]):
     """
 
     _kind: ClassVar[Kind] = "image"
+    # Whether the document's rendering settings could not be read, and stay as they are.
+    _omero_kept = False
 
     # --- document ---------------------------------------------------------------------------------
 
@@ -64,6 +66,7 @@ class Position(NGFFNode[ImagesMeta]):
             if "omero" not in parts or ".omero" not in str(error):
                 raise
             # Rendering settings are no reason to keep the pixels from anyone.
+            self._omero_kept = True
             images = {"multiscales": parts["multiscales"]}
             meta, findings = self._checked(*read_model(ImagesMeta, images, location="image", path=where))
             return meta, [*findings, Finding("omero", "omero", f"is ignored: {error.message}")]
@@ -78,7 +81,10 @@ class Position(NGFFNode[ImagesMeta]):
         return meta, findings
 
     def _parts(self, meta: ImagesMeta) -> dict[str, Any]:
-        return meta.to_json()
+        parts = meta.to_json()
+        if meta.omero is None and not self._omero_kept:
+            parts["omero"] = None  # taken out, and not just unreadable
+        return parts
 
     def _summary(self) -> str:
         if self._meta is None:

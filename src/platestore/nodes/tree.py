@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from platestore.arrays.metadata import summarise
+from platestore.errors import InvalidMetadataError
 from platestore.nodes.location import Location
 from platestore.storage.hierarchy import group_exists, read_array
 
@@ -36,12 +37,15 @@ def _below(location: Location, indent: str, level: int | None) -> Iterator[str]:
         if name.startswith("."):
             continue
         child = location.child(name)
-        document = read_array(location.storage, child.path, location.zarr_format)
-        if document is not None:
-            facts = summarise(document)
-            rows.append((f"{name} {facts.shape} {facts.dtype}", None))
-        elif group_exists(location.storage, child.path, location.zarr_format):
-            rows.append((name, child))
+        try:
+            document = read_array(location.storage, child.path, location.zarr_format)
+            if document is not None:
+                facts = summarise(document)
+                rows.append((f"{name} {facts.shape} {facts.dtype}", None))
+            elif group_exists(location.storage, child.path, location.zarr_format):
+                rows.append((name, child))
+        except InvalidMetadataError:
+            rows.append((f"{name} (unreadable)", None))
     for i, (text, group) in enumerate(rows):
         last = i == len(rows) - 1
         yield f"{indent}{'└── ' if last else '├── '}{text}"

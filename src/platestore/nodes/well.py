@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -189,13 +188,23 @@ class Well(NGFFNode[WellGroupMeta]):
             del self[name][rest]
             return
         plate = self._plate()
-        with contextlib.ExitStack() as stack:
-            if plate is not None:
-                stack.enter_context(plate._location.storage.lock(plate._location.path))
-            stack.enter_context(self._location.storage.lock(self._location.path))
+        if plate is None:
+            self._delete(name)
+            return
+        with plate._location.storage.lock(plate._location.path):
+            if plate._peek().field_count is None or name not in self._peek_names():
+                self._delete(name)
+            else:
+                relative = self._location.path.removeprefix(plate._location.path).strip("/")
+                plate._delete_counted(f"{relative}/{name}")
+                self.refresh()
+
+    def _peek_names(self) -> list[str]:
+        return [image.path for image in self._peek().images]
+
+    def _delete(self, name: str) -> None:
+        with self._location.storage.lock(self._location.path):
             intents.finish(self, self._unlist(name, "delete"))
-            if plate is not None:
-                plate._count_fields(-1)
 
     def _unlist(
         self, name: str, operation: str, staged: str | None = None, new: ImageMeta | None = None

@@ -45,7 +45,8 @@ class Intent(OptionalModel):
     Attributes
     ----------
     operation : str
-        ``"move"``, ``"delete"``, ``"replace"``, ``"append-channel"`` or ``"add-images"``.
+        ``"move"``, ``"delete"``, ``"delete-position"``, ``"replace"``, ``"append-channel"`` or
+        ``"add-images"``.
     id : str
         Identifier of this change.
     path : str

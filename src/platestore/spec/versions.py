@@ -161,14 +161,17 @@ def pack(
     kind : {"plate", "well", "image"}
         What the group is.
     parts : mapping
-        JSON of the parts, by key; a part that is missing is left as it is in the document.
+        JSON of the parts, by key; a part that is missing is left as it is in the document, one that is
+        None is taken out.
     own : mapping
         JSON of platestore's namespace.
     """
     present = unpack(attributes, ZARR_FORMATS[version], kind)
-    parts = {**present, **{key: _stamp(key, value, version) for key, value in parts.items()}}
+    gone = {key for key, value in parts.items() if value is None}
+    given = {key: _stamp(key, value, version) for key, value in parts.items() if key not in gone}
+    parts = {key: value for key, value in {**present, **given}.items() if key not in gone}
     valid = _can_be_valid(kind, parts)
-    keys = tuple(dict.fromkeys((*_PARTS[kind], *parts)))
+    keys = tuple(dict.fromkeys((*_PARTS[kind], *parts, *gone)))
     namespace = dict(own)
     if not valid:
         namespace = {"version": version, **namespace, **parts}
@@ -196,7 +199,7 @@ def _place(
     for key in keys:
         if key in parts and valid:
             target[key] = parts[key]
-        elif not valid:
+        else:
             target.pop(key, None)
 
 

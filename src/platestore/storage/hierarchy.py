@@ -88,8 +88,8 @@ def read_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = Non
         if not storage.exists(join(path, ".zgroup")):
             return None
         return Group(path, 2, Document(join(path, ".zattrs"), {}))
-    if storage.exists(join(path, ".zarray")):
-        return None  # these are the attributes of an array
+    if not storage.exists(join(path, ".zgroup")):
+        return None  # the attributes of an array, or of a group that is not complete
     return Group(path, 2, document)
 
 
@@ -125,10 +125,10 @@ def group_exists(storage: Storage, path: str, zarr_format: ZarrFormat) -> bool:
 
 
 def group_files(zarr_format: ZarrFormat, attributes: Json, *, where: str) -> list[tuple[str, bytes]]:
-    """Names and contents of the documents of a new group."""
+    """Names and contents of the documents of a new group; the one that makes it a group is the last."""
     if zarr_format == 2:
         files = [(".zgroup", b'{"zarr_format": 2}')]
-        return [*files, (".zattrs", serialise(attributes, where=where))] if attributes else files
+        return [(".zattrs", serialise(attributes, where=where)), *files] if attributes else files
     content = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     return [("zarr.json", serialise(content, where=where))]
 
@@ -136,12 +136,12 @@ def group_files(zarr_format: ZarrFormat, attributes: Json, *, where: str) -> lis
 def array_files(
     zarr_format: ZarrFormat, document: Json, attributes: Json | None = None, *, where: str
 ) -> list[tuple[str, bytes]]:
-    """Names and contents of the documents of a new array."""
+    """Names and contents of the documents of a new array; the one that makes it an array is the last."""
     attributes = attributes or {}
     if zarr_format == 2:
         return [
-            (".zarray", serialise(document, where=where)),
             (".zattrs", serialise(attributes, where=where)),
+            (".zarray", serialise(document, where=where)),
         ]
     return [("zarr.json", serialise({**document, "attributes": attributes}, where=where))]
 

@@ -92,7 +92,7 @@ class LocalStorage(Storage):
                 os.unlink(temporary)
             raise
         if self.options.durability != "process":
-            _sync_directory(directory)
+            sync_directory(directory)
 
     def create(self, key: str, data: bytes) -> None:
         """Write a document into a directory that nothing refers to yet."""
@@ -100,7 +100,7 @@ class LocalStorage(Storage):
         path = self._prefix + key
         self._write_file(path, data)
         if self.options.durability != "process":
-            _sync_directory(os.path.dirname(path))
+            sync_directory(os.path.dirname(path))
 
     def _write_file(self, path: str, data: bytes) -> None:
         descriptor = os.open(path, _CREATE, 0o666)
@@ -128,7 +128,7 @@ class LocalStorage(Storage):
                 self.make_directory(path.rpartition("/")[0])
             return self.make_directory(path)
         if self.options.durability != "process":
-            _sync_directory(os.path.dirname(full))
+            sync_directory(os.path.dirname(full))
         return True
 
     def remove(self, key: str) -> None:
@@ -164,8 +164,8 @@ class LocalStorage(Storage):
             raise FileExistsError(errno.EEXIST, "the target exists", self.local_path(target))
         rename(self.local_path(source), self.local_path(target))
         if self.options.durability != "process":
-            _sync_directory(os.path.dirname(self.local_path(source)))
-            _sync_directory(os.path.dirname(self.local_path(target)))
+            sync_directory(os.path.dirname(self.local_path(source)))
+            sync_directory(os.path.dirname(self.local_path(target)))
 
     def list(self, path: str) -> tuple[list[str], list[str]]:
         """Names of directories and files."""
@@ -336,7 +336,8 @@ def _patiently(action: Callable[[], None]) -> None:
     return action()
 
 
-def _sync_directory(directory: str) -> None:
+def sync_directory(directory: str) -> None:
+    """Flush the names in a directory to the device."""
     if os.name == "nt":  # pragma: no cover - directories cannot be opened there
         return
     descriptor = os.open(directory, os.O_RDONLY)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from platestore.errors import NodeExistsError, UnsafeTargetError
 from platestore.storage.base import DOCUMENTS
-from platestore.storage.local import find_root, is_node, rename, temporary_name
+from platestore.storage.local import find_root, is_node, rename, sync_directory, temporary_name
 
 # Files that file managers and synchronisation leave everywhere, and that nobody would miss.
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -163,7 +163,7 @@ def _is_array(directory: str) -> bool:
     return isinstance(content, dict) and content.get("node_type") == "array"
 
 
-def install(new: str, target: str, *, replace: bool) -> None:
+def install(new: str, target: str, *, replace: bool, sync: bool = False) -> None:
     """Put a finished store in its place, in one step; then remove the one it replaces.
 
     Parameters
@@ -174,6 +174,8 @@ def install(new: str, target: str, *, replace: bool) -> None:
         Absolute path it shall have.
     replace : bool
         Whether a store that is there is replaced.
+    sync : bool
+        Whether the directory that names it is flushed to the device.
 
     Raises
     ------
@@ -189,6 +191,8 @@ def install(new: str, target: str, *, replace: bool) -> None:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or exists(target):
                 raise NodeExistsError("the target exists", path=target) from None
             raise
+        if sync:
+            sync_directory(os.path.dirname(target))
         return
     if not _exchange(new, target):
         aside = os.path.join(os.path.dirname(target), temporary_name(os.path.basename(target)))
@@ -199,6 +203,8 @@ def install(new: str, target: str, *, replace: bool) -> None:
             rename(aside, target)
             raise
         new = aside
+    if sync:
+        sync_directory(os.path.dirname(target))
     shutil.rmtree(new)
 
 

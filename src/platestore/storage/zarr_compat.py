@@ -1,6 +1,6 @@
 """What is used of zarr beyond its documented API, in one place.
 
-``tests/test_zarr_compat.py`` fails loudly when one of these moves.
+``tests/storage/test_zarr_compat.py`` fails loudly when one of these moves.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from zarr.abc.store import Store
 
@@ -104,6 +104,22 @@ class ZarrStorage(Storage):
     def check_links(self, path: str, *, writing: bool) -> None:
         """There are no links."""
 
+    def sweep(self, path: str, kept: set[str]) -> None:
+        """Remove everything below a path but the documents that were just written there.
+
+        Chunks go before the documents that describe them, deep documents before those above: what an
+        interruption leaves is a hierarchy still, and the next sweep takes it.
+        """
+        prefix = f"{path}/" if path else ""
+        keys = [key for key in self._keys(path) if key.removeprefix(prefix) not in kept]
+        roots = {prefix + name for name in _ROOT_DOCUMENTS}
+
+        def turn(key: str) -> tuple[bool, bool, int]:
+            return key not in roots, key.rpartition("/")[2] in DOCUMENTS, -key.count("/")
+
+        for key in sorted(keys, key=turn):
+            self.remove(key)
+
     def foreign_keys(self, path: str) -> list[str]:
         """Keys below a path that belong to no zarr hierarchy: outside arrays, anything but documents."""
         keys = self._keys(path)
@@ -143,7 +159,7 @@ class ZarrStorage(Storage):
         ]
         return directories, [name for name in names if name not in directories]
 
-    def _names(self, path: str) -> list[str]:
+    def _names(self, path: str) -> Sequence[str]:
         names = zarr_compat.run(_collect(self.store.list_dir(path)))
         return sorted({name.rstrip("/") for name in names} - {""})
 
