@@ -65,7 +65,7 @@ def test_the_loser_of_a_race_opens_the_winners_store(tmp_path, version, monkeypa
 
     path, install = tmp_path / "a.zarr", targets.install
 
-    def slow(new, target, *, replace):
+    def slow(new, target, *, replace, sync):
         monkeypatch.setattr(targets, "install", install)
         ps.open_ome_zarr(path, layout="hcs", mode="a", channel_names=["winner"], version=version)
         install(new, target, replace=replace)
@@ -81,7 +81,7 @@ def test_w_minus_loses_a_race_loudly(tmp_path, version, monkeypatch):
 
     path, install = tmp_path / "a.zarr", targets.install
 
-    def slow(new, target, *, replace):
+    def slow(new, target, *, replace, sync):
         monkeypatch.setattr(targets, "install", install)
         ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["winner"], version=version)
         install(new, target, replace=replace)
