@@ -27,7 +27,7 @@ from platestore.storage.hierarchy import array_files, create_node, read_array
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from platestore.nodes.node import Draft
+    from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta
 

@@ -21,12 +21,13 @@ from platestore.nodes.case import check_axis_case, check_case
 from platestore.nodes.leftovers import require_free
 from platestore.nodes.leftovers import require_group as require_row
 from platestore.nodes.position import Position
+from platestore.nodes.surgery import check_places, place_well
 from platestore.nodes.well import Well
 from platestore.spec import edits, versions
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_field_name, check_image_name
 from platestore.spec.own import Intent
-from platestore.spec.plate import MAX_INDEX, PlateMeta, WellIndexMeta, raise_field_count
+from platestore.spec.plate import MAX_INDEX, PlateMeta, raise_field_count
 from platestore.spec.transforms import TransformationMeta, normalise
 from platestore.spec.well import ImageMeta, WellGroupMeta
 from platestore.storage.base import join
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from platestore.arrays.layout import ArrayLayout
-    from platestore.nodes.node import Draft
+    from platestore.nodes.draft import Draft
     from platestore.nodes.plate import Plate
 
 
@@ -201,7 +202,7 @@ class _Batch:
         for spec in specs:
             self._sort(spec, overwriting)
         wells = [(s[0].row, s[0].column, s[0].row_index, s[0].column_index) for s in self.new.values()]
-        plate._check_places(self.meta, wells)
+        check_places(plate, self.meta, wells)
         self._check_case()
 
     def _sort(self, spec: Spec, overwriting: bool) -> None:
@@ -334,8 +335,7 @@ class _Batch:
         def change(draft: Draft[PlateMeta]) -> None:
             for specs in self.new.values():
                 s = specs[0]
-                place = self.plate._place(draft, s.row, s.column, s.row_index, s.column_index)
-                draft.meta.wells.append(WellIndexMeta.model_validate(place))
+                draft.meta.wells.append(place_well(draft, s.row, s.column, s.row_index, s.column_index))
             for acquisition, fields in acquisitions.items():
                 raise_field_count(draft.meta, acquisition, fields)
             if draft.meta.field_count is not None:
@@ -437,7 +437,7 @@ def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_
         elif not plate._overwriting:
             require_row(location.child(row))
             require_free(place, "group")
-        plate._check_places(plate._peek(), [(row, column, row_index, column_index)])
+        check_places(plate, plate._peek(), [(row, column, row_index, column_index)])
         place.storage.check_links(place.path, writing=True)
         check_axis_case(location, plate._peek(), [path])
         ensure_group(location.storage, location.child(row).path, location.zarr_format)
@@ -448,7 +448,6 @@ def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_
         )
 
         def change(draft: Draft[PlateMeta]) -> None:
-            entry = plate._place(draft, row, column, row_index, column_index)
-            draft.meta.wells.append(WellIndexMeta.model_validate(entry))
+            draft.meta.wells.append(place_well(draft, row, column, row_index, column_index))
 
         plate._commit(change, check=False)

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.metadata import grow_axis, summarise
-from platestore.errors import StoreWarning
+from platestore.errors import NodeNotFoundError, StoreWarning
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
 from platestore.spec.own import Intent
 from platestore.storage.base import join
-from platestore.storage.hierarchy import ensure_group, group_exists, read_array
+from platestore.storage.hierarchy import ensure_group, group_exists, read_array, read_group
 
 if TYPE_CHECKING:
     from platestore.nodes.location import Location
@@ -77,8 +77,10 @@ def _delete(node: NGFFNode[Any], intent: Intent) -> None:
 
 
 def _delete_position(node: Plate, intent: Intent) -> None:
-    well_path, _, name = intent.path.rpartition("/")
-    node._delete_from_well(well_path, name)
+    path, _, name = intent.path.rpartition("/")
+    well = node[path]
+    if name in well._peek_names():  # not if an interrupted process did that already
+        well._delete(name)
     node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
 
 
@@ -118,12 +120,26 @@ def _move(node: Plate, intent: Intent) -> None:
     location.storage.remove_tree(old.path)  # what an interrupted removal of the copied one left
 
     _list_result(node, intent)
-    node._prune_row(intent.path)
+    prune_row(node, intent.path)
+
+
+def prune_row(plate: Plate, well_path: str) -> None:
+    """Remove the group of a row that has no well left; the row stays on the plate."""
+    row = plate._location.child(well_path.partition("/")[0])
+    try:
+        groups, files = row.storage.list(row.path)
+    except NodeNotFoundError:
+        return
+    if groups or not set(files) <= {"zarr.json", ".zgroup", ".zattrs"}:
+        return
+    group = read_group(row.storage, row.path, row.zarr_format)
+    if group is None or not group.attributes:  # attributes of others stay
+        row.storage.remove_tree(row.path)
 
 
 def _add_images(node: Plate, intent: Intent) -> None:
     for path, images in (intent.images or {}).items():
-        node._add_to_well(path, images)
+        node[path]._add_images(images)
     node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from platestore.errors import (
@@ -22,6 +21,7 @@ from platestore.errors import (
     UnreadableWarning,
     UnsupportedError,
 )
+from platestore.nodes.draft import Draft
 from platestore.nodes.location import Location, location_of
 from platestore.nodes.tree import print_tree
 from platestore.spec import versions
@@ -46,31 +46,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Draft(Generic[M]):
-    """What a change may edit: the models of one document.
-
-    Attributes
-    ----------
-    meta : Model
-        The specification's part.
-    own : OwnMeta
-        platestore's namespace.
-    """
-
-    meta: M
-    own: OwnMeta
-
-    def add_intent(self, intent: Intent) -> None:
-        """Record a change that needs more files."""
-        self.own.intents = [*(self.own.intents or []), intent]
-
-    def drop_intent(self, identifier: str) -> None:
-        """Take away the record of a change that is complete."""
-        left = [i for i in self.own.intents or [] if i.id != identifier]
-        self.own.intents = left or None
 
 
 class NGFFNode(Generic[M]):

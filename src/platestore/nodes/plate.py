@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from platestore.errors import (
     InvalidMetadataError,
-    InvalidNameError,
-    NodeExistsError,
     NodeKeyError,
-    NodeNotFoundError,
 )
-from platestore.nodes import intents
-from platestore.nodes.case import check_axis_case
-from platestore.nodes.leftovers import require_free
-from platestore.nodes.leftovers import require_group as require_row
+from platestore.nodes.draft import Draft
 from platestore.nodes.location import Location
-from platestore.nodes.node import Draft, NGFFNode
+from platestore.nodes.node import NGFFNode
 from platestore.nodes.position import Position
 from platestore.nodes.row import Row
 from platestore.nodes.well import Well
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import Finding, read_model
-from platestore.spec.names import check_field_name, normalise_key, split_path
+from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent
-from platestore.spec.plate import AxisIndex, PlateMeta, WellIndexMeta
+from platestore.spec.plate import PlateMeta, WellIndexMeta
 from platestore.spec.versions import Kind
-from platestore.spec.well import ImageMeta
 from platestore.storage.hierarchy import read_group
 
 if TYPE_CHECKING:
@@ -408,67 +400,9 @@ class Plate(NGFFNode[PlateMeta]):
         InvalidNameError
             If ``new`` is no path of two alphanumeric names.
         """
-        row, column = _split_well(new)
-        _split_well(old)
-        location = self._location
-        with location.storage.lock(location.path):
-            wells = {well.path: well for well in self._peek().wells}
-            if old not in wells:
-                raise NodeNotFoundError(
-                    f"there is no well {old!r}", path=location.where, hint=self._wells_hint()
-                )
-            if new == old:
-                return
-            target = location.child(new)
-            self._check_places(self._peek(), [(row, column, None, None)])
-            check_axis_case(location, self._peek(), [new])
-            if new in wells:
-                raise NodeExistsError("the well exists", path=target.where, hint="remove it first")
-            require_row(location.child(row))
-            require_free(target, "group")
-            # Refused before anything changes, rather than half-way.
-            location.storage.check_links(location.child(old).path, writing=True)
+        from platestore.nodes.surgery import rename_well
 
-            def unlist(draft: Draft[PlateMeta]) -> Intent:
-                index = next(i for i, well in enumerate(draft.meta.wells) if well.path == old)
-                well = draft.meta.wells[index]
-                entry = {"index": index, "well": {**well.to_json(), **self._place(draft, row, column)}}
-                draft.meta.wells = [w for w in draft.meta.wells if w is not well]
-                intent = Intent(operation="move", id=intents.new_id(), path=old, target=new, entry=entry)
-                draft.add_intent(intent)
-                return intent
-
-            intents.finish(self, self._commit(unlist))
-
-    def _place(
-        self,
-        draft: Draft[PlateMeta],
-        row: str,
-        column: str,
-        row_index: int | None = None,
-        column_index: int | None = None,
-    ) -> dict[str, Any]:
-        """The entry of a well, whose row and column are listed now if they were not."""
-        meta, fixed = draft.meta, draft.own.plate_format is not None
-        rows, columns = (
-            AxisIndex("row", meta.rows, fixed=fixed),
-            AxisIndex("column", meta.columns, fixed=fixed),
-        )
-        r = rows.resolve(row, row_index, lambda: {well.row_index for well in meta.wells})
-        c = columns.resolve(column, column_index, lambda: {well.column_index for well in meta.wells})
-        return {"path": f"{row}/{column}", "rowIndex": r, "columnIndex": c}
-
-    def _check_places(
-        self, meta: PlateMeta, wells: Iterable[tuple[str, str, int | None, int | None]]
-    ) -> None:
-        """Refuse wells that are not on the plate, before anything is written."""
-        if self._own.plate_format is None:
-            return
-        scratch = meta.model_copy(update={"rows": list(meta.rows), "columns": list(meta.columns)})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the real placing says it
-            for row, column, row_index, column_index in wells:
-                self._place(Draft(scratch, self._own), row, column, row_index, column_index)
+        rename_well(self, old, new)
 
     def _relist(self, draft: Draft[PlateMeta], intent: Intent) -> None:
         entry = intent.entry or {}
@@ -477,82 +411,9 @@ class Plate(NGFFNode[PlateMeta]):
 
     def __delitem__(self, key: str) -> None:
         """Remove a row, a well, a position or an image: its entry first, then its data."""
-        path = normalise_key(key)
-        parts = path.split("/")
-        location = self._location
-        with location.storage.lock(location.path):
-            if len(parts) > 2:
-                del self["/".join(parts[:2])]["/".join(parts[2:])]
-                return
-            found = [well.path for well in self._peek().wells if (well.path + "/").startswith(path + "/")]
-            if not found:
-                raise NodeKeyError(
-                    f"there is no member {path!r}", path=location.where, hint=self._wells_hint()
-                )
-            for well in found:
-                self._delete_well(well)
+        from platestore.nodes.surgery import delete_member
 
-    def _delete_well(self, path: str) -> None:
-        self._location.storage.check_links(self._location.child(path).path, writing=True)
-        fields = len(self._fields_of(path)) if self._state().field_count else 0
-
-        def unlist(draft: Draft[PlateMeta]) -> Intent:
-            draft.meta.wells = [well for well in draft.meta.wells if well.path != path]
-            if draft.meta.field_count:
-                draft.meta.field_count = max(0, draft.meta.field_count - fields) or None
-            intent = Intent(operation="delete", id=intents.new_id(), path=path)
-            draft.add_intent(intent)
-            return intent
-
-        intents.finish(self, self._commit(unlist, check=False))
-        self._prune_row(path)
-
-    def _fields_of(self, path: str) -> list[str]:
-        try:
-            return self._open_child(Well, path)._keys()
-        except (NodeNotFoundError, InvalidMetadataError):
-            return []
-
-    def _prune_row(self, well_path: str) -> None:
-        """Remove the group of a row that has no well left; the row stays on the plate."""
-        row = self._location.child(well_path.partition("/")[0])
-        try:
-            groups, files = row.storage.list(row.path)
-        except NodeNotFoundError:
-            return
-        if groups or not set(files) <= {"zarr.json", ".zgroup", ".zattrs"}:
-            return
-        group = read_group(row.storage, row.path, row.zarr_format)
-        if group is None or not group.attributes:  # attributes of others stay
-            row.storage.remove_tree(row.path)
-
-    def _delete_counted(self, path: str) -> None:
-        """Remove a position of a plate that counts its fields: both documents change, or neither."""
-
-        def count(draft: Draft[PlateMeta]) -> Intent:
-            draft.meta.field_count = max(0, (draft.meta.field_count or 0) - 1) or None
-            intent = Intent(operation="delete-position", id=intents.new_id(), path=path)
-            draft.add_intent(intent)
-            return intent
-
-        intents.finish(self, self._commit(count, check=False))
-
-    def _delete_from_well(self, path: str, name: str) -> None:
-        """Remove a position that the well may list still."""
-        well = self._open_child(Well, path)
-        if name in well._peek_names():
-            well._delete(name)
-
-    def _add_to_well(self, path: str, images: Sequence[ImageMeta]) -> None:
-        """List positions, which are in place, in a well."""
-        self._open_child(Well, path)._add_images(images)
-
-
-def _split_well(path: object) -> tuple[str, str]:
-    parts = path.split("/") if isinstance(path, str) else []
-    if len(parts) != 2:
-        raise InvalidNameError(f"{path!r} is no well", hint='give the row and the column, such as "A/1"')
-    return check_field_name(parts[0], "row"), check_field_name(parts[1], "column")
+        delete_member(self, normalise_key(key))
 
 
 def enclosing_plate(location: Location, levels: int) -> Plate | None:

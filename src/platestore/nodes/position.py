@@ -12,7 +12,8 @@ from platestore.errors import (
     InvalidMetadataError,
     NodeKeyError,
 )
-from platestore.nodes.node import Draft, NGFFNode
+from platestore.nodes.draft import Draft
+from platestore.nodes.node import NGFFNode
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
 from platestore.spec.base import Finding, read_model
@@ -20,7 +21,7 @@ from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.omero import WindowDict, check_channel_name, check_window
 from platestore.spec.own import Intent
-from platestore.spec.transforms import TransformationMeta
+from platestore.spec.transforms import TransformationMeta, positive_scale
 from platestore.spec.versions import Kind
 from platestore.storage.base import join
 from platestore.storage.hierarchy import ArrayDocument, group_exists, read_array
@@ -487,15 +488,5 @@ class Position(NGFFNode[ImagesMeta]):
         The replaced transformations are kept in ``zattrs["platestore"]["previous_transforms"]``.
         """
         axis = self.get_axis_index(axis_name)
-        value = _positive(new_scale)
+        value = positive_scale(new_scale)
         self._commit(lambda d: edits.set_scale(d.meta, d.own, str(image), axis, value))
-
-
-def _positive(value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not 0 < number < float("inf") or isinstance(value, (str, bytes)):
-        raise ArgumentError(f"a scale must be a positive, finite number, not {value!r}")
-    return number

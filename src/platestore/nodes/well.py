@@ -10,7 +10,8 @@ from platestore.errors import (
     NodeKeyError,
 )
 from platestore.nodes import intents
-from platestore.nodes.node import Draft, NGFFNode
+from platestore.nodes.draft import Draft
+from platestore.nodes.node import NGFFNode
 from platestore.nodes.position import Position
 from platestore.spec.base import Finding, read_model
 from platestore.spec.names import normalise_key, split_path
@@ -191,12 +192,14 @@ class Well(NGFFNode[WellGroupMeta]):
         if plate is None:
             self._delete(name)
             return
+        from platestore.nodes.surgery import delete_counted
+
         with plate._location.storage.lock(plate._location.path):
             if plate._peek().field_count is None or name not in self._peek_names():
                 self._delete(name)
             else:
                 relative = self._location.path.removeprefix(plate._location.path).strip("/")
-                plate._delete_counted(f"{relative}/{name}")
+                delete_counted(plate, f"{relative}/{name}")
                 self.refresh()
 
     def _peek_names(self) -> list[str]:

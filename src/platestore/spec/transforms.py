@@ -137,3 +137,14 @@ def transform_findings(
         if step.type in ("scale", "translation") and (values is None or len(values) != ndim):
             found = "none" if values is None else str(len(values))
             yield Finding("transform-length", f"{location}[{i}]", f"has {found} values for {ndim} axes")
+
+
+def positive_scale(value: object) -> float:
+    """Check a scale given by a user: positive and finite."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not 0 < number < float("inf") or isinstance(value, (str, bytes)):
+        raise ArgumentError(f"a scale must be a positive, finite number, not {value!r}")
+    return number
