@@ -59,13 +59,9 @@ def place_well(
         AxisIndex("row", meta.rows, fixed=fixed),
         AxisIndex("column", meta.columns, fixed=fixed),
     )
-    return WellIndexMeta(
-        path=f"{row}/{column}",
-        row_index=rows.resolve(row, row_index, lambda: {well.row_index for well in meta.wells}),
-        column_index=columns.resolve(
-            column, column_index, lambda: {well.column_index for well in meta.wells}
-        ),
-    )
+    r = rows.resolve(row, row_index, lambda: {well.row_index for well in meta.wells})
+    c = columns.resolve(column, column_index, lambda: {well.column_index for well in meta.wells})
+    return WellIndexMeta(path=f"{row}/{column}", row_index=r, column_index=c)
 
 
 def check_places(
@@ -93,9 +89,8 @@ def rename_well(plate: Plate, old: str, new: str) -> None:
         meta = plate._peek()
         wells = {well.path for well in meta.wells}
         if old not in wells:
-            raise NodeNotFoundError(
-                f"there is no well {old!r}", path=location.where, hint=plate._wells_hint()
-            )
+            hint = plate._wells_hint()
+            raise NodeNotFoundError(f"there is no well {old!r}", path=location.where, hint=hint)
         if new == old:
             return
         target = location.child(new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -61,6 +61,8 @@ class _Held(threading.local):
 
     def __init__(self) -> None:
         self.paths: list[str] = []
+        # Documents in them, as read or written since they were locked: nobody else can change them.
+        self.documents: dict[str, bytes | None] = {}
 
 
 class Storage(abc.ABC):
@@ -80,6 +82,8 @@ class Storage(abc.ABC):
     def __init__(self, options: StorageOptions) -> None:
         self.options = options
         self._held = _Held()
+        #: Groups that had no consolidated metadata, with the stamps of their documents.
+        self.unconsolidated: dict[str, Hashable] = {}
 
     @property
     @abc.abstractmethod
@@ -152,6 +156,9 @@ class Storage(abc.ABC):
                 yield
         finally:
             held.remove(path)
+            if path not in held:
+                for key in [k for k in self._held.documents if k.rpartition("/")[0] == path]:
+                    del self._held.documents[key]
 
     @abc.abstractmethod
     def _exclude(self, path: str) -> AbstractContextManager[None]:
@@ -180,6 +187,24 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def local_path(self, path: str) -> str | None:
         """Directory of a path on this machine, or None if there is none."""
+
+    def read_document(self, key: str) -> bytes | None:
+        """Content of a document; under the lock of its directory it is read once."""
+        if key.rpartition("/")[0] not in self._held.paths:
+            return self.read(key)
+        if key not in self._held.documents:
+            self._held.documents[key] = self.read(key)
+        return self._held.documents[key]
+
+    def write_document(self, key: str, data: bytes) -> None:
+        """Replace a document whose directory is locked."""
+        self._held.documents.pop(key, None)  # unknown, should the write fail
+        self.write(key, data)
+        self._held.documents[key] = data
+
+    @abc.abstractmethod
+    def stamp(self, key: str) -> Hashable:
+        """What changes when a document is replaced, as far as the store can tell without reading it."""
 
     def where(self, path: str) -> str:
         """A path as users know it, for messages."""

@@ -31,10 +31,19 @@ def drop_consolidated(storage: Storage, path: str, *, below: str | None = None) 
         group = "/".join(segments[:depth])
         storage.remove(join(group, ".zmetadata"))
         if group != path:  # of the directory itself, the change drops it
-            _drop_from_v3(storage, join(group, "zarr.json"))
+            _drop_from_v3(storage, group)
 
 
-def _drop_from_v3(storage: Storage, key: str) -> None:
-    data = storage.read(key)
+def _drop_from_v3(storage: Storage, group: str) -> None:
+    key = join(group, "zarr.json")
+    stamp = storage.stamp(key)
+    if storage.unconsolidated.get(group, _UNKNOWN) == stamp:
+        return
+    data = storage.read_document(key)
     if data is not None and b'"' + _KEY.encode() + b'"' in data:
         commit(storage, key, lambda content: content.pop(_KEY, None))
+        stamp = storage.stamp(key)
+    storage.unconsolidated[group] = stamp
+
+
+_UNKNOWN = object()

@@ -173,7 +173,7 @@ def _shown(value: object) -> str:
 
 def read_document(storage: Storage, key: str) -> Document | None:
     """Read one document, or None if it does not exist."""
-    data = storage.read(key)
+    data = storage.read_document(key)
     if data is None:
         return None
     return Document(key, parse(data, where=storage.where(key)), data)
@@ -225,7 +225,7 @@ def commit(
         change(document.content)
         data = serialise(document.content, where=storage.where(key))
         if data != document.data:
-            storage.write(key, data)
+            storage.write_document(key, data)
         return Document(key, document.content, data)
 
 
@@ -235,12 +235,12 @@ def is_current(storage: Storage, known: Document) -> bool:
     The bytes are compared. Inode, size and modification time would be cheaper and wrong: within one tick
     of the clock another writer can replace the file twice and give it its old inode back.
     """
-    return bool(known.data) and storage.read(known.key) == known.data
+    return bool(known.data) and storage.read_document(known.key) == known.data
 
 
 def _current(storage: Storage, key: str, known: Document | None) -> Document | None:
     """The document on disk: the copy in hand if its bytes are still the same, else parsed afresh."""
-    data = storage.read(key)
+    data = storage.read_document(key)
     if data is None:
         return None
     if known is not None and known.key == key and known.data == data:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from platestore.errors import NodeNotFoundError, StoreWarning, UnsafeTargetError
@@ -178,6 +178,14 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             raise NodeNotFoundError("there is no such group", path=self.where(path)) from None
         return sorted(directories), sorted(files)
+
+    def stamp(self, key: str) -> Hashable:
+        """Inode, size and time of a document."""
+        try:
+            info = os.stat(self._prefix + key)
+        except OSError:
+            return None
+        return (info.st_ino, info.st_size, info.st_mtime_ns)
 
     def keys(self, path: str) -> Iterator[str]:
         """Keys of all files below a path; links to directories are not followed."""

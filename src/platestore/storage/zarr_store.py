@@ -82,6 +82,10 @@ class ZarrStorage(Storage):
                 self.write(target + key[len(source) :], data)
         self.remove_tree(source)
 
+    def stamp(self, key: str) -> None:
+        """Nothing: there is a single writer, so a document is looked at once."""
+        return
+
     def keys(self, path: str) -> Iterator[str]:
         """All keys below a path."""
         return iter(self._keys(path))
