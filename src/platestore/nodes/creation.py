@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.layout import ArrayLayout, plan
 from platestore.arrays.metadata import summarise
-from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError, NodeNotFoundError
+from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError
 from platestore.nodes import intents
 from platestore.nodes.case import check_case
 from platestore.nodes.leftovers import require_free
@@ -22,7 +22,7 @@ from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name
 from platestore.spec.own import Intent
 from platestore.spec.transforms import TransformationMeta, normalise
-from platestore.storage.hierarchy import array_files, create_node, read_array
+from platestore.storage.hierarchy import ArrayDocument, array_files, create_node, read_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -49,12 +49,12 @@ def create_zeros(
         replaces = _check_absent(position, name)
         if replaces:
             staged = intents.staging_name(name)
-            _write_array(position, staged, layout)
+            document = _write_array(position, staged, layout)
             _swap_in(position, name, staged, layout, transform)
         else:
-            _write_array(position, name, layout)
+            document = _write_array(position, name, layout)
             _list(position, name, layout, transform)
-    return _opened(position, name, cls)
+    return _opened(position, name, document, cls)
 
 
 def create_image(
@@ -77,8 +77,8 @@ def create_image(
     # The pixels are written without the lock, so that other writers of the position need not wait.
     staged = intents.staging_name(name) if replaces or storage.atomic_moves else name
     try:
-        array = _write_array(position, staged, layout)
-        array[...] = pixels
+        document = _write_array(position, staged, layout)
+        _opened(position, staged, document)[...] = pixels
         with storage.lock(path):
             replaces = _check_absent(position, name, ours=staged == name)
             if replaces:
@@ -95,7 +95,7 @@ def create_image(
             with contextlib.suppress(OSError):
                 storage.remove_tree(position._location.child(staged).path)
         raise
-    return _opened(position, name)
+    return _opened(position, name, document)
 
 
 def _plan(
@@ -155,7 +155,8 @@ def _check_absent(position: Position, name: str, *, ours: bool = False) -> bool:
     return False
 
 
-def _write_array(position: Position, name: str, layout: ArrayLayout) -> ImageArray:
+def _write_array(position: Position, name: str, layout: ArrayLayout) -> bytes:
+    """Write the documents of a new array; returns the one that describes it."""
     location = position._location.child(name)
     if position._overwriting and not name.startswith("."):
         location.storage.remove_tree(location.path)  # an unlisted leftover
@@ -163,10 +164,7 @@ def _write_array(position: Position, name: str, layout: ArrayLayout) -> ImageArr
     document = layout.document(location.zarr_format, names)
     files = array_files(location.zarr_format, document, where=location.where)
     create_node(location.storage, location.path, files)
-    found = read_array(location.storage, location.path, location.zarr_format)
-    if found is None:
-        raise NodeNotFoundError("the array vanished while it was created", path=location.where)
-    return open_array(location.storage, found, names)
+    return files[-1][1]
 
 
 def _list(
@@ -211,12 +209,15 @@ def _swap_in(
     intents.finish(position, position._commit(unlist))
 
 
-def _opened(position: Position, name: str, cls: type[ImageArray] | None = None) -> ImageArray:
-    names = [axis.name for axis in position.axes]
+def _opened(
+    position: Position, name: str, document: bytes, cls: type[ImageArray] | None = None
+) -> ImageArray:
+    """The array over the document that was just written: nothing is read."""
+    location = position._location.child(name)
     return open_array(
-        position._location.storage,
-        position._array_document(name),
-        names,
+        location.storage,
+        ArrayDocument(location.path, location.zarr_format, document),
+        [axis.name for axis in position.axes],
         cls or position._array_class(),
     )
 
@@ -250,13 +251,15 @@ def append_channel(position: Position, name: str, resize_arrays: bool) -> None:
     axis = channel_index(position.axes)
     if axis is None:
         raise ArgumentError("the position has no channel axis", path=location.where)
-    with location.storage.lock(location.path):
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(location.storage.lock(location.path))
         meta = position._peek()
         names = edits.channel_names(meta, 0) if meta.omero is not None else position.channel_names
         if name in names:
             raise ArgumentError(f"there is a channel {name!r} already", path=location.where)
         sizes: dict[str, int] = {}
         for path in meta.paths() if resize_arrays else ():
+            locks.enter_context(location.storage.lock(location.child(path).path))
             sizes[path] = summarise(position._array_document(path)).shape[axis] + 1
         intent = Intent(
             operation="append-channel",

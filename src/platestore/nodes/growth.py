@@ -138,7 +138,12 @@ def _index(value: Any, kind: str, limit: int = 2**31) -> int | None:
 
 
 def grow_plate(
-    plate: Plate, items: Sequence[Any], *, planned: ArrayPlan | None = None, overwriting: bool = False
+    plate: Plate,
+    items: Sequence[Any],
+    *,
+    planned: ArrayPlan | None = None,
+    overwriting: bool = False,
+    well: Well | None = None,
 ) -> list[Position]:
     """Create positions and the wells they need.
 
@@ -152,6 +157,8 @@ def grow_plate(
         An array that each gets.
     overwriting : bool
         Whether positions that exist are replaced, one after the other, after the new ones are listed.
+    well : Well, optional
+        The node of a well among them, which shall show the result.
 
     Returns
     -------
@@ -164,8 +171,9 @@ def grow_plate(
     if len(set(paths)) != len(paths):
         twice = sorted({path for path in paths if paths.count(path) > 1})
         raise ArgumentError(f"positions named more than once: {', '.join(twice)}")
-    with location.storage.lock(location.path):
-        batch = _Batch(plate, specs, planned, overwriting)
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(location.storage.lock(location.path))
+        batch = _Batch(plate, specs, planned, overwriting, well, locks)
         batch.run()
     # The first document of a new group is the one that holds its attributes.
     return [
@@ -181,7 +189,13 @@ class _Batch:
     """One call of :func:`grow_plate`, under the plate's lock."""
 
     def __init__(
-        self, plate: Plate, specs: Sequence[Spec], planned: ArrayPlan | None, overwriting: bool
+        self,
+        plate: Plate,
+        specs: Sequence[Spec],
+        planned: ArrayPlan | None,
+        overwriting: bool,
+        well: Well | None,
+        locks: contextlib.ExitStack,
     ) -> None:
         self.plate = plate
         self.location = plate._location
@@ -189,7 +203,9 @@ class _Batch:
         self.meta = plate._peek()
         wanted = {spec.well for spec in specs}
         listed = [well.path for well in self.meta.wells if well.path in wanted]
-        self.existing = {path: plate._open_child(Well, path) for path in listed}
+        for path in sorted(listed):
+            locks.enter_context(self.location.storage.lock(self.location.child(path).path))
+        self.existing = {path: self._well(path, well) for path in listed}
         self.new: dict[str, list[Spec]] = {}
         self.added: dict[str, list[Spec]] = {}
         self.replaced: list[Spec] = []
@@ -204,6 +220,12 @@ class _Batch:
         wells = [(s[0].row, s[0].column, s[0].row_index, s[0].column_index) for s in self.new.values()]
         check_places(plate, self.meta, wells)
         self._check_case()
+
+    def _well(self, path: str, given: Well | None) -> Well:
+        """A well as it is now: the caller's node, if it is that one, so that it shows the result."""
+        if given is not None and given._location.path == self.location.child(path).path:
+            return given.refresh()
+        return self.plate._open_child(Well, path)
 
     def _sort(self, spec: Spec, overwriting: bool) -> None:
         """Decide what happens to one position; refuse what must not be touched."""

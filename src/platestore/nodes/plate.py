@@ -424,4 +424,7 @@ def enclosing_plate(location: Location, levels: int) -> Plate | None:
     group = read_group(above.storage, above.path, above.zarr_format)
     if group is None or versions.kind_of(group.attributes, above.zarr_format) != "plate":
         return None
-    return Plate(above)
+    plate = Plate(above, parse_meta=False, channel_names=[])
+    plate._given_names = None
+    plate._load(group)
+    return plate

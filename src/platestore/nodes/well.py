@@ -177,10 +177,8 @@ class Well(NGFFNode[WellGroupMeta]):
             return grow_well(self, name, acquisition)
         relative = self._location.path.removeprefix(plate._location.path).strip("/")
         row, _, column = relative.partition("/")
-        grow_plate(plate, [(row, column, name, None, None, acquisition)], overwriting=self._overwriting)
-        self.refresh()
-        position: Position = self[name]
-        return position
+        spec = (row, column, name, None, None, acquisition)
+        return grow_plate(plate, [spec], overwriting=self._overwriting, well=self)[0]
 
     def __delitem__(self, key: int | str) -> None:
         """Remove a position (its entry first, then its data), or something below it."""

@@ -157,8 +157,9 @@ def create_node(storage: Storage, path: str, files: list[tuple[str, bytes]]) -> 
 
 
 def ensure_group(storage: Storage, path: str, zarr_format: ZarrFormat) -> None:
-    """Make a group without attributes (a row) if it is not there."""
-    if storage.make_directory(path) or not group_exists(storage, path, zarr_format):
+    """Make a group without attributes (a row) if there is no node."""
+    name = ".zgroup" if zarr_format == 2 else "zarr.json"
+    if storage.make_directory(path) or not storage.exists(join(path, name)):
         for name, data in group_files(zarr_format, {}, where=path):
             storage.write(join(path, name), data)
 
@@ -215,7 +216,7 @@ def array_key(path: str, zarr_format: ZarrFormat) -> str:
 
 def read_array(storage: Storage, path: str, zarr_format: ZarrFormat) -> ArrayDocument | None:
     """Read an array's document, or None if there is no array."""
-    data = storage.read(array_key(path, zarr_format))
+    data = storage.read_document(array_key(path, zarr_format))
     if data is None or (zarr_format == 3 and b'"group"' in data and _is_group(data, storage.where(path))):
         return None
     return ArrayDocument(path, zarr_format, data)
