@@ -1,4 +1,4 @@
-"""Counts what a call reads and writes: documents through platestore, chunks through zarr, files through Python."""
+"""Counts what a call reads and writes: documents by platestore, chunks by zarr, files by Python."""
 
 from __future__ import annotations
 

@@ -387,6 +387,16 @@ def test_each_document_is_written_once_per_change(store: Store, name: str):
     assert not counted.chunk_writes
 
 
+#: Calls that open a node (or find the plate) before they lock it: it is read then, and afresh under the lock.
+FOUND_FIRST = {
+    "array attrs",
+    "array resize",
+    "create_positions in a well and a new one",
+    "del position",
+    "rename_well",
+}
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_reads_no_document_more_often_than_it_writes_it(store: Store, name: str):
     """Once, then, where it is written once; and not more than once what is only looked at."""
@@ -399,7 +409,8 @@ def test_a_change_reads_no_document_more_often_than_it_writes_it(store: Store, n
         reads = Counter(
             {key: n for key, n in reads.items() if not key.startswith("A/1/")}
         )  # moved by copying
-    too_often = {key: n for key, n in reads.items() if n > max(1, counted.writes[key])}
+    most = 2 if name in FOUND_FIRST else 1
+    too_often = {key: n for key, n in reads.items() if n > max(most, counted.writes[key])}
     assert too_often == {}
     assert counted.root is None or counted.opened == reads, "something else read documents"
 
@@ -454,7 +465,7 @@ def test_creating_an_image_writes_its_chunks_and_two_nodes(store: Store):
 def test_creating_many_positions_writes_each_document_once(
     version: str, tmp_path: Path, wells: int, fields: int, arrays: bool
 ):
-    """For N positions in W new wells of R rows: 0.4 writes R + 2W + 2N (+ 2N) + 1, 0.5 R + W + N (+ N) + 1."""
+    """N positions in W new wells of R rows: 0.4 writes R + 2W + 2N (+ 2N) + 1, 0.5 R + W + N (+ N) + 1."""
     path = tmp_path / "s.zarr"
     plate = ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version=version)
     specs = [("AB"[w % 2], str(w), str(f)) for w in range(wells) for f in range(fields)]

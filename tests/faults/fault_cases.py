@@ -45,10 +45,12 @@ class Door:
         self.target = target
         self.keep = keep
         self.kwargs = kwargs
+        self.opened: list[tuple[str, str, dict[str, Any]]] = []
         self._kept: dict[Any, Any] = {}
 
     def __call__(self, path: str = "", mode: str = "r+", **kwargs: Any) -> Any:
         known = (path, mode, str(kwargs))
+        self.opened.append((path, mode, kwargs))
         if known in self._kept:
             return self._kept[known]
         if isinstance(self.target, Path):

@@ -48,7 +48,7 @@ def strict(data: bytes) -> dict[str, Any]:
 
     content = json.loads(data.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
     if not isinstance(content, dict):
-        raise ValueError("is no object")
+        raise ValueError("is no object")  # noqa: TRY004 - as for all else that is wrong with it
     return content
 
 
@@ -156,7 +156,8 @@ def _plate(tree: Tree, path: str, plate: dict[str, Any]) -> Iterator[str]:
             if acquisition not in declared:
                 yield f"acquisition {acquisition} is used, but not listed"
             elif (declared[acquisition] or 0) < fields:
-                yield f"acquisition {acquisition} has {fields} fields in a well, more than {declared[acquisition]}"
+                most = declared[acquisition]
+                yield f"acquisition {acquisition} has {fields} fields in a well, more than {most}"
     elif set(counts) - {0}:
         yield f"acquisitions {sorted(counts)} are used, but none is listed"
 
@@ -187,7 +188,8 @@ def _image(tree: Tree, path: str, attributes: dict[str, Any]) -> Iterator[str]:
             names.append(dataset["path"])
             array = tree.array(_join(path, dataset["path"]))
             if array is None:
-                yield f"dangling: the image lists the array {_join(path, dataset['path'])}, which is not there"
+                place = _join(path, dataset["path"])
+                yield f"dangling: the image lists the array {place}, which is not there"
                 continue
             if len(array["shape"]) != len(axes):
                 yield f"{path}/{dataset['path']} has another number of dimensions than axes"

@@ -10,6 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,26 @@ def run_together(
         theirs.close()
         processes.append(process)
         pipes.append(ours)
-    results = []
+    results: dict[int, tuple[int, Any]] = {}
+    deadline = time.monotonic() + timeout
     try:
-        for pipe in pipes:
-            if not pipe.poll(timeout):
-                raise TimeoutError(f"a process has not finished in {timeout} s")
-            failure, pid, result = pipe.recv()
-            if failure is not None:
-                raise AssertionError(f"process {pid} failed:\n{failure}")
-            results.append((pid, result))
+        while len(results) < len(pipes):
+            waiting = [pipe for number, pipe in enumerate(pipes) if number not in results]
+            ready = wait(waiting, deadline - time.monotonic())
+            if not ready:
+                raise TimeoutError(f"{len(waiting)} processes have not finished in {timeout} s")
+            for pipe in ready:
+                failure, pid, result = pipe.recv()
+                if failure is not None:
+                    raise AssertionError(f"process {pid} failed:\n{failure}")
+                results[pipes.index(pipe)] = (pid, result)
+        return [results[number] for number in range(len(pipes))]
     finally:
         for process, pipe in zip(processes, pipes, strict=True):
-            process.join(5)
+            process.join(5 if len(results) == len(pipes) else 0)
             process.kill()
             process.join()
             pipe.close()
-    return results
 
 
 def _child(
@@ -94,7 +99,7 @@ def _child(
 
 
 def add_positions(path: str, number: int, count: int) -> list[str]:
-    """Add positions, by turns to wells that all share and to new wells, in a row that is shared or one's own."""
+    """Add positions, by turns to wells that all share and to new ones, in a shared row or one's own."""
     plate = ps.open_ome_zarr(path, mode="r+")
     made = []
     for i in range(count):
@@ -109,6 +114,14 @@ def add_positions(path: str, number: int, count: int) -> list[str]:
     return made
 
 
+def add_positions_under_a_lock_file(path: str, number: int, count: int) -> list[str]:
+    """The same on a file system where locks of directories keep nobody out."""
+    from platestore.storage import locks
+
+    locks._flock_excludes = lambda directory: False
+    return add_positions(path, number, count)
+
+
 def add_batches(path: str, number: int, batches: int) -> list[str]:
     """Add positions with arrays, several at a time, half of them in shared wells."""
     plate = ps.open_ome_zarr(path, mode="r+")
@@ -120,10 +133,14 @@ def add_batches(path: str, number: int, batches: int) -> list[str]:
     return made
 
 
+def _ignore_growing_channels() -> None:
+    """New positions are made for the channels of the first one, which others append to meanwhile."""
+    warnings.filterwarnings("ignore", message="the image has .* channels")
+
+
 def change_everything(path: str, number: int, steps: int, seed: int) -> dict[str, Any]:
     """Change one plate in every way, at random; what must be true afterwards is returned."""
-    # New positions are made for the channels of the first one, which grow meanwhile.
-    warnings.filterwarnings("ignore", message="the image has .* channels")
+    _ignore_growing_channels()
     rng = random.Random(1000 * seed + number)
     plate = ps.open_ome_zarr(path, mode="r+")
     shared = ps.open_ome_zarr(Path(path) / "S/1/0", mode="r+")
@@ -212,6 +229,7 @@ def poll(path: str, stop: str, strict: bool) -> tuple[int, int]:
 
 def write_then_stop(path: str, number: int, stop: str, deletes: bool) -> list[str]:
     """Change a plate while others read it, then tell them to stop."""
+    _ignore_growing_channels()
     plate = ps.open_ome_zarr(path, mode="r+")
     shared = plate["S/1/0"]
     made = []
@@ -235,6 +253,28 @@ def write_then_stop(path: str, number: int, stop: str, deletes: bool) -> list[st
 def poll_or_write(role: str, *arguments: Any) -> Any:
     """One function for readers and writers, which start together."""
     return poll(*arguments) if role == "read" else write_then_stop(*arguments)
+
+
+def watch_or_replace(role: str, path: str, stop: str, version: str) -> int:
+    """Open a store again and again, or replace it again and again by one with other channels."""
+    turns = 0
+    if role == "replace":
+        for turns in range(40):
+            names = [f"new {turns}", "more"] if turns % 2 else [f"new {turns}"]
+            ps.open_ome_zarr(path, layout="hcs", mode="w", channel_names=names, version=version)
+        Path(stop).touch()
+        return turns
+    last = -1
+    while True:
+        over = os.path.exists(stop)
+        names = ps.open_ome_zarr(path, mode="r").channel_names
+        turn = int(names[0].removeprefix("new "))
+        assert turn >= last, "an old store came back"
+        assert names[1:] == ["more"][: turn % 2], "half of one store and half of another"
+        last = turn
+        turns += 1
+        if over:
+            return turns
 
 
 def fork_while_locked(path: str) -> tuple[str, bool]:
@@ -266,6 +306,17 @@ def fork_while_locked(path: str) -> tuple[str, bool]:
     return answer, reentrant
 
 
+def hold_lock_file(path: str, pipe: Any) -> None:
+    """Hold the lock file of a store until killed."""
+    from platestore.storage import locks
+
+    locks._flock_excludes = lambda directory: False
+    plate = ps.open_ome_zarr(path, mode="r+")
+    with plate._location.storage.lock(""):
+        pipe.send("held")
+        time.sleep(600)
+
+
 # --- killed -----------------------------------------------------------------------------------------
 
 
@@ -274,6 +325,7 @@ def work_until_killed(path: str, number: int, seed: int, pipe: Any) -> None:
 
     A call that may take something away from its place is announced before it starts, too.
     """
+    _ignore_growing_channels()
     rng = random.Random(seed)
     plate = ps.open_ome_zarr(path, mode="r+")
     shared = plate["S/1/0"]

@@ -17,12 +17,14 @@ from fault_workers import (
     SHAPE,
     add_batches,
     add_positions,
+    add_positions_under_a_lock_file,
     change_everything,
     create_and_add,
     fork_while_locked,
     new_plate,
     poll_or_write,
     run_together,
+    watch_or_replace,
 )
 
 import platestore as ps
@@ -53,6 +55,15 @@ def test_sixteen_processes_add_fifty_positions_each_and_none_is_lost(version, tm
     assert len(expected) == len(set(expected)) == 800
     found = _listed(path)
     assert Counter(found) == Counter([*expected, "S/1/0"])
+    _require_whole(path)
+
+
+def test_a_lock_file_keeps_processes_apart_where_directories_cannot_be_locked(version, tmp_path: Path):
+    path = tmp_path / "s.zarr"
+    new_plate(path, version)
+    results = run_together(add_positions_under_a_lock_file, [(str(path), i, 10) for i in range(5)])
+    assert len({pid for pid, _ in results}) == 5
+    assert Counter(_listed(path)) == Counter([*(name for _, made in results for name in made), "S/1/0"])
     _require_whole(path)
 
 
@@ -126,8 +137,10 @@ def test_eight_processes_create_one_store_and_all_of_them_get_it(attempt, versio
 
 @pytest.mark.parametrize("deletes", [False, True], ids=["adding", "deleting"])
 def test_readers_never_meet_an_error_while_others_write(deletes, version, tmp_path: Path):
-    """Readers see a growing plate. Where wells go meanwhile, one that is listed may be gone when it is opened:
-    then it is reported as a warning, and still no reader fails.
+    """Readers see a growing plate.
+
+    Where wells go meanwhile, one that was listed may be gone when it is opened: it is reported by a
+    warning, and still no reader fails.
     """
     path = tmp_path / "s.zarr"
     new_plate(path, version)
@@ -141,6 +154,17 @@ def test_readers_never_meet_an_error_while_others_write(deletes, version, tmp_pa
     found = _listed(path)
     for _, made in results[2:]:
         assert not set(made) - set(found)
+    _require_whole(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot put one directory in the place of another")
+def test_readers_always_find_a_store_that_is_being_replaced(version, tmp_path: Path):
+    path, stop = tmp_path / "s.zarr", str(tmp_path / "stop")
+    ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["new 0"], version=version)
+    roles = ("replace", "read", "read")
+    results = run_together(watch_or_replace, [(role, str(path), stop, version) for role in roles])
+    assert len({pid for pid, _ in results}) == 3
+    assert all(readings > 1 for _, readings in results[1:])
     _require_whole(path)
 
 
@@ -235,7 +259,7 @@ def test_threads_that_share_a_zarr_store_lose_nothing(version):
 
 
 def test_dropping_consolidated_metadata_waits_for_nobody_for_ever(tmp_path: Path, monkeypatch):
-    """A change of a well drops what the plate has consolidated, while a change of the plate needs the well."""
+    """A change of a well drops what the plate consolidated; a change of the plate needs the well."""
     import zarr
     from zarr.storage import LocalStore
 

@@ -55,3 +55,13 @@ def test_without_an_exchange_the_old_store_is_still_there_after_a_crash(case):
             assert any(files and not problems(files) for files in stores), f"before {scene.log[k]}"
             scene.call(Door(target))
             assert scene.seen(target) == scene.after, f"made again, dead before {scene.log[k]}"
+
+
+@pytest.mark.parametrize("case", IN_PLACE, ids=_named)
+def test_handles_that_were_open_when_another_process_died_complete_what_it_began(case, version):
+    """An unfinished change is completed by whoever writes next, not only by who opens the store anew."""
+    with DirectoryScene(case, version) as scene:
+        for k in range(scene.rehearse()):
+            scene.crash_beside(k)
+        if scene.found:
+            pytest.fail(scene.report(), pytrace=False)

@@ -7,14 +7,10 @@ same call made again, on the same handles, gets to the end.
 from __future__ import annotations
 
 import errno
-import os
 
 import pytest
 from fault_cases import CREATIONS, IN_PLACE, REPLACEMENTS, Case
-from fault_os import OsFaults
 from fault_scenes import DirectoryScene, MemoryScene, Scene
-
-import platestore as ps
 
 CASES = [*CREATIONS, *REPLACEMENTS, *IN_PLACE]
 #: What a full disk refuses; everything else fails with an input/output error.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fault_checker import problems, read_documents, unfinished
-from fault_workers import context, new_plate, work_until_killed
+from fault_workers import context, hold_lock_file, new_plate, work_until_killed
 
 import platestore as ps
 
@@ -124,7 +124,7 @@ def _inspect(path: Path, ledger: Ledger) -> None:
         plate = ps.open_ome_zarr(path, mode="r")
         found = dict(plate.positions())
         assert not set(ledger.positions) - set(found)
-        for name, value in ledger.positions.items():
+        for name in ledger.positions:
             assert found[name]["0"].dtype == np.uint16
         for name in [*ledger.positions][-8:]:  # older ones were looked at before
             assert (found[name]["0"].numpy()[:, :1] == ledger.positions[name]).all(), name
@@ -160,6 +160,35 @@ def test_kills_at_fifty_moments_lose_nothing_that_was_announced(seed, version, t
         _kill_often(tmp_path / f"{part}.zarr", version, kills=3, seed=10 * seed + part) for part in range(3)
     )
     assert calls >= 9, "the processes were killed before they did anything"
+
+
+def test_a_lock_file_of_a_killed_process_is_taken_over_or_named(tmp_path: Path, monkeypatch):
+    """Only where directories cannot be locked: there is a file that nobody takes away."""
+    from platestore.storage import locks
+
+    path = tmp_path / "s.zarr"
+    new_plate(path, "0.5")
+    started = context()
+    ours, theirs = started.Pipe(duplex=False)
+    process = started.Process(target=hold_lock_file, args=(str(path), theirs))
+    process.start()
+    assert ours.poll(60)
+    assert ours.recv() == "held"
+    monkeypatch.setattr(locks, "_flock_excludes", lambda directory: False)
+    (lock_file,) = [item for item in tmp_path.iterdir() if item != path]
+    plate = ps.open_ome_zarr(path, mode="r+", lock_timeout=0.2)
+    with pytest.raises(ps.LockTimeoutError, match="delete that file") as raised:
+        plate.create_position("A", "1", "0")
+    assert str(lock_file) in str(raised.value)
+    process.kill()
+    process.join()
+    try:
+        plate.create_position("A", "1", "0")
+    except ps.LockTimeoutError:  # as the hint says
+        lock_file.unlink()
+        plate.create_position("A", "1", "0")
+    assert "A/1/0" in ps.open_ome_zarr(path)
+    assert not problems(read_documents(path))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What an interrupted call leaves behind (nodes that nothing lists, half-made ones too) is in nobody's way."""
+"""What an interrupted call leaves (nodes that nothing lists, half-made ones too) is in nobody's way."""
 
 from __future__ import annotations
 

@@ -81,9 +81,7 @@ def create_image(
         _opened(position, staged, document)[...] = pixels
         with storage.lock(path):
             replaces = _check_absent(position, name, ours=staged == name)
-            if replaces:
-                _swap_in(position, name, staged, layout, transform)
-            else:
+            if not replaces:
                 if staged != name:
                     storage.remove_tree(position._location.child(name).path)
                     storage.move_tree(
@@ -91,10 +89,13 @@ def create_image(
                     )
                 _list(position, name, layout, transform)
     except BaseException:
-        if staged != name:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
+            if staged != name or position._peek().find(name) is None:
                 storage.remove_tree(position._location.child(staged).path)
         raise
+    if replaces:
+        with storage.lock(path):
+            _swap_in(position, name, staged, layout, transform)
     return _opened(position, name, document)
 
 
@@ -206,7 +207,14 @@ def _swap_in(
         draft.add_intent(intent)
         return intent
 
-    intents.finish(position, position._commit(unlist))
+    try:
+        intent = position._commit(unlist)
+    except Exception:
+        with contextlib.suppress(Exception):
+            if position._peek().find(name) is not None:  # nothing refers to the new one yet
+                position._location.storage.remove_tree(position._location.child(staged).path)
+        raise
+    intents.finish(position, intent)
 
 
 def _opened(

@@ -47,13 +47,13 @@ def recover(node: NGFFNode[Any]) -> None:
     """
     storage = node._location.storage
     with storage.lock(node._location.path):
-        node._recovering = True
+        outermost, node._recovering = not node._recovering, True
         try:
             node.refresh()
             for intent in list(node._own.intents or ()):
                 finish(node, intent)
         finally:
-            node._recovering = False
+            node._recovering = not outermost
 
 
 def finish(node: NGFFNode[Any], intent: Intent) -> None:
@@ -67,7 +67,11 @@ def finish(node: NGFFNode[Any], intent: Intent) -> None:
             stacklevel=3,
         )
         return
-    step(node, intent)
+    outermost, node._recovering = not node._recovering, True
+    try:
+        step(node, intent)
+    finally:
+        node._recovering = not outermost
 
 
 def _delete(node: NGFFNode[Any], intent: Intent) -> None:
@@ -93,12 +97,15 @@ def _replace(node: NGFFNode[Any], intent: Intent) -> None:
         location.storage.move_tree(new.path, old.path)
     if intent.target:
         location.storage.remove_tree(new.path)  # what an interrupted removal of the copied one left
-    _list_result(node, intent)
+    _list_result(node, intent, old)
 
 
-def _list_result(node: NGFFNode[Any], intent: Intent) -> None:
+def _list_result(node: NGFFNode[Any], intent: Intent, place: Location) -> None:
+    present = _is_node(place)  # whatever happened, what is not there is not listed
+
     def relist(draft: Any) -> None:
-        node._relist(draft, intent)
+        if present:
+            node._relist(draft, intent)
         draft.drop_intent(intent.id)
 
     node._commit(relist, check=False)
@@ -119,7 +126,7 @@ def _move(node: Plate, intent: Intent) -> None:
         location.storage.move_tree(old.path, new.path)
     location.storage.remove_tree(old.path)  # what an interrupted removal of the copied one left
 
-    _list_result(node, intent)
+    _list_result(node, intent, new)
     prune_row(node, intent.path)
 
 

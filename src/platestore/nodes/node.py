@@ -241,9 +241,15 @@ class NGFFNode(Generic[M]):
         """The models as they are on disk now, for checks under the lock; the node's state stays."""
         location, document = self._location, self._loaded().document
         if is_current(location.storage, document):
-            return self._state()
-        fresh = require_group(location.storage, location.path, location.zarr_format)
-        return self._parse(fresh.attributes)[0]
+            meta, own = self._state(), self._own
+        else:
+            fresh = require_group(location.storage, location.path, location.zarr_format)
+            meta, own, _ = self._parse(fresh.attributes)
+        if own.intents and not self._recovering:
+            # An earlier call, of this process or another, stopped half-way: complete that first.
+            self._recover()
+            return self._peek()
+        return meta
 
     def _is_listed(self, key: str) -> bool:
         """Whether the document on disk lists a member now; another process may have removed it."""

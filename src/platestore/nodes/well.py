@@ -205,6 +205,7 @@ class Well(NGFFNode[WellGroupMeta]):
 
     def _delete(self, name: str) -> None:
         with self._location.storage.lock(self._location.path):
+            self._peek()
             intents.finish(self, self._unlist(name, "delete"))
 
     def _unlist(
