@@ -9,6 +9,7 @@ the caller asked to replace them. ``pixels`` says what an image may hold in betw
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -154,10 +155,15 @@ def base_files(name: str, version: str) -> dict[str, bytes]:
 
 def write_files(files: dict[str, bytes], root: Path) -> None:
     """Put a store on disk."""
+    made = set()
     for key, data in files.items():
-        path = root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        directory, _, name = key.rpartition("/")
+        place = os.path.join(root, directory)
+        if place not in made:
+            os.makedirs(place, exist_ok=True)
+            made.add(place)
+        with open(os.path.join(place, name), "wb") as file:
+            file.write(data)
 
 
 # --- what a reader sees ---------------------------------------------------------------------------

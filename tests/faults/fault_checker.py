@@ -8,31 +8,26 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 DOCUMENTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 
 
-def read_tree(root: Path) -> dict[str, bytes]:
-    """All files of a directory, by their path below it."""
-    files: dict[str, bytes] = {}
-    for directory, _, names in os.walk(root):
+def read_tree(root: str | os.PathLike[str], *, documents: bool = False) -> dict[str, bytes]:
+    """All files of a directory, or its metadata documents only, by their path below it."""
+    top, files = os.fspath(root), {}
+    for directory, _, names in os.walk(top):
         for name in names:
-            path = Path(directory) / name
-            files[path.relative_to(root).as_posix()] = path.read_bytes()
+            if not documents or name in DOCUMENTS:
+                path = f"{directory}/{name}"
+                with open(path, "rb") as file:
+                    files[path[len(top) + 1 :].replace(os.sep, "/")] = file.read()
     return files
 
 
-def read_documents(root: Path) -> dict[str, bytes]:
+def read_documents(root: str | os.PathLike[str]) -> dict[str, bytes]:
     """The metadata documents of a directory, by their path below it; pixels are not read."""
-    files: dict[str, bytes] = {}
-    for directory, _, names in os.walk(root):
-        for name in names:
-            if name in DOCUMENTS:
-                path = Path(directory) / name
-                files[path.relative_to(root).as_posix()] = path.read_bytes()
-    return files
+    return read_tree(root, documents=True)
 
 
 def strict(data: bytes) -> dict[str, Any]:

@@ -157,6 +157,31 @@ class Scene(ABC):
             self._retry(f"another dead before {self._operation(at)}", target, door, may_exist=True)
         self.discard(target)
 
+    def crash_beside_and_go_on(self, at: int) -> None:
+        """Another process dies at one operation; then something else is done on a plate open since before."""
+        target = self.fresh()
+        plate = Door(target)()
+        target, _, _ = self.play(target, at)
+        if fault_checker.unfinished(self.files(target)):
+            self.states += 1
+            moment = f"another dead before {self._operation(at)}, and then another call"
+            plate.create_positions([("A", "8", "9"), ("Z", "1", "9")])
+            files = self.files(target)
+            self.note(moment, fault_checker.problems(files))
+            whole = self._whole(target) or {}
+            added = {"position A/8/9", "position Z/1/9"}
+            if not added <= set(whole):
+                self.note(moment, [f"what it added is lost: {sorted(whole)}"])
+            seen = {key: value for key, value in (self.seen(target) or {}).items() if not key.endswith("/9")}
+            for well in ("well A/8", "well Z/1"):
+                seen.pop(well, None)
+            why = may_be_seen(self.case, seen, self.before, self.after)
+            self.note(moment, [why] if why else [])
+            self.note(
+                moment, [f"still unfinished: {key}" for key in fault_checker.unfinished(self.files(target))]
+            )
+        self.discard(target)
+
     def _fingerprint(self, target: Any) -> int:
         """What is in a store, but for random names and what lies under temporary ones.
 
@@ -320,13 +345,9 @@ class DirectoryScene(Scene):
         return fault_checker.read_documents(target)
 
     def everything(self, target: Path) -> dict[str, bytes | None]:
-        found: dict[str, bytes | None] = {}
-        for directory, _, names in os.walk(target.parent):
-            place = Path(directory)
-            found[place.relative_to(target.parent).as_posix()] = None
-            for name in names:
-                path = place / name
-                found[path.relative_to(target.parent).as_posix()] = path.read_bytes()
+        found: dict[str, bytes | None] = {**fault_checker.read_tree(target.parent)}
+        for directory, _, _ in os.walk(target.parent):
+            found[os.path.relpath(directory, target.parent)] = None
         return found
 
     def litter(self, target: Path) -> list[str]:

@@ -8,6 +8,8 @@ operation is visited once, writes a second time with half of their bytes, and th
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fault_cases import CREATIONS, IN_PLACE, REPLACEMENTS, Case, Door
 from fault_checker import problems
@@ -18,6 +20,19 @@ CASES = [*CREATIONS, *REPLACEMENTS, *IN_PLACE]
 
 def _named(case: Case) -> str:
     return case.name.replace(" ", "-")
+
+
+def _in_both(cases: list[Case]) -> list[Any]:
+    return [pytest.param(case, v, id=f"{_named(case)}-{v}") for case in cases for v in ("0.4", "0.5")]
+
+
+def _in_one(cases: list[Case]) -> list[Any]:
+    """One version by default, the other one in the long run."""
+    return [
+        pytest.param(case, v, id=f"{_named(case)}-{v}", marks=[pytest.mark.slow] if v == "0.4" else [])
+        for case in cases
+        for v in ("0.4", "0.5")
+    ]
 
 
 def _die_everywhere(scene: Scene, *, torn: bool) -> None:
@@ -39,7 +54,7 @@ def test_a_crash_at_any_operation_leaves_the_old_store_or_the_new_one(case, vers
         _die_everywhere(scene, torn=True)
 
 
-@pytest.mark.parametrize("case", CASES, ids=_named)
+@pytest.mark.parametrize(("case", "version"), [*_in_both(CREATIONS + REPLACEMENTS), *_in_one(IN_PLACE)])
 def test_a_crash_at_any_change_of_a_zarr_store_leaves_it_whole(case, version):
     with MemoryScene(case, version) as scene:
         _die_everywhere(scene, torn=False)
@@ -57,11 +72,23 @@ def test_without_an_exchange_the_old_store_is_still_there_after_a_crash(case):
             assert scene.seen(target) == scene.after, f"made again, dead before {scene.log[k]}"
 
 
-@pytest.mark.parametrize("case", IN_PLACE, ids=_named)
+@pytest.mark.parametrize(("case", "version"), _in_one(IN_PLACE))
 def test_handles_that_were_open_when_another_process_died_complete_what_it_began(case, version):
     """An unfinished change is completed by whoever writes next, not only by who opens the store anew."""
     with DirectoryScene(case, version) as scene:
         for k in range(scene.rehearse()):
             scene.crash_beside(k)
+        if scene.found:
+            pytest.fail(scene.report(), pytrace=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case", [c for c in IN_PLACE if c.base in ("plate", "acquired", "levels")], ids=_named
+)
+def test_another_change_after_the_death_of_a_process_undoes_nothing_and_is_not_undone(case, version):
+    with DirectoryScene(case, version) as scene:
+        for k in range(scene.rehearse()):
+            scene.crash_beside_and_go_on(k)
         if scene.found:
             pytest.fail(scene.report(), pytrace=False)
