@@ -53,7 +53,7 @@ class Operations:
             self._wrap(storage, "read", self.reads)
             self._wrap(storage, "write", self.writes)
             self._wrap(storage, "create", self.writes)
-            for name in ("list", "keys", "holds_chunks"):
+            for name in ("list", "keys"):
                 self._wrap(storage, name, self.lists)
         for store in (LocalStore, MemoryStore):
             self._wrap_async(store, "get", self.reads, self.chunk_reads)

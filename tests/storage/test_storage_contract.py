@@ -123,7 +123,7 @@ def test_removing_a_tree_leaves_its_neighbours(storage):
     assert storage.read("A/1/0/zarr.json") is None
     assert storage.read("A/10/zarr.json") == b"A/10/zarr.json"
     assert storage.read("A/zarr.json") == b"A/zarr.json"
-    assert not storage.holds_chunks("A/1")
+    assert list(storage.keys("A/1")) == []
     storage.remove_tree("A/1")
 
 
@@ -173,12 +173,12 @@ def test_a_move_onto_something_is_refused_and_changes_nothing(storage):
     assert storage.read("B/2/zarr.json") == b"B/2/zarr.json"
 
 
-def test_chunks_are_what_is_no_document(storage):
-    fill(storage, "A/zarr.json", "A/1/.zgroup", "A/1/.zattrs", "A/1/0/.zarray", "B/0/zarr.json", "B/0/c/0/0")
-    assert not storage.holds_chunks("A")
-    assert storage.holds_chunks("B")
-    assert storage.holds_chunks("")
-    assert not storage.holds_chunks("C")
+def test_keys_are_those_of_documents_and_chunks_below_a_path(storage):
+    fill(storage, "A/zarr.json", "A/1/.zgroup", "AB/zarr.json", "B/0/zarr.json", "B/0/c/0/0")
+    assert sorted(storage.keys("A")) == ["A/1/.zgroup", "A/zarr.json"]
+    assert sorted(storage.keys("B")) == ["B/0/c/0/0", "B/0/zarr.json"]
+    assert len(list(storage.keys(""))) == 5
+    assert list(storage.keys("C")) == []
     assert {".zgroup", ".zattrs", ".zarray", "zarr.json", ".zmetadata"} == DOCUMENTS
 
 

@@ -150,15 +150,6 @@ def test_a_tree_disappears_in_one_step(storage, monkeypatch):
     assert os.listdir(storage.local_path("A")) == []
 
 
-def test_chunks_are_told_from_our_own_temporary_files(storage):
-    storage.make_directory("A")
-    storage.write(f"A/{temporary_name('zarr.json')}", b"")
-    storage.write("A/zarr.json", b"{}")
-    assert not storage.holds_chunks("A")
-    storage.write("A/c", b"")
-    assert storage.holds_chunks("A")
-
-
 def test_a_missing_directory_is_named(storage):
     with pytest.raises(ps.NodeNotFoundError, match="A/1"):
         storage.list("A/1")

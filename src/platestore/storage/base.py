@@ -165,10 +165,6 @@ class Storage(abc.ABC):
         """Hold the lock of a directory; a thread that holds it already gets it again."""
 
     @abc.abstractmethod
-    def holds_chunks(self, path: str) -> bool:
-        """Whether there is anything but zarr's documents below a path."""
-
-    @abc.abstractmethod
     def check_links(self, path: str, *, writing: bool) -> None:
         """Warn of (or, when writing, refuse) a path that a link leads out of the store."""
 

@@ -97,7 +97,12 @@ def serialise(content: Json, *, where: str) -> bytes:
     Raises
     ------
     ArgumentError
-        If a value has no JSON form (``NaN``, numpy scalars, bytes, sets, ...).
+        If a value has no JSON form (``NaN``, numpy scalars, ...), or the document could not be read again.
+
+    Notes
+    -----
+    Bytes, sets and keys that are no strings would be turned into something else here; what users assign
+    goes through :func:`check_json` first, which refuses them.
     """
     try:
         data = to_json(content)

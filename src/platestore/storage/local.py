@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from platestore.errors import NodeNotFoundError, StoreWarning, UnsafeTargetError
 from platestore.storage import locks
-from platestore.storage.base import DOCUMENTS, Storage, StorageOptions
+from platestore.storage.base import Storage, StorageOptions
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -194,13 +194,6 @@ class LocalStorage(Storage):
             inner = os.path.relpath(directory, self.root).replace(os.sep, "/")
             for name in files:
                 yield name if inner == "." else f"{inner}/{name}"
-
-    def holds_chunks(self, path: str) -> bool:
-        """Whether a tree holds any file but documents and our own temporary ones."""
-        for _, _, files in os.walk(self.local_path(path)):
-            if any(name not in DOCUMENTS and not name.endswith(".tmp") for name in files):
-                return True
-        return False
 
     @contextlib.contextmanager
     def _exclude(self, path: str) -> Iterator[None]:

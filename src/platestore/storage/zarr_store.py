@@ -95,10 +95,6 @@ class ZarrStorage(Storage):
         keys = zarr_compat.run(_collect(self.store.list_prefix(prefix)))
         return sorted(key for key in keys if key.startswith(prefix))
 
-    def holds_chunks(self, path: str) -> bool:
-        """Whether there is any key but those of documents."""
-        return any(key.rpartition("/")[2] not in DOCUMENTS for key in self._keys(path))
-
     @contextlib.contextmanager
     def _exclude(self, path: str) -> Iterator[None]:
         """Exclude other threads; other processes are not excluded (single writer)."""
