@@ -18,26 +18,42 @@ _PUBLIC = {
     "platestore.nodes.well": ("Well",),
     "platestore.nodes.position": ("Position",),
     "platestore.nodes.tiled": ("TiledPosition",),
+    "platestore.nodes.labels": ("LabelImage", "LabelsGroup"),
     "platestore.nodes.series": ("Bioformats2RawSeries",),
-    "platestore.arrays.image": ("ImageArray", "TiledImageArray"),
+    "platestore.arrays.image": ("ImageArray",),
+    "platestore.arrays.tiled": ("TiledImageArray",),
+    "platestore.settings": ("config",),
     "platestore.spec.axes": ("AxisMeta", "ChannelAxisMeta", "SpaceAxisMeta", "TimeAxisMeta"),
     "platestore.spec.transforms": ("TransformationMeta",),
     "platestore.spec.multiscales": ("DatasetMeta", "ImagesMeta", "MultiScaleMeta"),
+    "platestore.spec.labels": (
+        "ImageLabelMeta",
+        "LabelColorMeta",
+        "LabelImageMeta",
+        "LabelPropertyMeta",
+        "LabelSourceMeta",
+        "LabelsMeta",
+    ),
     "platestore.spec.omero": ("ChannelMeta", "OMEROMeta", "RDefsMeta", "WindowDict"),
     "platestore.spec.plate": ("AcquisitionMeta", "PlateAxisMeta", "PlateMeta", "WellIndexMeta"),
     "platestore.spec.well": ("ImageMeta", "WellGroupMeta"),
     "platestore.errors": (
         "ArgumentError",
+        "BudgetError",
+        "DamagedChunkError",
         "DanglingError",
+        "ForkError",
         "InvalidMetadataError",
         "InvalidNameError",
         "LockTimeoutError",
         "LockUnsupportedError",
+        "MissingChunkError",
         "NodeExistsError",
         "NodeKeyError",
         "NodeNotFoundError",
         "PlatestoreError",
         "ReadOnlyError",
+        "RewriteWarning",
         "StoreWarning",
         "UnreadableWarning",
         "UnsafeTargetError",
@@ -51,25 +67,32 @@ __all__ = ["__version__", *_HOME]
 
 # ruff: noqa: F401 - the names below are for type checkers; __getattr__ imports them
 if TYPE_CHECKING:
-    from platestore.arrays.image import ImageArray, TiledImageArray
+    from platestore.arrays.image import ImageArray
+    from platestore.arrays.tiled import TiledImageArray
     from platestore.errors import (
         ArgumentError,
+        BudgetError,
+        DamagedChunkError,
         DanglingError,
+        ForkError,
         InvalidMetadataError,
         InvalidNameError,
         LockTimeoutError,
         LockUnsupportedError,
+        MissingChunkError,
         NodeExistsError,
         NodeKeyError,
         NodeNotFoundError,
         PlatestoreError,
         ReadOnlyError,
+        RewriteWarning,
         StoreWarning,
         UnreadableWarning,
         UnsafeTargetError,
         UnsupportedError,
         UnsupportedVersionError,
     )
+    from platestore.nodes.labels import LabelImage, LabelsGroup
     from platestore.nodes.node import NGFFNode
     from platestore.nodes.plate import Plate, PositionSpec
     from platestore.nodes.position import Position
@@ -78,7 +101,16 @@ if TYPE_CHECKING:
     from platestore.nodes.tiled import TiledPosition
     from platestore.nodes.well import Well
     from platestore.opening import open_ome_zarr
+    from platestore.settings import config
     from platestore.spec.axes import AxisMeta, ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta
+    from platestore.spec.labels import (
+        ImageLabelMeta,
+        LabelColorMeta,
+        LabelImageMeta,
+        LabelPropertyMeta,
+        LabelsMeta,
+        LabelSourceMeta,
+    )
     from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
     from platestore.spec.omero import ChannelMeta, OMEROMeta, RDefsMeta, WindowDict
     from platestore.spec.plate import AcquisitionMeta, PlateAxisMeta, PlateMeta, WellIndexMeta

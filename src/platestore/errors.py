@@ -115,6 +115,42 @@ class LockUnsupportedError(PlatestoreError, OSError):
     default_hint = "pass lock=False if this is the only process that changes the store"
 
 
+class DamagedChunkError(PlatestoreError, OSError):
+    """A chunk or shard that is empty, cut off or garbled: it cannot be decoded."""
+
+    default_hint = "restore the file from a backup, or write its region again"
+
+
+class MissingChunkError(PlatestoreError, FileNotFoundError):
+    """A chunk that was never written, in a store opened with ``missing="raise"``."""
+
+    default_hint = 'write it, or open the store with missing="fill" to read it as the fill value'
+
+
+class ForkError(PlatestoreError, RuntimeError):
+    """Something that a forked child cannot do, since its parent used TensorStore."""
+
+    default_hint = (
+        "start the workers with multiprocessing.get_context('spawn') or 'forkserver', or use threads"
+    )
+
+
+class BudgetError(ArgumentError):
+    """A memory budget below what the work needs at least; ``needed`` is that, in bytes."""
+
+    default_hint = "pass a larger max_memory="
+
+    def __init__(
+        self, message: str, *, path: str | None = None, hint: str | None = None, needed: int = 0
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.needed = needed
+
+
+class RewriteWarning(UserWarning):
+    """A write that changes a part of a chunk or shard, and so reads and rewrites all of it."""
+
+
 class StoreWarning(UserWarning):
     """A store from elsewhere breaks a rule of the specification in a way that can be read all the same."""
 

@@ -21,6 +21,7 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
+from platestore.nodes.labels import LabelImage, LabelsGroup
 from platestore.nodes.location import Location, storage_of
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate, enclosing_plate
@@ -37,7 +38,8 @@ from platestore.spec.plate import AcquisitionMeta, PlateMeta, check_acquisitions
 from platestore.storage import targets
 from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.hierarchy import create_node, group_files, read_array, read_group
-from platestore.storage.local import LocalStorage, find_root, temporary_name
+from platestore.storage.files import temporary_name
+from platestore.storage.local import LocalStorage, find_root
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -167,10 +169,12 @@ def open_ome_zarr(
         new plate. ``durability`` ("process", "metadata" or "full"): what is flushed to the device
         before a call returns. ``lock`` (bool), ``lock_timeout`` (seconds, 60): locking against other
         processes. ``follow_links`` (bool): whether links out of the store may be written through.
+        ``missing`` ("fill" or "raise"): whether a chunk that was never written reads as the fill value,
+        or is an error.
 
     Returns
     -------
-    Plate, Well, Row, Position, TiledPosition or Bioformats2RawSeries
+    Plate, Well, Row, Position, TiledPosition, LabelImage, LabelsGroup or Bioformats2RawSeries
 
     Raises
     ------
@@ -225,6 +229,7 @@ def _check_arguments(
             lock=bool(extra.pop("lock", True)),
             lock_timeout=extra.pop("lock_timeout", 60.0),
             follow_links=bool(extra.pop("follow_links", False)),
+            missing=extra.pop("missing", "fill"),
         ),
         overwriting=bool(extra.pop("overwriting_creation", False)),
         name=extra.pop("name", None),
@@ -367,7 +372,7 @@ def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
         )
     if request.mode != "r" and store.read_only:
         raise ReadOnlyError(f"the store is read-only; mode {request.mode!r} cannot be had", path=str(store))
-    if type(store) is LocalStore:
+    if isinstance(store, LocalStore):
         return _open_path(os.path.join(str(store.root.absolute()), *filter(None, path.split("/"))), request)
     storage = storage_of(store, request.options)
     directories, files = storage.list(path) if request.mode not in ("r", "r+") else ([], [])
@@ -430,6 +435,8 @@ def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode
         "plate": Plate,
         "well": Well,
         "image": TiledPosition if layout == "tiled" else Position,
+        "label": TiledPosition if layout == "tiled" else LabelImage,
+        "labels": LabelsGroup,
         "series": Bioformats2RawSeries,
     }
     expected = _KIND_OF_LAYOUT.get(layout)
@@ -441,7 +448,7 @@ def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode
             path=where,
             hint="it is no plate, well, image or series; open another node of the store",
         )
-    if expected is not None and expected != kind:
+    if expected not in (None, "image" if kind == "label" else kind):
         raise ArgumentError(
             f"layout {layout!r} does not match the metadata, which is that of {_ARTICLE[kind]}",
             path=where,
@@ -450,4 +457,11 @@ def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode
     return found[kind]
 
 
-_ARTICLE = {"plate": "a plate", "well": "a well", "image": "an image", "series": "a bioformats2raw series"}
+_ARTICLE = {
+    "plate": "a plate",
+    "well": "a well",
+    "image": "an image",
+    "label": "a label image",
+    "labels": "a group of label images",
+    "series": "a bioformats2raw series",
+}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from platestore.arrays.metadata import ArraySummary, summarise
 from platestore.errors import UnreadableWarning
+from platestore.nodes.labels import LabelImage, LabelsGroup
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
@@ -110,7 +111,7 @@ class NodeInfo(_Fact):
     """Everything ``platestore info --json`` says of one path."""
 
     path: str
-    kind: Literal["plate", "row", "well", "position", "series"]
+    kind: Literal["plate", "row", "well", "position", "label", "labels", "series"]
     ome_ngff_version: str
     zarr_format: int
     position: str | None
@@ -118,9 +119,11 @@ class NodeInfo(_Fact):
     axes: list[AxisInfo]
     channels: list[ChannelInfo]
     images: list[ImageInfo]
+    labels: dict[str, int]
+    """Label images of the position, with their numbers of levels."""
     plate: PlateInfo | None
     positions: list[str] | None
-    """Names of the positions of a well, row or series."""
+    """Names of the positions of a well, row or series, or of the images in a labels group."""
     size: SizeInfo | None
     warnings: list[str]
     """Flaws of the metadata that were read over."""
@@ -163,6 +166,7 @@ def describe(path: str | os.PathLike[str], *, verbose: bool = False) -> NodeInfo
             axes=[AxisInfo(name=a.name, type=a.type, unit=a.unit) for a in described.axes],
             channels=_channels(position) if position else _named(node),
             images=_images(position) if position else [],
+            labels={name: len(label._keys()) for name, label in position.labels()} if position else {},
             plate=_plate(node, wells, verbose=verbose) if isinstance(node, Plate) else None,
             positions=_names(node, wells),
             size=_size(node, position) if verbose else None,
@@ -207,14 +211,9 @@ def _paths(node: NGFFNode[Any]) -> Iterator[tuple[str, NGFFNode[Any]]]:
             yield name, node
 
 
-def _kind(node: NGFFNode[Any]) -> Literal["plate", "row", "well", "position", "series"]:
-    if isinstance(node, Plate):
-        return "plate"
-    if isinstance(node, Row):
-        return "row"
-    if isinstance(node, Well):
-        return "well"
-    return "series" if isinstance(node, Bioformats2RawSeries) else "position"
+def _kind(node: NGFFNode[Any]) -> Any:
+    kinds = {Plate: "plate", Row: "row", Well: "well", Bioformats2RawSeries: "series"}
+    return {**kinds, LabelImage: "label", LabelsGroup: "labels"}.get(type(node), "position")
 
 
 def _wells(node: NGFFNode[Any], *, verbose: bool) -> dict[str, Well]:
@@ -232,6 +231,8 @@ def _first_position(node: NGFFNode[Any], wells: dict[str, Well]) -> tuple[str | 
         return "", node
     if isinstance(node, Bioformats2RawSeries):
         return next(node.positions(), (None, None))
+    if isinstance(node, LabelsGroup):
+        return next(node.labels(), (None, None))
     for path, well in wells.items():
         for name, position in well.positions():
             return f"{path}/{name}".lstrip("/"), position
@@ -242,7 +243,7 @@ def _names(node: NGFFNode[Any], wells: dict[str, Well]) -> list[str] | None:
     """Positions of what is small enough to list them."""
     if isinstance(node, (Plate, Position)):
         return None
-    if isinstance(node, Bioformats2RawSeries):
+    if isinstance(node, (Bioformats2RawSeries, LabelsGroup)):
         return node._keys()
     return [f"{path}/{name}".lstrip("/") for path, well in wells.items() for name in well._keys()]
 
@@ -327,8 +328,8 @@ def _size(node: NGFFNode[Any], first: Position | None) -> SizeInfo | None:
             size += os.lstat(os.path.join(directory, name)).st_size
     decoded = 0
     for position in _all_positions(node, first):
-        for path in position._keys():
-            decoded += summarise(position._array_document(path)).nbytes
+        for image in (position, *(label for _, label in position.labels())):
+            decoded += sum(summarise(image._array_document(path)).nbytes for path in image._keys())
     return SizeInfo(files=files, bytes=size, decoded_bytes=decoded, ratio=decoded / size if size else None)
 
 
@@ -340,6 +341,8 @@ def _all_positions(node: NGFFNode[Any], first: Position | None) -> Iterator[Posi
         for _, well in node.wells():
             for _, position in well.positions():
                 yield position
+    elif isinstance(node, LabelsGroup):
+        yield from (label for _, label in node.labels())
     elif first is not None:
         yield first
 
@@ -362,6 +365,9 @@ def render(info: NodeInfo) -> str:
         lines += _render_image(image, info.axes)
     if not info.images:
         lines.append("  no image yet")
+    if info.labels:
+        levels = [f"{name} ({n} level{'s' if n > 1 else ''})" for name, n in info.labels.items()]
+        lines.append(f"  labels     {_shorten(levels)}")
     if info.size is not None:
         ratio = f", compressed {info.size.ratio:.2f}×" if info.size.ratio else ""
         lines.append(

@@ -18,7 +18,8 @@ from platestore.storage import local, zarr_compat
 from platestore.storage.base import StorageOptions
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import array_files, create_node, read_array
-from platestore.storage.local import LocalStorage, find_root, is_node, temporary_name
+from platestore.storage.files import temporary_name
+from platestore.storage.local import LocalStorage, find_root, is_node
 
 WRITABLE = StorageOptions(read_only=False, lock_timeout=5)
 
@@ -254,8 +255,10 @@ def test_full_durability_flushes_pixels_and_the_directories_that_lead_to_them(
         n for n in names_below(storage.root) if os.path.basename(n) not in ("zarr.json", ".zarray", ".zattrs")
     ]
     assert chunks
+    handle = array._engine.handle(writable=True)
+    assert handle.spec(retain_context=True).to_json()["kvstore"]["file_io_sync"] is True
     for chunk in chunks:
-        path = storage.local_path(chunk)
+        path = os.path.dirname(storage.local_path(chunk))  # the engine flushes the file itself
         while path != storage.root:
             assert path in flushed, f"{path} would be lost with the power"
             path = os.path.dirname(path)

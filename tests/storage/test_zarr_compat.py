@@ -192,7 +192,8 @@ def test_a_store_that_flushes_is_a_local_store(tmp_path, monkeypatch):
     assert isinstance(store, LocalStore)
     created(store, 3)
     assert flushed
-    assert type(zarr_compat.local_store(str(tmp_path), read_only=True, sync=True)) is LocalStore
+    reader = zarr_compat.local_store(str(tmp_path), read_only=True, sync=True)
+    assert type(reader) is zarr_compat.GuardedLocalStore
     assert zarr_compat.local_store(str(tmp_path), read_only=True, sync=False).read_only
     assert not zarr_compat.local_store(str(tmp_path), read_only=False, sync=False).read_only
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -12,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from platestore.arrays.engine import Engine, open_tensorstore
+from platestore.arrays.pixels import PixelArray
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 from platestore.spec.own import NAMESPACE
 from platestore.storage import zarr_compat
@@ -31,21 +32,14 @@ if TYPE_CHECKING:
     import dask.array
     import tensorstore
 
-    _ZarrArray: TypeAlias = zarr.Array[Any]
-else:
-    _ZarrArray = zarr.Array
-
 # "0/0/1" and "0.0.1" in v2, "c/0/0/1" and "c.0.0.1" in v3.
 _CHUNK_KEY = re.compile(r"(?:c[./])?(\d+(?:[./]\d+)*)")
 
 # Mark, in our namespace of the array's attributes, of a cut whose chunks are not all removed yet.
 _TRIM = "trim"
 
-#: An index per axis: an integer or a slice.
-TileSlice: TypeAlias = tuple[int | slice, ...]
 
-
-class ImageArray(_ZarrArray):
+class ImageArray(PixelArray):
     """An image of up to five dimensions: a ``zarr.Array`` that knows its axes.
 
     Indexing, ``oindex``, ``shape``, ``dtype``, ``chunks``, ``shards`` and everything else of
@@ -55,8 +49,7 @@ class ImageArray(_ZarrArray):
     Instances come from ``position["0"]`` and the creation methods of positions.
     """
 
-    # Set by _open; zarr.Array is a frozen dataclass, so they are no dataclass fields.
-    _storage: Storage
+    # Set by _open; zarr.Array is a frozen dataclass, so it is no dataclass field.
     _axis_names: tuple[str, ...]
 
     @classmethod
@@ -65,7 +58,17 @@ class ImageArray(_ZarrArray):
         array = cls(_build(storage, document))
         object.__setattr__(array, "_storage", storage)
         object.__setattr__(array, "_axis_names", tuple(name.lower() for name in axis_names))
+        object.__setattr__(array, "_engine", Engine(storage, document, array.dtype))
         return array
+
+    def _take(self, document: ArrayDocument) -> None:
+        """Go over to another document of the array; no handle over the old one stays."""
+        zarr_compat.swap_metadata(self, _build(self._storage, document))
+        object.__setattr__(self, "_engine", Engine(self._storage, document, self.dtype))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without handles: they are opened where the copy is used.
+        return _reopen, (type(self), self._storage, self._engine.document, self._axis_names)
 
     def __repr__(self) -> str:
         return (
@@ -75,38 +78,6 @@ class ImageArray(_ZarrArray):
     @property
     def _format(self) -> ZarrFormat:
         return 2 if self.metadata.zarr_format == 2 else 3
-
-    def _require_writable(self) -> None:
-        """Refuse to write pixels of a store opened for reading, or through a link out of the store."""
-        self._storage.require_writable(self.path)
-        self._storage.check_links(self.path, writing=True)
-
-    # Every way to write pixels ends in one of these.
-
-    def set_basic_selection(self, *args: Any, **kwargs: Any) -> None:
-        """Write by integers and slices, as ``zarr.Array`` does."""
-        self._require_writable()
-        super().set_basic_selection(*args, **kwargs)
-
-    def set_orthogonal_selection(self, *args: Any, **kwargs: Any) -> None:
-        """Write by one index per axis, as ``zarr.Array`` does."""
-        self._require_writable()
-        super().set_orthogonal_selection(*args, **kwargs)
-
-    def set_coordinate_selection(self, *args: Any, **kwargs: Any) -> None:
-        """Write single points, as ``zarr.Array`` does."""
-        self._require_writable()
-        super().set_coordinate_selection(*args, **kwargs)
-
-    def set_mask_selection(self, *args: Any, **kwargs: Any) -> None:
-        """Write where a mask is true, as ``zarr.Array`` does."""
-        self._require_writable()
-        super().set_mask_selection(*args, **kwargs)
-
-    def set_block_selection(self, *args: Any, **kwargs: Any) -> None:
-        """Write whole chunks, as ``zarr.Array`` does."""
-        self._require_writable()
-        super().set_block_selection(*args, **kwargs)
 
     def _axis_size(self, name: str, from_end: int) -> int:
         """Size along an axis: by name, else by the conventional TCZYX place; 1 if there is none."""
@@ -176,25 +147,19 @@ class ImageArray(_ZarrArray):
             If ``read`` or ``write`` is among the arguments.
         UnsupportedError
             If the store is no local directory.
+        ForkError
+            In a forked child of a process that used TensorStore.
         """
         if "read" in kwargs or "write" in kwargs:
             raise ArgumentError(
                 "read= and write= follow the mode of the store", hint='open it with mode="r+"'
             )
-        path = self._storage.local_path(self.path)
-        if path is None:
+        if self._storage.local_path(self.path) is None:
             raise UnsupportedError(
                 "TensorStore opens arrays in local directories only", path=self._storage.url
             )
-        import tensorstore
-
-        spec = {
-            "driver": "zarr" if self._format == 2 else "zarr3",
-            "kvstore": {"driver": "file", "path": f"{path}/"},
-        }
-        return tensorstore.open(
-            spec, open=True, read=True, write=self._storage.is_writable(self.path), **kwargs
-        ).result()
+        writable = self._storage.is_writable(self.path)
+        return open_tensorstore(self._storage, self._engine.document, writable=writable, **kwargs)
 
     @property
     def attrs(self) -> MutableMapping[str, Any]:  # type: ignore[override]
@@ -249,8 +214,7 @@ class ImageArray(_ZarrArray):
     def _commit_shape(self, shape: tuple[int, ...]) -> None:
         key = array_key(self.path, self._format)
         document = commit(self._storage, key, lambda content: content.update(shape=list(shape)))
-        fresh = _build(self._storage, ArrayDocument(self.path, self._format, document.data))
-        zarr_compat.swap_metadata(self, fresh)
+        self._take(ArrayDocument(self.path, self._format, document.data))
 
     def _remove_chunks_beyond(self, shape: tuple[int, ...]) -> None:
         kept = [-(-n // u) for n, u in zip(shape, self.shards or self.chunks, strict=True)]
@@ -329,126 +293,8 @@ class ImageArray(_ZarrArray):
         document = read_array(self._storage, self.path, self._format)
         if document is None:
             raise InvalidMetadataError("the array is gone", path=self._storage.where(self.path))
-        zarr_compat.swap_metadata(self, _build(self._storage, document))
+        self._take(document)
         return self
-
-
-class TiledImageArray(ImageArray):
-    """An image whose chunks are tiles on a grid of rows and columns, in its last two dimensions."""
-
-    @property
-    def rows(self) -> int:
-        """Number of rows of tiles."""
-        return math.ceil(self.shape[-2] / self.tile_shape[-2])
-
-    @property
-    def columns(self) -> int:
-        """Number of columns of tiles."""
-        return math.ceil(self.shape[-1] / self.tile_shape[-1])
-
-    @property
-    def tiles(self) -> tuple[int, int]:
-        """Number of rows and columns of tiles."""
-        return self.rows, self.columns
-
-    @property
-    def tile_shape(self) -> tuple[int, ...]:
-        """Shape of a tile (a chunk), with a size for every dimension."""
-        return self.chunks
-
-    def get_tile(
-        self, row: int, column: int, pre_dims: Sequence[int | slice | None] | None = None
-    ) -> npt.NDArray[Any]:
-        """Read one tile.
-
-        Parameters
-        ----------
-        row, column : int
-            Place of the tile on the grid, from 0.
-        pre_dims : sequence of int, slice or None, optional
-            One index for each dimension before Y and X. An integer selects that index and drops the
-            dimension; None or no ``pre_dims`` selects all of it.
-
-        Returns
-        -------
-        numpy.ndarray
-            The pixels.
-        """
-        return np.asarray(self[self.get_tile_slice(row, column, pre_dims)])
-
-    def write_tile(
-        self,
-        data: npt.ArrayLike,
-        row: int,
-        column: int,
-        pre_dims: Sequence[int | slice | None] | None = None,
-    ) -> None:
-        """Write one tile.
-
-        Parameters
-        ----------
-        data : array-like
-            The pixels, of the shape that :meth:`get_tile` would return.
-        row, column : int
-            Place of the tile on the grid, from 0.
-        pre_dims : sequence of int, slice or None, optional
-            As for :meth:`get_tile`.
-        """
-        index = self.get_tile_slice(row, column, pre_dims)
-        block = np.asarray(data)
-        spans = zip(index, self.shape, strict=True)
-        expected = tuple(len(range(*i.indices(n))) for i, n in spans if isinstance(i, slice))
-        if block.shape != expected:
-            raise ArgumentError(f"the data has shape {block.shape}; this tile has {expected}")
-        self[index] = block
-
-    def get_tile_slice(
-        self, row: int, column: int, pre_dims: Sequence[int | slice | None] | None = None
-    ) -> TileSlice:
-        """The index of one tile in the array.
-
-        Parameters
-        ----------
-        row, column : int
-            Place of the tile on the grid, from 0.
-        pre_dims : sequence of int, slice or None, optional
-            As for :meth:`get_tile`.
-
-        Returns
-        -------
-        tuple of int or slice
-            One per dimension.
-
-        Raises
-        ------
-        TypeError
-            If a row or column is no integer.
-        IndexError
-            If the tile is not on the grid, or ``pre_dims`` has another length than the dimensions
-            before Y and X.
-        """
-        place = []
-        for value, count, size, name in (
-            (row, self.rows, self.tile_shape[-2], "row"),
-            (column, self.columns, self.tile_shape[-1], "column"),
-        ):
-            if isinstance(value, bool) or not hasattr(value, "__index__"):
-                raise TypeError(f"a tile's {name} must be an integer, not {value!r}")
-            index = operator.index(value)
-            if not 0 <= index < count:
-                raise IndexError(f"tile {name} {index} is not on a grid of {count} {name}s")
-            place.append(slice(index * size, (index + 1) * size))
-        leading = self.ndim - 2
-        if pre_dims is None:
-            return (*([slice(None)] * leading), *place)
-        if len(pre_dims) != leading:
-            raise IndexError(f"pre_dims has {len(pre_dims)} values; {leading} dimensions come before Y and X")
-        for p in pre_dims:
-            is_integer = hasattr(p, "__index__") and not isinstance(p, bool)
-            if not (p is None or is_integer or isinstance(p, slice)):
-                raise TypeError(f"pre_dims must be integers, slices or None, not {p!r}")
-        before = tuple(slice(None) if p is None else p for p in pre_dims)
-        return (*before, *place)
 
 
 def open_array(
@@ -458,11 +304,20 @@ def open_array(
     return cls._open(storage, document, axis_names)
 
 
+def _reopen(
+    cls: type[ImageArray], storage: Storage, document: ArrayDocument, axis_names: Sequence[str]
+) -> ImageArray:
+    return cls._open(storage, document, axis_names)
+
+
 def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
     where = storage.where(document.path)
-    store = storage.zarr_store(writable=storage.is_writable(document.path))
+    store = storage.zarr_store(writable=storage.is_writable(document.path), guarded=True)
+    keep_fill = storage.options.missing == "raise"
     try:
-        return zarr_compat.async_array(store, document.path, document.data, document.zarr_format)
+        return zarr_compat.async_array(
+            store, document.path, document.data, document.zarr_format, write_empty_chunks=keep_fill
+        )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InvalidMetadataError(
             f"the array's document cannot be used: {type(error).__name__}: {error}", path=where

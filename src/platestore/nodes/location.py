@@ -63,7 +63,7 @@ def storage_of(store: Any, options: StorageOptions) -> Storage:
     """The storage over a zarr store: plain files where it is a local directory."""
     from zarr.storage import LocalStore
 
-    if type(store) is LocalStore:
+    if isinstance(store, LocalStore):
         from platestore.storage.local import LocalStorage
 
         return LocalStorage(str(store.root.absolute()), options)

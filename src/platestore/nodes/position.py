@@ -13,6 +13,7 @@ from platestore.errors import (
     NodeKeyError,
 )
 from platestore.nodes.draft import Draft
+from platestore.nodes.labelling import Labelled
 from platestore.nodes.node import NGFFNode
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
 
 
-class Position(NGFFNode[ImagesMeta]):
+class Position(Labelled, NGFFNode[ImagesMeta]):
     """The group that directly holds the arrays of one multiscale image.
 
     Parameters
@@ -152,7 +153,7 @@ class Position(NGFFNode[ImagesMeta]):
         Returns
         -------
         ImageArray
-            The array; a :class:`Position` where the path is that of another image group.
+            The array; a :class:`LabelImage` or a :class:`Position` where the path is that of a group.
 
         Raises
         ------
@@ -183,10 +184,10 @@ class Position(NGFFNode[ImagesMeta]):
         storage.check_links(location.path, writing=False)
         parent, _, name = path.rpartition("/")
         if path and group_exists(storage, location.path, location.zarr_format):
-            return self._open_child(Position, path)
+            return self._open_group(path)
         if path and read_array(storage, location.path, location.zarr_format) is not None:
             if parent and group_exists(storage, join(self._location.path, parent), location.zarr_format):
-                return self._open_child(Position, parent)[name]
+                return self._open_group(parent)[name]
             return open_array(storage, self._array_document(path), self.axis_names, self._array_class())
         listed = ", ".join(self._keys()) or "none"
         raise NodeKeyError(f"there is no image {path!r}", path=self._location.where, hint=f"images: {listed}")

@@ -10,7 +10,7 @@ from platestore.nodes.position import Position
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from platestore.arrays.image import TiledImageArray
+    from platestore.arrays.tiled import TiledImageArray
     from platestore.spec.transforms import TransformationMeta
 
 
@@ -22,7 +22,7 @@ class TiledPosition(Position):
     """
 
     def _array_class(self) -> Any:
-        from platestore.arrays.image import TiledImageArray
+        from platestore.arrays.tiled import TiledImageArray
 
         return TiledImageArray
 

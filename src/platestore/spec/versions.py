@@ -21,7 +21,7 @@ from platestore.errors import InvalidMetadataError, UnsupportedVersionError
 from platestore.spec.own import NAMESPACE
 
 Version = Literal["0.4", "0.5"]
-Kind = Literal["plate", "well", "image", "series", "unknown"]
+Kind = Literal["plate", "well", "image", "label", "labels", "series", "unknown"]
 
 ZARR_FORMATS: dict[str, int] = {"0.4": 2, "0.5": 3}
 _OME = "ome"
@@ -30,6 +30,8 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "plate": ("plate",),
     "well": ("well",),
     "image": ("multiscales", "omero"),
+    "label": ("multiscales", "omero", "image-label"),
+    "labels": ("labels",),
 }
 _SERIES_LAYOUT = "bioformats2raw.layout"
 
@@ -60,15 +62,21 @@ def container(attributes: Mapping[str, Any], zarr_format: int) -> Mapping[str, A
 
 
 def kind_of(attributes: Mapping[str, Any], zarr_format: int) -> Kind:
-    """What a group is by its attributes: plate before series before image, as the specification ranks."""
-    keys = {*container(attributes, zarr_format), *_own(attributes)}
+    """What a group is by its attributes: plate before series before image, as the specification ranks.
+
+    A label image is an image with ``image-label``; a ``labels`` group is one with a list of that name.
+    """
+    ome = container(attributes, zarr_format)
+    keys = {*ome, *_own(attributes)}
     if "plate" in keys:
         return "plate"
     if _SERIES_LAYOUT in keys:
         return "series"
     if "multiscales" in keys:
-        return "image"
-    return "well" if "well" in keys else "unknown"
+        return "label" if "image-label" in keys else "image"
+    if "well" in keys:
+        return "well"
+    return "labels" if isinstance(ome.get("labels"), list) else "unknown"
 
 
 def detect_version(attributes: Mapping[str, Any], zarr_format: int, *, path: str) -> Version:
@@ -132,7 +140,7 @@ def _own(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def unpack(attributes: Mapping[str, Any], zarr_format: int, kind: Kind) -> dict[str, Any]:
-    """The JSON of the parts that make up a plate, well or image, wherever the version keeps them."""
+    """The JSON of the parts that make up a node, wherever the version keeps them."""
     ome, own = container(attributes, zarr_format), _own(attributes)
     return {key: (ome if key in ome else own)[key] for key in _PARTS[kind] if key in ome or key in own}
 
@@ -150,7 +158,7 @@ def pack(
     parts: Mapping[str, Any],
     own: Mapping[str, Any],
 ) -> None:
-    """Write the parts of a plate, well or image, and platestore's namespace, into attributes.
+    """Write the parts of a node, and platestore's namespace, into attributes.
 
     Parameters
     ----------
@@ -158,7 +166,7 @@ def pack(
         Attributes of the group, changed in place; keys of others stay.
     version : {"0.4", "0.5"}
         Version of the store.
-    kind : {"plate", "well", "image"}
+    kind : {"plate", "well", "image", "label", "labels"}
         What the group is.
     parts : mapping
         JSON of the parts, by key; a part that is missing is left as it is in the document, one that is
@@ -205,6 +213,8 @@ def _place(
 
 def _can_be_valid(kind: Kind, parts: Mapping[str, Any]) -> bool:
     """Whether the specification's document can be valid: at least one well, image or dataset."""
+    if kind == "labels":
+        return True
     if kind == "plate":
         return bool(parts["plate"]["wells"])
     if kind == "well":
@@ -217,7 +227,7 @@ def _stamp(key: str, value: Any, version: Version) -> Any:
     """Put the version where 0.4 wants it, and take it out where 0.5 does not."""
     if key == "multiscales":
         return [_stamp("image", item, version) for item in value]
-    if key not in ("plate", "well", "image", "omero"):
+    if key not in ("plate", "well", "image", "omero", "image-label"):
         return value  # somebody else's
     plain = {k: v for k, v in value.items() if k != "version"}
     return {**plain, "version": version} if version == "0.4" else plain

@@ -15,7 +15,10 @@ from platestore.errors import ArgumentError, ReadOnlyError
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
+    from platestore.storage.objects import Appender, Piece, ReadBuffer
+
 Durability = Literal["process", "metadata", "full"]
+Missing = Literal["fill", "raise"]
 #: Names of the documents that zarr v2 and v3 keep.
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 _DURABILITIES = ("process", "metadata", "full")
@@ -38,6 +41,8 @@ class StorageOptions:
         Seconds to wait for a lock.
     follow_links : bool
         Whether links that lead out of the store may be written through.
+    missing : {"fill", "raise"}
+        What reading a chunk that was never written gives: the fill value, or an error.
     """
 
     read_only: bool = True
@@ -45,8 +50,11 @@ class StorageOptions:
     lock: bool = True
     lock_timeout: float = 60.0
     follow_links: bool = False
+    missing: Missing = "fill"
 
     def __post_init__(self) -> None:
+        if self.missing not in ("fill", "raise"):
+            raise ArgumentError(f"missing must be 'fill' or 'raise', not {self.missing!r}")
         if self.durability not in _DURABILITIES:
             raise ArgumentError(
                 f"durability must be one of {', '.join(_DURABILITIES)}, not {self.durability!r}"
@@ -84,6 +92,8 @@ class Storage(abc.ABC):
         self._held = _Held()
         #: Groups that had no consolidated metadata, with the stamps of their documents.
         self.unconsolidated: dict[str, Hashable] = {}
+        #: Layouts (chunks, shards) that a warning of expensive writes was given for.
+        self.warned_layouts: set[Hashable] = set()
 
     @property
     @abc.abstractmethod
@@ -130,6 +140,41 @@ class Storage(abc.ABC):
     def keys(self, path: str) -> Iterator[str]:
         """Keys of all documents and chunks below a path."""
 
+    @abc.abstractmethod
+    def read_part(
+        self, key: str, buffer: ReadBuffer, start: int = 0, length: int | None = None
+    ) -> memoryview | None:
+        """Read a part of a chunk or shard.
+
+        Parameters
+        ----------
+        key : str
+            Its key.
+        buffer : ReadBuffer
+            Where the bytes go, if the store can put them there.
+        start : int
+            First byte; from the end where it is negative.
+        length : int, optional
+            Number of bytes, up to the end by default; fewer are returned where it ends before.
+
+        Returns
+        -------
+        memoryview or None
+            None if there is no such chunk or shard.
+        """
+
+    @abc.abstractmethod
+    def size_of(self, key: str) -> int | None:
+        """Bytes of a chunk or shard, or None if there is none."""
+
+    @abc.abstractmethod
+    def write_object(self, key: str, data: Piece, *, fresh: bool) -> None:
+        """Write a chunk or shard; ``fresh`` says that nothing refers to the array yet."""
+
+    @abc.abstractmethod
+    def appender(self, key: str) -> Appender | None:
+        """A chunk or shard that grows piece by piece; None where the store cannot append."""
+
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
         """Exclude other writers of the documents in a directory.
@@ -173,8 +218,11 @@ class Storage(abc.ABC):
         """Whether names that differ only in case are the same."""
 
     @abc.abstractmethod
-    def zarr_store(self, *, writable: bool = True) -> Store:
-        """The zarr store over the same bytes, for arrays and groups; read-only if it must not be written."""
+    def zarr_store(self, *, writable: bool = True, guarded: bool = False) -> Store:
+        """The zarr store over the same bytes; read-only if it must not be written.
+
+        Guarded, for arrays: an empty chunk is an error there.
+        """
 
     @abc.abstractmethod
     def is_writable(self, path: str) -> bool:

@@ -8,32 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 import stat
-import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from platestore.errors import NodeNotFoundError, StoreWarning, UnsafeTargetError
 from platestore.storage import locks
 from platestore.storage.base import Storage, StorageOptions
+from platestore.storage.files import CREATE, rename, replace, sync_directory, temporary_name
+from platestore.storage.objects import LocalObjects
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-_counter = itertools.count()
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
-
-def temporary_name(name: str) -> str:
-    """A hidden sibling name that no other writer on any host will choose."""
-    return f".{name}.{os.getpid()}-{next(_counter)}-{os.urandom(4).hex()}.tmp"
-
-
-class LocalStorage(Storage):
+class LocalStorage(LocalObjects, Storage):
     """A store in a directory.
 
     Parameters
@@ -103,7 +94,7 @@ class LocalStorage(Storage):
             sync_directory(os.path.dirname(path))
 
     def _write_file(self, path: str, data: bytes) -> None:
-        descriptor = os.open(path, _CREATE, 0o666)
+        descriptor = os.open(path, CREATE, 0o666)
         try:
             view = memoryview(data)
             while view:
@@ -264,7 +255,7 @@ class LocalStorage(Storage):
             )
         return self._folds_case
 
-    def zarr_store(self, *, writable: bool = True) -> Store:
+    def zarr_store(self, *, writable: bool = True, guarded: bool = False) -> Store:
         """A ``zarr.storage.LocalStore`` over the root."""
         read_only = self.options.read_only or not writable
         if read_only not in self._zarr_stores:
@@ -314,35 +305,3 @@ def find_root(path: str) -> tuple[str, str]:
 def is_node(path: str) -> bool:
     """Whether a directory holds the document of a zarr group or array."""
     return any(os.path.exists(os.path.join(path, name)) for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
-def replace(source: str, target: str) -> None:
-    """``os.replace`` that waits for a reader to let go of the target, as on Windows it must."""
-    _patiently(lambda: os.replace(source, target))
-
-
-def rename(source: str, target: str) -> None:
-    """``os.rename`` that waits for readers in the directory, as on Windows it must."""
-    _patiently(lambda: os.rename(source, target))
-
-
-def _patiently(action: Callable[[], None]) -> None:
-    for pause in (0.001, 0.005, 0.02, 0.1, 0.4, 1.0):
-        try:
-            return action()
-        except PermissionError:
-            if os.name != "nt":
-                raise
-            time.sleep(pause)
-    return action()
-
-
-def sync_directory(directory: str) -> None:
-    """Flush the names in a directory to the device."""
-    if os.name == "nt":  # pragma: no cover - directories cannot be opened there
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 
 from platestore.errors import NodeExistsError, UnsafeTargetError
 from platestore.storage.base import DOCUMENTS
-from platestore.storage.local import find_root, is_node, rename, sync_directory, temporary_name
+from platestore.storage.files import rename, sync_directory, temporary_name
+from platestore.storage.local import find_root, is_node
 
 # Files that file managers and synchronisation leave everywhere, and that nobody would miss.
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})

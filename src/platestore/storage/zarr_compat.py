@@ -11,19 +11,52 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import zarr
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.core.array_spec import ArrayConfig
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, StorePath
+from zarr.storage import LocalStore, StorePath, WrapperStore
+
+from platestore.errors import DamagedChunkError
+from platestore.storage.base import DOCUMENTS
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
-    from zarr.core.buffer import Buffer
+    from zarr.core.array_spec import ArrayConfig
+from zarr.core.buffer import Buffer
 
 T = TypeVar("T")
 
 
-class SyncingLocalStore(LocalStore):
+def _refuse_empty(key: str, value: Buffer | None, where: str) -> Buffer | None:
+    """An empty chunk is a torn write, never pixels; zarr would take an empty shard for the fill value."""
+    if value is not None and not len(value) and key.rpartition("/")[2] not in DOCUMENTS:
+        raise DamagedChunkError("the chunk's file is empty", path=f"{where}/{key}")
+    return value
+
+
+class GuardedLocalStore(LocalStore):
+    """A local store in which an empty chunk or shard is an error."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a value."""
+        return _refuse_empty(key, await super().get(key, prototype, byte_range), str(self.root))
+
+
+class GuardedStore(WrapperStore[Any]):
+    """Any other store in which an empty chunk or shard is an error."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a value."""
+        return _refuse_empty(key, await self._store.get(key, prototype, byte_range), str(self._store))
+
+
+class SyncingLocalStore(GuardedLocalStore):
     """A local store whose chunks are on the device when a write returns (``durability="full"``)."""
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -41,9 +74,14 @@ class SyncingLocalStore(LocalStore):
 
 
 def local_store(root: str, *, read_only: bool, sync: bool) -> LocalStore:
-    """The zarr store over a directory."""
-    cls = SyncingLocalStore if sync and not read_only else LocalStore
+    """The zarr store over a directory, for arrays."""
+    cls = SyncingLocalStore if sync and not read_only else GuardedLocalStore
     return cls(root, read_only=read_only)
+
+
+def guarded(store: Store) -> Store:
+    """A store in which an empty chunk or shard is an error."""
+    return GuardedStore(store)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -61,13 +99,20 @@ def ensure_open(store: Store) -> None:
     run(store._ensure_open())
 
 
-async def get_bytes(store: Store, key: str) -> bytes | None:
-    """Value of a key, or None."""
-    value = await store.get(key, prototype=default_buffer_prototype())
+async def get_bytes(store: Store, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+    """Value of a key, or a part of it (from the end, where ``start`` is negative), or None."""
+    part: ByteRequest | None = None
+    if start < 0:
+        part = SuffixByteRequest(-start)
+    elif length is not None:
+        part = RangeByteRequest(start, start + length)
+    value = await store.get(key, prototype=default_buffer_prototype(), byte_range=part)
     return None if value is None else value.to_bytes()
 
 
-def async_array(store: Store, path: str, document: bytes, zarr_format: int) -> zarr.AsyncArray[Any]:
+def async_array(
+    store: Store, path: str, document: bytes, zarr_format: int, *, write_empty_chunks: bool = False
+) -> zarr.AsyncArray[Any]:
     """Build an array from the document in hand, without reading it again.
 
     Parameters
@@ -80,8 +125,11 @@ def async_array(store: Store, path: str, document: bytes, zarr_format: int) -> z
         Content of ``.zarray`` or ``zarr.json``.
     zarr_format : int
         2 or 3.
+    write_empty_chunks : bool
+        Whether chunks that hold the fill value only are stored.
     """
-    return zarr.AsyncArray(_metadata(document, zarr_format), StorePath(store, path))
+    config = ArrayConfig(order="C", write_empty_chunks=True) if write_empty_chunks else None
+    return zarr.AsyncArray(_metadata(document, zarr_format), StorePath(store, path), config=config)
 
 
 @functools.lru_cache(maxsize=128)

@@ -11,6 +11,7 @@ from zarr.abc.store import Store
 
 from platestore.storage import zarr_compat
 from platestore.storage.base import DOCUMENTS, Storage, StorageOptions
+from platestore.storage.objects import Piece, ReadBuffer
 
 _ROOT_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
@@ -56,6 +57,27 @@ class ZarrStorage(Storage):
     def create(self, key: str, data: bytes) -> None:
         """Write a value."""
         self.write(key, data)
+
+    def read_part(
+        self, key: str, buffer: ReadBuffer, start: int = 0, length: int | None = None
+    ) -> memoryview | None:
+        """Read a part of a value; stores bring their own memory."""
+        data = zarr_compat.run(zarr_compat.get_bytes(self.store, key, start, length))
+        return None if data is None else memoryview(data)
+
+    def size_of(self, key: str) -> int | None:
+        """Bytes of a value, or None if there is none."""
+        if not self.exists(key):
+            return None
+        return zarr_compat.run(self.store.getsize(key))
+
+    def write_object(self, key: str, data: Piece, *, fresh: bool) -> None:
+        """Write a value."""
+        self.write(key, bytes(data))
+
+    def appender(self, key: str) -> None:
+        """Values are written as a whole."""
+        return
 
     def make_directory(self, path: str) -> bool:
         """Nothing to make: False if there are keys below the path already."""
@@ -143,12 +165,13 @@ class ZarrStorage(Storage):
         """Whether the store was opened for writing."""
         return not self.options.read_only
 
-    def zarr_store(self, *, writable: bool = True) -> Store:
+    def zarr_store(self, *, writable: bool = True, guarded: bool = False) -> Store:
         """The store itself, read-only if it was opened so."""
-        if (self.options.read_only or not writable) and not self.store.read_only:
+        store = self.store
+        if (self.options.read_only or not writable) and not store.read_only:
             with contextlib.suppress(NotImplementedError):
-                return self.store.with_read_only(True)
-        return self.store
+                store = store.with_read_only(True)
+        return zarr_compat.guarded(store) if guarded else store
 
     def list(self, path: str) -> tuple[list[str], list[str]]:
         """Names of the next segments below a path."""

@@ -1,0 +1,268 @@
+"""Encoding and decoding of single chunks, by the codecs that zarr itself uses.
+
+What walks all pixels (pyramids) handles chunks one by one: it decodes each once, into memory that is
+used again, and knows what it holds. Arrays with other codecs than these are read and written through
+their own indexing.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numcodecs
+import numpy as np
+import numpy.typing as npt
+from google_crc32c import value as crc32c
+
+from platestore.errors import DamagedChunkError
+from platestore.storage.hierarchy import ArrayDocument
+from platestore.storage.objects import Piece
+
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+_CRC_BYTES = 4
+# Versions and flags, decoded bytes, block size, encoded bytes.
+_BLOSC_HEADER = struct.Struct("<4sIII")
+#: Marks, in the index of a shard, a chunk that is not there.
+ABSENT = 2**64 - 1
+
+
+class ChunkCodec:
+    """The codec chain of one array.
+
+    Parameters
+    ----------
+    chunks : tuple of int
+        Shape of a chunk.
+    dtype : numpy.dtype
+        Data type, in this machine's byte order.
+    compressor : numcodecs.abc.Codec, optional
+        The compressor.
+    checksum : bool
+        Whether a crc32c follows.
+    """
+
+    def __init__(
+        self, chunks: tuple[int, ...], dtype: np.dtype[Any], compressor: Any, checksum: bool
+    ) -> None:
+        self.chunks = chunks
+        self.dtype = dtype
+        self.nbytes = math.prod(chunks) * dtype.itemsize
+        #: The most bytes that an encoded chunk has.
+        self.max_encoded = self.nbytes + self.nbytes // 128 + 1024
+        self._compressor = compressor
+        self._checksum = checksum
+        self._is_blosc = isinstance(compressor, numcodecs.Blosc)
+
+    def encode(self, block: npt.NDArray[Any]) -> Piece:
+        """Encode a C-contiguous block of the chunk's shape and type."""
+        data: Piece
+        if self._compressor is None:
+            data = memoryview(block.reshape(-1).view(np.uint8))
+        else:
+            data = self._compressor.encode(block.reshape(-1))
+        if self._checksum:
+            return bytes(data) + crc32c(bytes(data)).to_bytes(_CRC_BYTES, "little")
+        return data
+
+    def decode(self, data: memoryview, out: npt.NDArray[Any], where: str) -> None:
+        """Decode a chunk into a C-contiguous block of its shape and type.
+
+        Raises
+        ------
+        DamagedChunkError
+            If the bytes are not those of a chunk.
+        """
+        if not len(data):
+            raise DamagedChunkError("the chunk is empty", path=where)
+        if self._checksum:
+            data, stored = data[:-_CRC_BYTES], data[-_CRC_BYTES:]
+            if crc32c(bytes(data)) != int.from_bytes(stored, "little"):
+                raise DamagedChunkError("the chunk's checksum does not match", path=where)
+        target = out.reshape(-1).view(np.uint8)
+        try:
+            if self._is_blosc:
+                self._decode_blosc(data, target)
+                return
+            raw = data if self._compressor is None else self._compressor.decode(data)
+            flat = np.frombuffer(raw, np.uint8)
+        except (RuntimeError, ValueError, EOFError, OSError, TypeError) as error:
+            raise DamagedChunkError(f"the chunk cannot be decoded: {error}", path=where) from error
+        if flat.nbytes != self.nbytes:
+            raise DamagedChunkError(
+                f"the chunk has {flat.nbytes} bytes after decoding, not {self.nbytes}", path=where
+            )
+        target[...] = flat
+
+    def _decode_blosc(self, data: memoryview, target: npt.NDArray[Any]) -> None:
+        if len(data) < _BLOSC_HEADER.size:
+            raise ValueError("it is cut off")
+        _, decoded, _, encoded = _BLOSC_HEADER.unpack_from(data)
+        if decoded != self.nbytes or encoded != len(data):
+            raise ValueError(
+                f"its header tells of {decoded} bytes in {encoded}, not {self.nbytes} in {len(data)}"
+            )
+        self._compressor.decode(data, target)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFormat:
+    """How the chunks of one array lie in files.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the array.
+    codec : ChunkCodec
+        How a chunk is encoded.
+    shards : tuple of int or None
+        Shape of a shard.
+    index_at_end : bool
+        Where the index of a shard lies.
+    index_checksum : bool
+        Whether the index has a crc32c.
+    key_prefix, separator : str
+        How keys are made.
+    fill : numpy scalar
+        The fill value.
+    """
+
+    shape: tuple[int, ...]
+    codec: ChunkCodec
+    shards: tuple[int, ...] | None
+    index_at_end: bool
+    index_checksum: bool
+    key_prefix: str
+    separator: str
+    fill: Any
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of what one file holds."""
+        return self.shards or self.codec.chunks
+
+    @property
+    def per_shard(self) -> tuple[int, ...]:
+        """Number of chunks in a shard along each axis; ones without shards."""
+        return tuple(u // c for u, c in zip(self.units, self.codec.chunks, strict=True))
+
+    @property
+    def index_nbytes(self) -> int:
+        """Bytes of a shard's index."""
+        return 16 * math.prod(self.per_shard) + (_CRC_BYTES if self.index_checksum else 0)
+
+    def key(self, place: tuple[int, ...]) -> str:
+        """Key of a chunk or shard, relative to the array."""
+        return self.key_prefix + self.separator.join(map(str, place))
+
+    def is_fill(self, block: npt.NDArray[Any]) -> bool:
+        """Whether a block holds the fill value only, to the bit."""
+        size = block.dtype.itemsize
+        bits = block.reshape(-1).view(f"u{size}")
+        wanted = np.asarray(self.fill, block.dtype).reshape(1).view(f"u{size}")[0]
+        return bool(bits[0] == wanted and bits[-1] == wanted and (bits == wanted).all())
+
+    def parse_index(self, data: memoryview, where: str) -> npt.NDArray[np.uint64]:
+        """The index of a shard: offset and length of each of its chunks.
+
+        Raises
+        ------
+        DamagedChunkError
+            If it is cut off or its checksum is wrong.
+        """
+        if len(data) != self.index_nbytes:
+            raise DamagedChunkError("the shard is empty or cut off", path=where)
+        body = data[: 16 * math.prod(self.per_shard)]
+        if self.index_checksum and crc32c(bytes(body)) != int.from_bytes(data[len(body) :], "little"):
+            raise DamagedChunkError("the checksum of the shard's index does not match", path=where)
+        return np.frombuffer(bytes(body), "<u8").reshape(*self.per_shard, 2)
+
+    def index_bytes(self, index: npt.NDArray[np.uint64]) -> bytes:
+        """The index of a shard as it is stored."""
+        body = index.astype("<u8").tobytes()
+        return body + crc32c(body).to_bytes(_CRC_BYTES, "little") if self.index_checksum else body
+
+
+def chunk_format(document: ArrayDocument) -> ChunkFormat | None:
+    """How the chunks of an array lie in files, or None if that is outside what is handled here."""
+    content = document.content
+    try:
+        return _from_v2(content) if document.zarr_format == 2 else _from_v3(content)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return None
+
+
+def _from_v2(content: dict[str, Any]) -> ChunkFormat | None:
+    dtype = np.dtype(content["dtype"])
+    if content.get("filters") or content["order"] != "C" or not dtype.isnative or dtype.kind not in "biuf":
+        return None
+    configuration = content.get("compressor")
+    compressor = numcodecs.get_codec(configuration) if configuration else None
+    shape, chunks = tuple(content["shape"]), tuple(content["chunks"])
+    codec = ChunkCodec(chunks, dtype, compressor, False)
+    separator = content.get("dimension_separator", ".")
+    return ChunkFormat(shape, codec, None, True, True, "", separator, _fill(content["fill_value"], dtype))
+
+
+def _from_v3(content: dict[str, Any]) -> ChunkFormat | None:
+    dtype = np.dtype(content["data_type"])
+    grid, keys, chain = content["chunk_grid"], content["chunk_key_encoding"], content["codecs"]
+    if dtype.kind not in "biuf" or grid["name"] != "regular" or content.get("storage_transformers"):
+        return None
+    shape, outer = tuple(content["shape"]), tuple(grid["configuration"]["chunk_shape"])
+    shards, chunks, at_end, index_checksum = None, outer, True, True
+    if chain[0]["name"] == "sharding_indexed" and len(chain) == 1:
+        sharding = chain[0]["configuration"]
+        shards, chunks, chain = outer, tuple(sharding["chunk_shape"]), sharding["codecs"]
+        at_end = sharding.get("index_location", "end") == "end"
+        names = [c["name"] for c in sharding["index_codecs"]]
+        endian = sharding["index_codecs"][0].get("configuration", {}).get("endian")
+        if names not in (["bytes"], ["bytes", "crc32c"]) or endian != "little":
+            return None
+        index_checksum = len(names) == 2
+    codec = _chain(chain, chunks, dtype)
+    if codec is None or any(u % c for u, c in zip(outer, chunks, strict=True)):
+        return None
+    default = keys["name"] == "default"
+    separator = (keys.get("configuration") or {}).get("separator", "/" if default else ".")
+    prefix = f"c{separator}" if default else ""
+    fill = _fill(content["fill_value"], dtype)
+    return ChunkFormat(shape, codec, shards, at_end, index_checksum, prefix, separator, fill)
+
+
+def _chain(
+    chain: list[dict[str, Any]], chunks: tuple[int, ...], dtype: np.dtype[Any]
+) -> ChunkCodec | None:
+    names = [c["name"] for c in chain]
+    checksum = names[-1] == "crc32c"
+    inner = chain[1:-1] if checksum else chain[1:]
+    to_bytes = chain[0].get("configuration") or {}
+    if names[0] != "bytes" or len(inner) > 1:
+        return None
+    if dtype.itemsize > 1 and (to_bytes.get("endian") != "little" or not dtype.newbyteorder("<").isnative):
+        return None
+    if not inner:
+        return ChunkCodec(chunks, dtype, None, checksum)
+    how = inner[0].get("configuration") or {}
+    if inner[0]["name"] == "blosc":
+        compressor: Any = numcodecs.Blosc(
+            how["cname"], how["clevel"], _SHUFFLES[how["shuffle"]], how.get("blocksize", 0)
+        )
+    elif inner[0]["name"] == "zstd":
+        compressor = numcodecs.Zstd(how["level"], how.get("checksum", False))
+    elif inner[0]["name"] == "gzip":
+        compressor = numcodecs.GZip(how["level"])
+    else:
+        return None
+    return ChunkCodec(chunks, dtype, compressor, checksum)
+
+
+def _fill(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A fill value from JSON; other spellings than numbers and the named ones are a ValueError."""
+    if value is None:
+        return dtype.type(0)
+    if isinstance(value, str):
+        value = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}[value]
+    return np.array(value, dtype)[()]

@@ -1,0 +1,126 @@
+"""Writing data that is not in memory: by whole chunks or shards, whatever blocks the source has.
+
+A shard that two tasks write parts of is read and rewritten by both. So blocks of the source are joined
+until each is one or more whole files of the target: no two tasks share a file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from platestore.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import dask.array
+
+    from platestore.arrays.pixels import PixelArray
+
+Region = tuple[slice, ...]
+
+
+def is_dask(value: Any) -> bool:
+    """Whether a value is a dask array (dask is not imported to find out)."""
+    return hasattr(value, "__dask_graph__") and hasattr(value, "rechunk")
+
+
+def is_lazy(value: Any) -> bool:
+    """Whether a value is an array that is not in memory: dask, zarr, HDF5, TensorStore."""
+    if isinstance(value, np.ndarray) or not hasattr(value, "__getitem__"):
+        return False
+    return is_dask(value) or (hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "chunks"))
+
+
+def batches(region: Region, units: Sequence[int], itemsize: int, limit: int) -> Iterator[Region]:
+    """Split a region at the borders of units into parts of about ``limit`` bytes, in C order.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        Step-1 slices.
+    units : sequence of int
+        Shape of a unit (a chunk or shard); no part is smaller than what the region has of one.
+    itemsize : int
+        Bytes per element.
+    limit : int
+        Bytes.
+    """
+    lengths = [s.stop - s.start for s in region]
+    size = math.prod(lengths) * itemsize
+    if size > limit:
+        for axis, (part, unit) in enumerate(zip(region, units, strict=True)):
+            first = part.start // unit
+            if first == (part.stop - 1) // unit:
+                continue
+            step = unit * max(1, int(limit // (size / lengths[axis] * unit)))
+            borders = [part.start, *range(first * unit + step, part.stop, step), part.stop]
+            for start, stop in itertools.pairwise(borders):
+                piece = (*region[:axis], slice(start, stop), *region[axis + 1 :])
+                yield from batches(piece, units, itemsize, limit)
+            return
+    yield region
+
+
+def full_region(index: Sequence[int | slice]) -> Region:
+    """An index as slices for every axis."""
+    return tuple(i if isinstance(i, slice) else slice(i, i + 1) for i in index)
+
+
+def part_of(data: Any, index: Sequence[int | slice], region: Region, part: Region) -> Any:
+    """What belongs to a part of a region, with every axis, from data shaped as the index selects."""
+    inner = tuple(
+        slice(p.start - r.start, p.stop - r.start)
+        for i, r, p in zip(index, region, part, strict=True)
+        if isinstance(i, slice)
+    )
+    return np.asarray(data[inner]).reshape([p.stop - p.start for p in part])
+
+
+def write_in_parts(target: PixelArray, index: Sequence[int | slice], data: Any, limit: int) -> None:
+    """Copy an array on disk (zarr, HDF5, ...), part by part."""
+    region = full_region(index)
+    for part in batches(region, target._units, max(target.dtype.itemsize, data.dtype.itemsize), limit):
+        target[part] = part_of(data, index, region, part)
+
+
+def store_dask(
+    target: PixelArray, data: dask.array.Array, index: Sequence[int | slice], *, compute: bool = True
+) -> Any:
+    """Write a dask array, one task per whole unit of the target.
+
+    Parameters
+    ----------
+    target : PixelArray
+        The array.
+    data : dask.array.Array
+        Of the shape that the index selects, or broadcastable to it.
+    index : sequence of int or slice
+        Where, with one entry per axis; steps of 1.
+    compute : bool
+        Whether to compute now, with the scheduler that is set; otherwise a ``Delayed`` is returned.
+    """
+    import dask.array
+
+    region = full_region(index)
+    shape = tuple(s.stop - s.start for s, i in zip(region, index, strict=True) if isinstance(i, slice))
+    try:
+        whole = dask.array.broadcast_to(data, shape)  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise ArgumentError(
+            f"a dask array of shape {data.shape} cannot be written to a selection of shape {shape}"
+        ) from None
+    whole = whole[tuple(slice(None) if isinstance(i, slice) else None for i in index)]
+    whole = whole.astype(target.dtype).rechunk(tuple(map(_blocks, region, target._units)))
+    return dask.array.store(  # type: ignore[no-untyped-call]
+        whole, target, regions=region, lock=False, compute=compute, return_stored=False
+    )
+
+
+def _blocks(part: slice, unit: int) -> tuple[int, ...]:
+    """Sizes of the pieces into which the borders of units cut a slice."""
+    borders = [part.start, *range((part.start // unit + 1) * unit, part.stop, unit), part.stop]
+    return tuple(b - a for a, b in itertools.pairwise(borders)) if part.stop > part.start else (0,)

@@ -1,0 +1,116 @@
+"""``platestore plan``."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from platestore.arrays.layout import ArrayLayout
+    from platestore.storage.hierarchy import ZarrFormat
+
+_VERSIONS: dict[str, ZarrFormat] = {"0.4": 2, "0.5": 3}
+
+
+def _integers(value: str) -> tuple[int, ...]:
+    """Comma-separated integers."""
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        message = f"{value!r} is not a list of integers such as 1,1,64,2048,2048"
+        raise click.BadParameter(message) from None
+
+
+def _shards(value: str) -> tuple[int, ...] | int | str:
+    """A shape, or what the library takes as a size or axes."""
+    if "," in value:
+        return _integers(value)
+    return int(value) if value.isdecimal() else value
+
+
+@click.command("plan")
+@click.argument("path", required=False, type=click.Path())
+@click.option("--shape", type=_integers, metavar="T,C,Z,Y,X", help="Shape of a new array, instead of PATH.")
+@click.option("--dtype", help="Data type of a new array, such as uint16.")
+@click.option("--axes", help="Names of its axes, such as TCZYX; the last of these by default.")
+@click.option("--chunks", type=_integers, metavar="SHAPE", help="Shape of a chunk; a ZYX stack by default.")
+@click.option(
+    "--shards",
+    type=_shards,
+    metavar="SIZE|AXES|SHAPE",
+    help="What a shard holds: at most 1GB, or all of ZYX, or 1,1,64,2048,2048.",
+)
+@click.option("--shards-ratio", type=_integers, metavar="COUNTS", help="Chunks in a shard, for each axis.")
+@click.option(
+    "--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4 (the default), blosc-zstd, zstd, gzip, none."
+)
+@click.option("--checksum", is_flag=True, help="Add a crc32c to each chunk (0.5).")
+@click.option(
+    "--ome-version",
+    type=click.Choice(list(_VERSIONS)),
+    help="Version of OME-Zarr; that of PATH, or 0.5, by default.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; sizes are in bytes.")
+def command(
+    path: str | None,
+    axes: str | None,
+    ome_version: str | None,
+    as_json: bool,
+    **wishes: Any,
+) -> None:
+    """Say what a layout means: files, memory per writer, and which writes rewrite data.
+
+    PATH is an array, or a position or plate whose first array is meant; with layout options, the plan is
+    that of a new array of its shape and data type. Without PATH, --shape and --dtype say what to plan for.
+    """
+    from platestore.arrays.planning import plan_for
+
+    existing, names, zarr_format = None, None if axes is None else _split(axes), _VERSIONS["0.5"]
+    if path is None and (wishes["shape"] is None or wishes["dtype"] is None):
+        raise click.UsageError("Name a PATH, or a --shape and a --dtype.")
+    if path is not None:
+        given = [name for name in ("shape", "dtype") if wishes[name] is not None] + (["axes"] if axes else [])
+        if given:
+            raise click.UsageError(f"PATH says its own {' and '.join(given)}.")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            existing, names, zarr_format = _existing(path)
+        for warning in caught:
+            click.echo(f"Warning: {warning.message}", err=True)
+    if ome_version is not None:
+        zarr_format = _VERSIONS[ome_version]
+    result = plan_for(existing, zarr_format=zarr_format, axis_names=names, **wishes)
+    click.echo(json.dumps(result.to_json(), indent=2) if as_json else result.render())
+
+
+def _split(axes: str) -> list[str]:
+    return [name.strip() for name in axes.split(",")] if "," in axes else list(axes)
+
+
+def _existing(path: str) -> tuple[ArrayLayout, list[str], ZarrFormat]:
+    """Layout, axis names and zarr format of an array, or of the first array of a position or plate."""
+    from platestore.arrays.layout import layout_of
+    from platestore.errors import ArgumentError, NodeNotFoundError
+    from platestore.opening import open_ome_zarr
+    from platestore.summary import positions
+
+    array = None
+    try:
+        first = next(positions(path), None)
+    except ArgumentError:  # PATH is an array
+        path, array = os.path.split(os.path.abspath(path))
+        first = "."
+    if first is None:
+        raise NodeNotFoundError("there is no position in it", path=path, hint="pass --shape and --dtype")
+    position = open_ome_zarr(path if first == "." else f"{path.rstrip('/')}/{first}")
+    if array is None:
+        array = next(iter(position._keys()), None)
+    if array is None:
+        raise NodeNotFoundError("there is no image in it", path=path, hint="pass --shape and --dtype")
+    document = position._array_document(array)
+    layout = layout_of(document.data, document.zarr_format, where=position._location.child(array).where)
+    return layout, [axis.name for axis in position.axes], document.zarr_format

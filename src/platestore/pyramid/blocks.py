@@ -1,0 +1,186 @@
+"""The tree of blocks: which part of each level is made at once, and from which blocks of the level above.
+
+Each level is cut into blocks of whole chunks, such that the blocks of one level nest in those of the next:
+a block of level k is made from whole blocks of level k - 1, and these hold whole windows. Walking the tree
+depth first needs one block per level in memory, whatever the size of the image.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+Place = tuple[int, ...]
+Ranges = tuple[range, ...]
+
+#: Level-0 blocks of small chunks are joined until they have about this size: less work per pixel.
+_LEAF_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLevel:
+    """One level and how it is cut.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the level.
+    chunks : tuple of int
+        Shape of its chunks.
+    factors : tuple of int
+        Factors from the level above; ones for level 0.
+    block : tuple of int
+        Shape of a block, of whole chunks; it may reach beyond the level.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    factors: tuple[int, ...]
+    block: tuple[int, ...]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of blocks along each axis."""
+        return tuple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
+
+    @property
+    def elements(self) -> int:
+        """Most elements of a block within the level."""
+        return math.prod(min(n, b) for n, b in zip(self.shape, self.block, strict=True))
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of a block in whole chunks, no more than cover the level."""
+        return tuple(
+            min(b, -(-n // c) * c) for n, c, b in zip(self.shape, self.chunks, self.block, strict=True)
+        )
+
+    def region(self, place: Place) -> tuple[slice, ...]:
+        """Where a block lies, cut to the level."""
+        return tuple(
+            slice(p * b, min((p + 1) * b, n)) for p, b, n in zip(place, self.block, self.shape, strict=True)
+        )
+
+    def chunk_ranges(self, region: Sequence[slice]) -> Ranges:
+        """Places of the chunks that a region touches."""
+        return tuple(range(r.start // c, -(-r.stop // c)) for r, c in zip(region, self.chunks, strict=True))
+
+
+class BlockTree:
+    """The blocks of all levels.
+
+    Parameters
+    ----------
+    shapes, chunks : sequence of tuple of int
+        Of all levels, level 0 first.
+    factors : sequence of tuple of int
+        Factors of each step.
+    itemsize : int
+        Bytes per element.
+    join : bool
+        Whether small chunks of level 0 are joined to larger blocks.
+    region : tuple of slice, optional
+        Part of level 0 that changed; only what depends on it is walked.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        chunks: Sequence[tuple[int, ...]],
+        factors: Sequence[tuple[int, ...]],
+        itemsize: int,
+        *,
+        join: bool = True,
+        region: tuple[slice, ...] | None = None,
+    ) -> None:
+        ndim = len(shapes[0])
+        ones = (1,) * ndim
+        following = [*factors, ones]
+        steps = [ones, *factors]
+        start = tuple(math.lcm(c, f) for c, f in zip(chunks[0], following[0], strict=True))
+        if join:
+            start = _joined(start, shapes[0], itemsize)
+        blocks = [start]
+        for k in range(1, len(shapes)):
+            before = blocks[-1]
+            rows = zip(chunks[k], following[k], steps[k], before, strict=True)
+            blocks.append(tuple(math.lcm(c, n, b // math.gcd(b, f)) for c, n, f, b in rows))
+        self.levels = [
+            BlockLevel(s, c, f, b) for s, c, f, b in zip(shapes, chunks, steps, blocks, strict=True)
+        ]
+        self._ranges = self._walked(region)
+        self.is_whole = region is None
+
+    def _walked(self, region: tuple[slice, ...] | None) -> list[Ranges]:
+        """Places of the blocks of each level that are walked."""
+        first = self.levels[0]
+        if region is None:
+            return [tuple(map(range, level.grid)) for level in self.levels]
+        ranges = [
+            tuple(range(r.start // b, -(-r.stop // b)) for r, b in zip(region, first.block, strict=True))
+        ]
+        for above, level in itertools.pairwise(self.levels):
+            rows = zip(ranges[-1], above.block, level.factors, level.block, level.grid, strict=True)
+            ranges.append(
+                tuple(
+                    range(r.start * a // f // b, min(g, -(-(r.stop * a) // (f * b)))) for r, a, f, b, g in rows
+                )
+            )
+        return ranges
+
+    @property
+    def leaves(self) -> int:
+        """Number of level-0 blocks that are walked."""
+        return math.prod(map(len, self._ranges[0]))
+
+    def children(self, k: int, place: Place) -> Ranges:
+        """Places of the blocks of level ``k - 1`` that a block of level ``k`` is made from."""
+        level, above = self.levels[k], self.levels[k - 1]
+        rows = zip(place, level.block, level.factors, above.block, self._ranges[k - 1], strict=True)
+        return tuple(
+            range(max(r.start, p * b * f // a), min(r.stop, (p + 1) * b * f // a)) for p, b, f, a, r in rows
+        )
+
+    def parent(self, k: int, place: Place) -> Place:
+        """Place of the block of level ``k + 1`` that a block of level ``k`` belongs to."""
+        level, below = self.levels[k], self.levels[k + 1]
+        rows = zip(place, level.block, below.factors, below.block, strict=True)
+        return tuple(p * a // (f * b) for p, a, f, b in rows)
+
+    def written(self, k: int) -> tuple[slice, ...]:
+        """The part of a level that is made: all of it, or what depends on the region."""
+        level = self.levels[k]
+        if self.is_whole or not k:
+            return tuple(slice(0, n) for n in level.shape)
+        above = self.levels[k - 1]
+        rows = zip(self._ranges[k - 1], above.block, level.factors, level.shape, strict=True)
+        return tuple(slice(r.start * a // f, min(n, -(-(r.stop * a) // f))) for r, a, f, n in rows)
+
+    def depth_first(self) -> Iterator[Place]:
+        """Places of the level-0 blocks, those of one block of a level together, at every level."""
+        top = len(self.levels) - 1
+
+        def below(k: int, place: Place) -> Iterator[Place]:
+            if k == 0:
+                yield place
+                return
+            for child in itertools.product(*self.children(k, place)):
+                yield from below(k - 1, child)
+
+        for place in itertools.product(*self._ranges[top]):
+            yield from below(top, place)
+
+
+def _joined(block: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Double a block, slowest axis first, while it is small and does not cover the level."""
+    out = list(block)
+    for axis in range(len(out)):
+        while out[axis] < shape[axis]:
+            doubled = [*out[:axis], 2 * out[axis], *out[axis + 1 :]]
+            nbytes = math.prod(min(n, b) for n, b in zip(shape, doubled, strict=True)) * itemsize
+            if nbytes > _LEAF_BYTES:
+                break
+            out = doubled
+    return tuple(out)

@@ -1,0 +1,56 @@
+"""The smallest and the largest value of windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platestore.pyramid.scratch import Scratch, offsets, settle
+
+
+class Extreme:
+    """The smallest or largest value of each window.
+
+    Parameters
+    ----------
+    dtype : dtype
+        A native integer or float type.
+    factors : tuple of int
+        One per axis.
+    largest : bool
+        Whether it is the largest.
+    """
+
+    work_bytes = 2**20
+
+    def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, largest: bool) -> None:
+        self._better = np.maximum if largest else np.minimum
+        self._dtype = dtype
+        self._outer = offsets((*factors[:-1], 1))
+        self._along = factors[-1]
+        self.cost = dtype.itemsize * (self._along + 1)
+        self.count = 2
+
+    def wants_copy(self, piece: NDArray[Any]) -> bool:
+        """Whether every comparison would otherwise swap bytes."""
+        return not piece.dtype.isnative
+
+    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+        """Reduce a piece of complete windows into `out`."""
+        rows = piece[self._outer[0]]
+        if len(self._outer) > 1:
+            best = work.take(rows.shape, self._dtype)
+            for offset in self._outer[1:]:
+                self._better(rows, piece[offset], out=best)
+                rows = best
+        result = rows
+        if self._along > 1:
+            result = work.take(out.shape, self._dtype)
+            self._better(rows[..., :: self._along], rows[..., 1 :: self._along], out=result)
+            for start in range(2, self._along):
+                self._better(result, rows[..., start :: self._along], out=result)
+        if self._dtype.kind == "f":
+            settle(result)
+        np.copyto(out, result)

@@ -1,0 +1,232 @@
+"""Reducing a block of pixels by whole factors, exactly, within a small fixed working memory.
+
+A block is reduced in pieces that stay in a processor's own cache, each by a few large numpy operations that
+release the interpreter lock, so that threads run side by side. What a window of pixels becomes depends on the
+pixels in it alone: any division of an array into blocks whose corners are multiples of the factors gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from platestore.errors import ArgumentError
+from platestore.pyramid.extreme import Extreme
+from platestore.pyramid.mean import FloatMean, IntegerMean
+from platestore.pyramid.ranked import Ranked
+from platestore.pyramid.scratch import SCRATCH_BYTES, Scratch, scratch
+
+__all__ = ["METHODS", "SCRATCH_BYTES", "check_method", "reduce_block", "reduced_shape"]
+
+#: The ways to make one pixel of several.
+METHODS = ("mean", "median", "mode", "min", "max", "stride")
+
+#: Most pixels that one window may have: exact sums are laid out for it.
+MAX_WINDOW = 2**24
+
+_FLOATS = ("float16", "float32", "float64")
+
+
+class _Kernel(Protocol):
+    """One method, laid out for a dtype and factors."""
+
+    #: Working memory that a piece should take, what it takes per pixel of the result, and the most temporaries
+    #: at a time.
+    work_bytes: int
+    cost: float
+    count: int
+
+    def wants_copy(self, piece: NDArray[Any]) -> bool:
+        """Whether the pixels must first be copied to contiguous native memory."""
+        ...
+
+    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+        """Reduce a piece of complete windows into `out`."""
+        ...
+
+
+def check_method(method: str, dtype: DTypeLike) -> None:
+    """Raise unless pixels of a type can be reduced by a method.
+
+    Parameters
+    ----------
+    method : str
+        One of `METHODS`.
+    dtype : dtype
+        Type of the pixels: bool, an integer of 8 to 64 bits, or a float of 16, 32 or 64 bits.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown method, or a type that it does not fit.
+    """
+    if method not in METHODS:
+        raise ArgumentError(
+            f"no such method of reduction: {method!r}", hint=f"use one of {', '.join(METHODS)}"
+        )
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "biu" and dtype.newbyteorder("=").name not in _FLOATS:
+        raise ArgumentError(
+            f"the method {method!r} does not fit pixels of type {dtype}",
+            hint="bool, integers and floats of 16, 32 and 64 bits can be reduced",
+        )
+
+
+def reduced_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ...]:
+    """Shape of an array after a reduction: each length divided by its factor, rounded up.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the array.
+    factors : sequence of int
+        One factor of at least 1 per axis.
+
+    Returns
+    -------
+    tuple of int
+        The reduced shape.
+
+    Raises
+    ------
+    ArgumentError
+        For a number of factors other than that of the axes, or a factor that is no whole number of at least 1.
+    """
+    if len(factors) != len(shape):
+        raise ArgumentError(f"{len(factors)} factors for {len(shape)} axes", hint="give one factor per axis")
+    for factor in factors:
+        if not isinstance(factor, int | np.integer) or factor < 1:
+            raise ArgumentError(f"a factor must be a whole number of at least 1, not {factor!r}")
+    return tuple(-(-int(n) // int(f)) for n, f in zip(shape, factors, strict=True))
+
+
+def reduce_block(
+    block: NDArray[Any], factors: Sequence[int], method: str, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Reduce a block of pixels by a whole factor per axis.
+
+    The far edge is replicated until its windows are complete (except for ``"stride"``, which takes the first
+    pixel of each window).
+
+    - ``"mean"``: of integers the exact mean, rounded half to even, for all widths; of bools likewise, so a tie
+      is False. Floats of 16 and 32 bits are summed in 64 bits and rounded once; sums of 64-bit floats that
+      overflow are made again of divided values. NaN propagates.
+    - ``"median"``: the middle value, the lower one of an even window. NaN propagates.
+    - ``"mode"``: the most frequent value, of several the smallest. NaN propagates.
+    - ``"min"``, ``"max"``: NaN propagates.
+
+    Parameters
+    ----------
+    block : ndarray
+        Pixels, of any strides and byte order.
+    factors : sequence of int
+        One factor of at least 1 per axis; 1 leaves an axis as it is.
+    method : str
+        One of `METHODS`.
+    out : ndarray, optional
+        Where to put the result: of the reduced shape and the type of `block` (in any byte order), with any
+        strides, and apart from `block` in memory.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new array in native byte order, of shape ``ceil(n / f)`` along each axis.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown method, a type that it does not fit, factors that fit no axis, windows of more than
+        `MAX_WINDOW` pixels, or an `out` of another shape or type.
+    """
+    check_method(method, block.dtype)
+    shape = reduced_shape(block.shape, factors)
+    factors = tuple(int(f) for f in factors)
+    native = block.dtype.newbyteorder("=")
+    if out is None:
+        out = np.empty(shape, native)
+    elif out.shape != shape or out.dtype.newbyteorder("=") != native:
+        raise ArgumentError(
+            f"the result has shape {shape} and type {native}, but out has {out.shape} and {out.dtype}"
+        )
+    if method == "stride" or all(f == 1 for f in factors):
+        np.copyto(out, block[tuple(slice(None, None, f) for f in factors)])
+    elif out.size:
+        if native.kind == "b":
+            _reduce(block.view(np.uint8), factors, method, out.view(np.uint8))
+        else:
+            _reduce(block, factors, method, out)
+    return out
+
+
+def _reduce(block: NDArray[Any], factors: tuple[int, ...], method: str, out: NDArray[Any]) -> None:
+    """Reduce piece by piece."""
+    if method in ("min", "max"):
+        # Copies of the edge change no extreme: a window need not reach further than the block.
+        factors = tuple(min(f, n) for f, n in zip(factors, block.shape, strict=True))
+    window = math.prod(factors)
+    if window > MAX_WINDOW:
+        raise ArgumentError(
+            f"windows of {window} pixels are larger than {MAX_WINDOW}", hint="reduce in several steps"
+        )
+    kernel = _kernel(method, block.dtype.newbyteorder("="), factors)
+    always = kernel.wants_copy(block)
+    copies = always or block.shape != tuple(n * f for n, f in zip(out.shape, factors, strict=True))
+    cost = kernel.cost + (window * block.itemsize if copies else 0)
+    most = max(1, min(out.size, int(kernel.work_bytes / cost)))
+    with scratch(math.ceil(most * cost), kernel.count + 1) as work:
+        start = work.mark()
+        for region in _pieces(out.shape, most):
+            piece = _windows(block, region, factors, work, always)
+            kernel.run(piece, out[region], work)
+            work.rewind(start)
+
+
+def _kernel(method: str, dtype: np.dtype[Any], factors: tuple[int, ...]) -> _Kernel:
+    """Lay out a method for a native dtype other than bool."""
+    if method == "mean":
+        return FloatMean(dtype, factors) if dtype.kind == "f" else IntegerMean(dtype, factors)
+    if method in ("median", "mode"):
+        return Ranked(dtype, factors, mode=method == "mode")
+    return Extreme(dtype, factors, largest=method == "max")
+
+
+def _pieces(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a shape into boxes of at most `most` elements, with long runs along the last axes."""
+    steps = []
+    for n in reversed(shape):
+        step = min(n, max(1, most))
+        steps.append(step)
+        # Equal cuts: a last one that is a sliver costs as many calls as the others.
+        most //= step
+    ranges = []
+    for n, step in zip(shape, reversed(steps), strict=True):
+        even = -(-n // -(-n // step))
+        ranges.append([slice(start, min(start + even, n)) for start in range(0, n, even)])
+    return product(*ranges)
+
+
+def _windows(
+    block: NDArray[Any],
+    region: tuple[slice, ...],
+    factors: tuple[int, ...],
+    work: Scratch,
+    always: bool,
+) -> NDArray[Any]:
+    """Return the pixels whose windows make a region of the result, complete; in a copy where they are not, or `always`."""
+    source = block[tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, factors, strict=True))]
+    shape = tuple((r.stop - r.start) * f for r, f in zip(region, factors, strict=True))
+    if source.shape == shape and not always:
+        return source
+    copy = work.take(shape, block.dtype.newbyteorder("="))
+    np.copyto(copy[tuple(slice(0, n) for n in source.shape)], source)
+    for axis, n in enumerate(source.shape):
+        if n < shape[axis]:
+            before = (slice(None),) * axis
+            copy[(*before, slice(n, None))] = copy[(*before, slice(n - 1, n))]
+    return copy

@@ -1,0 +1,120 @@
+"""From arrays to a build: how each level is read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from platestore.arrays.chunkarrays import ArrayReader, ArrayWriter
+from platestore.arrays.chunkcodec import chunk_format
+from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
+from platestore.arrays.image import open_array
+from platestore.errors import ArgumentError
+from platestore.pyramid.build import Progress, PyramidBuild, Reader, Target, Writer
+from platestore.pyramid.kernels import check_method
+from platestore.settings import config, parse_bytes
+from platestore.storage.base import Storage
+from platestore.storage.hierarchy import ArrayDocument
+
+Factors = tuple[int, ...]
+
+
+def make_levels(
+    storage: Storage,
+    base: ArrayDocument,
+    levels: Sequence[ArrayDocument],
+    factors: Sequence[Factors],
+    method: str,
+    *,
+    fresh: bool,
+    data: npt.NDArray[Any] | None = None,
+    region: tuple[slice, ...] | None = None,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Make the levels of a pyramid, whose documents exist, from level 0.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where all of them are.
+    base : ArrayDocument
+        Level 0.
+    levels : sequence of ArrayDocument
+        The others, from the finest.
+    factors : sequence of tuple of int
+        Factors of each step.
+    method : str
+        How windows are reduced.
+    fresh : bool
+        Whether the levels (and level 0, with ``data``) are new, and nothing refers to them yet.
+    data : numpy.ndarray, optional
+        Pixels of level 0, of its shape and type: it is written with the levels, and not read.
+    region : tuple of slice, optional
+        Part of level 0 that changed.
+    max_memory : int or str, optional
+        Bytes by which the process may grow; that of the settings by default.
+    workers : int, optional
+        Number of threads; that of the settings by default.
+    progress : callable, optional
+        Called with the bytes of level 0 that are done, and all there are.
+
+    Raises
+    ------
+    BudgetError
+        If the budget is too small.
+    DamagedChunkError, MissingChunkError
+        If a chunk of level 0 cannot be read.
+    """
+    image = open_array(storage, base, ())
+    check_method(method, image.dtype)
+    targets = []
+    for k, document in enumerate([base, *levels]):
+        array = open_array(storage, document, ())
+        ones = (1,) * image.ndim
+        reads = (k == 0 and data is None) or region is not None
+        targets.append(
+            Target(
+                shape=array.shape,
+                chunks=array.chunks,
+                factors=factors[k - 1] if k else ones,
+                reader=_reader(storage, document) if reads else None,
+                writer=_writer(storage, document, fresh) if k or data is not None else None,
+            )
+        )
+    build = PyramidBuild(
+        targets,
+        image.dtype.newbyteorder("="),
+        image.fill_value if image.fill_value is not None else 0,
+        method,
+        max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
+        workers=config.threads if workers is None else check_workers(workers),
+        data=data,
+        region=region,
+        where=storage.where(base.path),
+    )
+    build.run(progress)
+
+
+def check_workers(workers: int) -> int:
+    """Check a number of workers: an integer of 1 or more."""
+    if isinstance(workers, bool) or not hasattr(workers, "__index__") or workers < 1:
+        raise ArgumentError(f"workers must be an integer of 1 or more, not {workers!r}")
+    return int(workers)
+
+
+def _reader(storage: Storage, document: ArrayDocument) -> Reader:
+    found = chunk_format(document)
+    if found is None:
+        return ArrayReader(open_array(storage, document, ()))
+    return ChunkReader(storage, document.path, found)
+
+
+def _writer(storage: Storage, document: ArrayDocument, fresh: bool) -> Writer:
+    found = chunk_format(document)
+    if found is None:
+        return ArrayWriter(open_array(storage, document, ()))
+    return ChunkWriter(storage, document.path, found, fresh=fresh)

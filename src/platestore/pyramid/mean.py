@@ -1,0 +1,237 @@
+"""Means of windows: exact for integers, in double precision for floats."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platestore.pyramid.scratch import Scratch, offsets
+
+
+class IntegerMean:
+    """The mean of integers, rounded half to even.
+
+    Parameters
+    ----------
+    dtype : dtype
+        A native integer type.
+    factors : tuple of int
+        One per axis, together a window of at most 2**24 pixels.
+    """
+
+    work_bytes = 3 * 2**18
+
+    def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
+        self._size = size = math.prod(factors)
+        self._signed = dtype.kind == "i"
+        self._wide = dtype.itemsize == 8
+        # A sum, and what is added to it to round, needs the bits of a pixel and those of the window's size.
+        bits = 8 * dtype.itemsize + (size - 1).bit_length()
+        width = next((w for w in (16, 32, 64) if bits <= w), 64)
+        self._sum = np.dtype(f"{dtype.kind}{width // 8}")
+        # Two neighbours in one machine word are split and added at once, without casts or strides.
+        self._paired = factors[-1] % 2 == 0 and self._sum.itemsize == 2 * dtype.itemsize
+        if self._paired:
+            factors = (*factors[:-1], factors[-1] // 2)
+        self._outer = offsets((*factors[:-1], 1))
+        self._along = factors[-1]
+        whole = size & (size - 1) == 0
+        planes = 4 if self._wide else 2 * self._along + (0 if self._along == 1 else 2) + (0 if whole else 1)
+        self.cost = self._sum.itemsize * planes
+        self.count = 5
+
+    def wants_copy(self, piece: NDArray[Any]) -> bool:
+        """Whether pairs of neighbours cannot be seen as words where they are."""
+        if not piece.dtype.isnative:
+            return True
+        return self._paired and (
+            piece.strides[-1] != piece.itemsize
+            or piece.ctypes.data % self._sum.itemsize != 0
+            or any(
+                n > 1 and s % self._sum.itemsize
+                for n, s in zip(piece.shape, piece.strides[:-1], strict=False)
+            )
+        )
+
+    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+        """Reduce a piece of complete windows into `out`."""
+        if self._wide:
+            self._divided(piece, out, work)
+            return
+        shape = (*out.shape[:-1], out.shape[-1] * self._along)
+        total = work.take(shape, self._sum)
+        other = work.take(shape, self._sum)
+        if self._paired:
+            self._add_pairs(piece.view(self._sum), total, other)
+        else:
+            for number, offset in enumerate(self._outer):
+                if number:
+                    np.add(total, piece[offset], out=total)
+                else:
+                    np.copyto(total, piece[offset])
+        if self._along > 1:
+            across = work.take(out.shape, self._sum)
+            np.add(total[..., :: self._along], total[..., 1 :: self._along], out=across)
+            for start in range(2, self._along):
+                np.add(across, total[..., start :: self._along], out=across)
+            total, other = across, work.take(out.shape, self._sum)
+        self._round(total, other, work)
+        np.copyto(out, total, casting="unsafe")
+
+    def _add_pairs(self, words: NDArray[Any], total: NDArray[Any], other: NDArray[Any]) -> None:
+        """Add both halves of words, of every row of a window."""
+        half = self._sum.type(4 * self._sum.itemsize)
+        low = self._sum.type(2 ** int(half) - 1)
+        target = total
+        for offset in self._outer:
+            row = words[offset]
+            if self._signed:
+                np.left_shift(row, half, out=target)
+                np.right_shift(target, half, out=target)
+            else:
+                np.bitwise_and(row, low, out=target)
+            if target is other:
+                np.add(total, other, out=total)
+            target = other
+            np.right_shift(row, half, out=other)
+            np.add(total, other, out=total)
+
+    def _round(self, total: NDArray[Any], other: NDArray[Any], work: Scratch) -> None:
+        """Divide sums by the size of the window, half to even, in place."""
+        number = self._sum.type
+        if self._size & (self._size - 1) == 0:
+            power = self._size.bit_length() - 1
+            if power:
+                np.right_shift(total, number(power), out=other)
+                np.bitwise_and(other, number(1), out=other)
+                np.add(total, other, out=total)
+                if power > 1:
+                    np.add(total, number(self._size // 2 - 1), out=total)
+                np.right_shift(total, number(power), out=total)
+            return
+        rest = work.take(total.shape, self._sum)
+        np.floor_divide(total, number(self._size), out=other)
+        np.multiply(other, number(self._size), out=rest)
+        np.subtract(total, rest, out=rest)
+        self._carry(other, rest, total)
+        np.copyto(total, other)
+
+    def _carry(self, quotient: NDArray[Any], rest: NDArray[Any], other: NDArray[Any]) -> None:
+        """Add 1 to quotients whose rest is more than half the window, or half of it if they are odd."""
+        number = self._sum.type
+        # Twice the rest, and one more for odd quotients, is larger than the size in just those cases.
+        np.bitwise_and(quotient, number(1), out=other)
+        np.add(rest, other, out=other)
+        np.add(other, rest, out=other)
+        np.floor_divide(other, number(self._size + 1), out=other)
+        np.add(quotient, other, out=quotient)
+
+    def _divided(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+        """Sum quotients and rests apart, for sums that fit no integer."""
+        number = self._sum.type
+        quotient, rest, one, two = (work.take(out.shape, self._sum) for _ in range(4))
+        size = number(self._size)
+        quotient[...] = 0
+        rest[...] = 0
+        for outer in self._outer:
+            for start in range(self._along):
+                pixels = piece[(*outer[:-1], slice(start, None, self._along))]
+                # What wraps around in between wraps back: the end fits.
+                np.floor_divide(pixels, size, out=one)
+                np.add(quotient, one, out=quotient)
+                np.multiply(one, size, out=one)
+                np.subtract(pixels, one, out=one)
+                np.add(rest, one, out=rest)
+        np.floor_divide(rest, size, out=one)
+        np.add(quotient, one, out=quotient)
+        np.multiply(one, size, out=one)
+        np.subtract(rest, one, out=rest)
+        self._carry(quotient, rest, two)
+        np.copyto(out, quotient)
+
+
+class FloatMean:
+    """The mean of floats, summed in double precision in one order, whatever the shape of the block.
+
+    Parameters
+    ----------
+    dtype : dtype
+        A native float type.
+    factors : tuple of int
+        One per axis.
+    """
+
+    work_bytes = 3 * 2**18
+
+    def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
+        self._size = math.prod(factors)
+        self._double = dtype.itemsize == 8
+        self._outer = offsets((*factors[:-1], 1))
+        self._along = factors[-1]
+        self.cost = 8 * (2 * self._along + 2)
+        self.count = 4
+
+    def wants_copy(self, piece: NDArray[Any]) -> bool:
+        """Whether every addition would otherwise swap bytes."""
+        return not piece.dtype.isnative
+
+    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+        """Reduce a piece of complete windows into `out`."""
+        with np.errstate(all="ignore"):
+            rows = work.take((*out.shape[:-1], out.shape[-1] * self._along), np.float64)
+            other = work.take(rows.shape, np.float64)
+            mean = work.take(out.shape, np.float64) if self._along > 1 else rows
+            self._sum(piece, rows, other, mean)
+            np.divide(mean, float(self._size), out=mean)
+            finite = np.isfinite(mean)
+            if not finite.all():
+                if self._double:
+                    self._without_overflow(piece, rows, other, mean, work)
+                # One NaN of the many: which one comes out of a sum is up to the processor.
+                np.copyto(mean, np.nan, where=np.isnan(mean))
+            np.copyto(out, mean, casting="unsafe")
+
+    def _sum(
+        self,
+        piece: NDArray[Any],
+        rows: NDArray[Any],
+        other: NDArray[Any],
+        total: NDArray[Any],
+        divisor: float = 1.0,
+    ) -> None:
+        """Sum each window into `total`: its rows pixel by pixel, then along."""
+        for number, offset in enumerate(self._outer):
+            target = other if number else rows
+            if divisor == 1.0:
+                np.copyto(target, piece[offset])
+            else:
+                np.divide(piece[offset], divisor, out=target)
+            if number:
+                np.add(rows, other, out=rows)
+        if self._along > 1:
+            np.add(rows[..., :: self._along], rows[..., 1 :: self._along], out=total)
+            for start in range(2, self._along):
+                np.add(total, rows[..., start :: self._along], out=total)
+
+    def _without_overflow(
+        self,
+        piece: NDArray[Any],
+        rows: NDArray[Any],
+        other: NDArray[Any],
+        mean: NDArray[Any],
+        work: Scratch,
+    ) -> None:
+        """Make means that are not finite again, from values divided beforehand."""
+        broken = ~np.isfinite(mean)
+        again = work.take(mean.shape, np.float64)
+        # Halved besides, and held to the type's range: roundings of the largest values can add up.
+        self._sum(piece, rows, other, again, 2.0 * self._size)
+        if self._along == 1:
+            np.copyto(again, rows)
+        half = np.finfo(np.float64).max / 2
+        np.clip(again, -half, half, out=again, where=np.isfinite(again))
+        np.multiply(again, 2.0, out=again)
+        np.copyto(mean, again, where=broken)

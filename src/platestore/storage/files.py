@@ -1,0 +1,62 @@
+"""Plain files: temporary names, renames that wait for readers, flushing.
+
+Every mutating call goes through ``os`` itself (``os.open``, ``os.replace``, ...), so that the fault tests
+can stop the program before and after each of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+
+_counter = itertools.count()
+#: Flags to open a new file for writing.
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def temporary_name(name: str) -> str:
+    """A hidden sibling name that no other writer on any host will choose."""
+    return f".{name}.{os.getpid()}-{next(_counter)}-{os.urandom(4).hex()}.tmp"
+
+
+def replace(source: str, target: str) -> None:
+    """``os.replace`` that waits for a reader to let go of the target, as on Windows it must."""
+    _patiently(lambda: os.replace(source, target))
+
+
+def rename(source: str, target: str) -> None:
+    """``os.rename`` that waits for readers in the directory, as on Windows it must."""
+    _patiently(lambda: os.rename(source, target))
+
+
+def _patiently(action: Callable[[], None]) -> None:
+    for pause in (0.001, 0.005, 0.02, 0.1, 0.4, 1.0):
+        try:
+            return action()
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(pause)
+    return action()
+
+
+def flush_file(path: str) -> None:
+    """Flush the bytes of a file to the device."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: str) -> None:
+    """Flush the names in a directory to the device."""
+    if os.name == "nt":  # pragma: no cover - directories cannot be opened there
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

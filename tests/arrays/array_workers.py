@@ -1,0 +1,137 @@
+"""Arrays of every kind, and what other processes do with them (they must be able to import it)."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+
+import numcodecs
+import numpy as np
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec
+from zarr.codecs.numcodecs import LZMA
+from zarr.storage import LocalStore, MemoryStore
+
+from platestore.arrays.image import ImageArray, open_array
+from platestore.storage.base import StorageOptions
+from platestore.storage.hierarchy import read_array
+from platestore.storage.local import LocalStorage
+from platestore.storage.zarr_store import ZarrStorage
+
+SHAPE = (5, 6, 7)
+CHUNKS = (2, 3, 4)
+SHARDS = (4, 3, 8)
+WRITABLE = StorageOptions(read_only=False, lock_timeout=30)
+
+#: Zarr format, and what is asked of zarr when the array is created. TensorStore serves these.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # zarr v3 does not specify it
+    _ODD_CODEC = LZMA()
+SERVED = {
+    "v2": (2, {}),
+    "v2 dotted": (2, {"chunk_key_encoding": {"name": "v2", "separator": "."}}),
+    "v2 in Fortran order": (2, {"order": "F"}),
+    "v2 zstd, float32": (2, {"compressors": numcodecs.Zstd(), "dtype": "float32"}),
+    "v2 raw, bool": (2, {"compressors": None, "dtype": "bool"}),
+    "v2 with a fill value": (2, {"fill_value": 9}),
+    "v3": (3, {}),
+    "v3 sharded": (3, {"shards": SHARDS}),
+    "v3 sharded, float16": (3, {"shards": SHARDS, "dtype": "float16"}),
+    "v3 sharded, int64, checksums": (3, {"shards": SHARDS, "dtype": "int64", "compressors": [Crc32cCodec()]}),
+    "v3 transposed": (3, {"filters": [TransposeCodec(order=(2, 0, 1))]}),
+    "v3 in big-endian bytes": (3, {"serializer": BytesCodec(endian="big")}),
+    "v3 complex64": (3, {"dtype": "complex64"}),
+    "v3 with NaN as fill value": (3, {"dtype": "float64", "fill_value": np.nan}),
+    "v3 dotted": (3, {"chunk_key_encoding": {"name": "default", "separator": "."}}),
+}
+#: TensorStore does not.
+REFUSED = {
+    "v2 big-endian": (2, {"dtype": ">u2"}),
+    "v2 delta": (2, {"filters": [numcodecs.Delta(dtype="<u2")]}),
+    "v2 lz4": (2, {"compressors": numcodecs.LZ4()}),
+    "v2 lzma, int16": (2, {"compressors": numcodecs.LZMA(), "dtype": "int16"}),
+    "v3 lzma": (3, {"compressors": [_ODD_CODEC]}),
+    "v3 sharded, lzma": (3, {"compressors": [_ODD_CODEC], "shards": SHARDS}),
+    "v2 in memory": (2, {}),
+    "v3 in memory": (3, {}),
+    "v3 sharded in memory": (3, {"shards": SHARDS}),
+}
+EVERY = SERVED | REFUSED
+
+
+def root_of(case, directory):
+    """Where the array of a case is: a directory, or memory."""
+    return MemoryStore() if "in memory" in case else directory
+
+
+def numbers(shape=SHAPE, dtype="uint16", start=1):
+    return (np.arange(start, start + np.prod(shape)).reshape(shape)).astype(dtype)
+
+
+def make_zarr(root, case, shape=SHAPE, chunks=CHUNKS):
+    """Create the array "0" with zarr itself."""
+    zarr_format, kwargs = EVERY[case] if isinstance(case, str) else case
+    kwargs = {"dtype": "uint16", **kwargs}
+    store = LocalStore(root) if isinstance(root, (str, os.PathLike)) else root
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return zarr.create_array(
+            store, name="0", shape=shape, chunks=chunks, zarr_format=zarr_format, **kwargs
+        )
+
+
+def make(root, case, shape=SHAPE, chunks=CHUNKS, **options):
+    """Create it, and open it with this library."""
+    made = make_zarr(root, case, shape, chunks)
+    return reopened(root, made.metadata.zarr_format, **options)
+
+
+def reopened(root, zarr_format, path="0", by_zarr=False, **options) -> ImageArray:
+    """Open an array with this library; ``by_zarr`` as if TensorStore had refused it."""
+    how = StorageOptions(**{"read_only": False, "lock_timeout": 30, **options})
+    if isinstance(root, MemoryStore):
+        storage = ZarrStorage(root, how)
+    else:
+        storage = LocalStorage(str(root), how)
+    document = read_array(storage, path, zarr_format)
+    array = open_array(storage, document, list("tczyx")[-len(document.content["shape"]) :])
+    if by_zarr:
+        array._engine.refusal = "the test says so"
+    return array
+
+
+def plain(root, path="0"):
+    """The same array as zarr alone has it."""
+    if isinstance(root, MemoryStore):
+        return zarr.open_array(root, path=path, mode="r+")
+    return zarr.open_array(f"{root}/{path}", mode="r+")
+
+
+def chunk_files(root):
+    """Files of chunks and shards, sorted."""
+    return sorted(
+        os.path.join(directory, name)
+        for directory, _, names in os.walk(root)
+        for name in names
+        if not name.startswith(".z") and name != "zarr.json"
+    )
+
+
+# --- what other processes do ----------------------------------------------------------------------
+
+
+def read_sum(array):
+    return os.getpid(), int(array[...].astype("int64").sum())
+
+
+def write_blocks(job):
+    """Write blocks, each full of its number; returns the process that did it."""
+    array, blocks, gate, members = job
+    open(os.path.join(gate, str(os.getpid())), "w").close()
+    deadline = time.monotonic() + 60
+    while len(os.listdir(gate)) < members and time.monotonic() < deadline:
+        time.sleep(0.002)
+    for number, region in blocks:
+        array[region] = np.full([s.stop - s.start for s in region], number, array.dtype)
+    return os.getpid()
