@@ -22,6 +22,7 @@ _PUBLIC = {
     "platestore.nodes.series": ("Bioformats2RawSeries",),
     "platestore.arrays.image": ("ImageArray",),
     "platestore.arrays.tiled": ("TiledImageArray",),
+    "platestore.processing": ("PyramidReport", "compute_pyramids"),
     "platestore.settings": ("config",),
     "platestore.spec.axes": ("AxisMeta", "ChannelAxisMeta", "SpaceAxisMeta", "TimeAxisMeta"),
     "platestore.spec.transforms": ("TransformationMeta",),
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from platestore.nodes.tiled import TiledPosition
     from platestore.nodes.well import Well
     from platestore.opening import open_ome_zarr
+    from platestore.processing import PyramidReport, compute_pyramids
     from platestore.settings import config
     from platestore.spec.axes import AxisMeta, ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta
     from platestore.spec.labels import (

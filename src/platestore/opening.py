@@ -37,8 +37,8 @@ from platestore.spec.own import OwnMeta
 from platestore.spec.plate import AcquisitionMeta, PlateMeta, check_acquisitions, check_format, grid
 from platestore.storage import targets
 from platestore.storage.base import Durability, Storage, StorageOptions
-from platestore.storage.hierarchy import create_node, group_files, read_array, read_group
 from platestore.storage.files import temporary_name
+from platestore.storage.hierarchy import create_node, group_files, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ class Config:
             if threads is not None:
                 self.threads = threads
             if max_memory is not None:
-                self.max_memory = max_memory  # type: ignore[assignment]
+                self.max_memory = max_memory
             yield
         finally:
             self._threads, self._max_memory = before
@@ -109,7 +109,7 @@ def _check_threads(value: int | str) -> int:
         number = int(value)
     except (TypeError, ValueError):
         number = 0
-    if number < 1 or number != value and not isinstance(value, str) or isinstance(value, bool):
+    if number < 1 or (number != value and not isinstance(value, str)) or isinstance(value, bool):
         raise ArgumentError(f"threads must be an integer of 1 or more, not {value!r}")
     return number
 

@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec
 from zarr.codecs.numcodecs import LZMA
+from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from platestore.arrays.image import ImageArray, open_array
@@ -95,7 +96,9 @@ def reopened(root, zarr_format, path="0", by_zarr=False, **options) -> ImageArra
     else:
         storage = LocalStorage(str(root), how)
     document = read_array(storage, path, zarr_format)
-    array = open_array(storage, document, list("tczyx")[-len(document.content["shape"]) :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)  # of codecs that zarr v3 does not specify
+        array = open_array(storage, document, list("tczyx")[-len(document.content["shape"]) :])
     if by_zarr:
         array._engine.refusal = "the test says so"
     return array
@@ -103,9 +106,11 @@ def reopened(root, zarr_format, path="0", by_zarr=False, **options) -> ImageArra
 
 def plain(root, path="0"):
     """The same array as zarr alone has it."""
-    if isinstance(root, MemoryStore):
-        return zarr.open_array(root, path=path, mode="r+")
-    return zarr.open_array(f"{root}/{path}", mode="r+")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        if isinstance(root, MemoryStore):
+            return zarr.open_array(root, path=path, mode="r+")
+        return zarr.open_array(f"{root}/{path}", mode="r+")
 
 
 def chunk_files(root):

@@ -174,7 +174,9 @@ def road(request, tmp_path):
 def fill(directory, case, by_zarr):
     root = root_of(case, directory)
     made = make_zarr(root, case)
-    made[...] = numbers(dtype=made.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made[...] = numbers(dtype=made.dtype)
     return root, reopened(root, EVERY[case][0], by_zarr=by_zarr)
 
 
@@ -316,7 +318,10 @@ def test_writing_is_as_in_numpy(road):
     expected = numbers(dtype=array.dtype)
     units = array.shards or array.chunks
     wrong = []
+    read = dict(zip(map(repr, CHOICES), of_zarr(array.dtype.str, array.shards), strict=True))
     for turn, (way, selection) in enumerate(WRITES):
+        if read[repr((way, selection))][0] == "error":
+            continue  # img[[0, 1], [2]] is for oindex
         index = numpy_index(way, selection, units)
         shape = np.shape(way_of(way)(array)[selection])
         value = (turn % 50 + 1) * np.ones((), array.dtype)

@@ -79,7 +79,7 @@ def assert_as_reference(block: np.ndarray, factors: tuple[int, ...], method: str
 
 @st.composite
 def blocks(draw: st.DrawFn, dtypes=DTYPES) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Small blocks of any type, with factors; often few values, so that modes tie and means fall on halves."""
+    """Small blocks of any type, with factors; often of few values, so that modes tie and means are halves."""
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
     shape = draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=5))
     factors = tuple(draw(st.integers(1, 4)) for _ in shape)
@@ -360,6 +360,10 @@ def test_the_block_itself_is_not_changed(method):
         before = block.tobytes()
         reduce_block(block, (2, 2, 2), method)
         assert block.tobytes() == before
+    zero = np.array([[-0.0]])
+    zero.flags.writeable = False
+    reduce_block(zero, (2, 2), method)
+    assert np.signbit(zero).all()
 
 
 # --- shapes -------------------------------------------------------------------------------------------------
@@ -461,7 +465,7 @@ def peak(block: np.ndarray, factors: tuple[int, ...], method: str) -> tuple[int,
 def test_working_memory_stays_below_the_stated_bound(method, dtype, factors):
     for picture in (noise, labels):
         # Odd, so that pieces at the far edge are copied.
-        most, kept = peak(picture(dtype, (7, 641, 1027)), factors, method)
+        most, kept = peak(picture(dtype, (5, 601, 1027)), factors, method)
         assert most <= SCRATCH_BYTES
         assert kept <= SCRATCH_BYTES
 
@@ -469,18 +473,18 @@ def test_working_memory_stays_below_the_stated_bound(method, dtype, factors):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("special", [np.nan, np.inf, np.finfo(np.float64).max])
 def test_special_floats_need_no_more_memory(method, special):
-    most, _ = peak(np.full((7, 641, 1027), special), (2, 2, 2), method)
+    most, _ = peak(np.full((5, 601, 1027), special), (2, 2, 2), method)
     assert most <= SCRATCH_BYTES
 
 
 def test_a_window_beyond_the_bound_is_reduced_and_its_memory_given_back():
-    block = noise("uint16", (1200, 1600))
-    most, kept = peak(block, (1200, 1600), "median")
+    block = noise("uint64", (800, 800))
+    most, kept = peak(block, (800, 800), "median")
     assert most > SCRATCH_BYTES
     assert kept <= SCRATCH_BYTES
     middle = (block.size - 1) // 2
     expected = np.partition(block.ravel(), middle)[middle]
-    assert reduce_block(block, (1200, 1600), "median").item() == expected
+    assert reduce_block(block, (800, 800), "median").item() == expected
 
 
 @pytest.mark.parametrize("method", METHODS)

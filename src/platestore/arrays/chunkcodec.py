@@ -60,12 +60,13 @@ class ChunkCodec:
         """Encode a C-contiguous block of the chunk's shape and type."""
         data: Piece
         if self._compressor is None:
-            data = memoryview(block.reshape(-1).view(np.uint8))
+            data = block.reshape(-1).view(np.uint8).data
         else:
-            data = self._compressor.encode(block.reshape(-1))
+            encoded: bytes = self._compressor.encode(block.reshape(-1))
+            data = memoryview(encoded)
         if self._checksum:
             return bytes(data) + crc32c(bytes(data)).to_bytes(_CRC_BYTES, "little")
-        return data
+        return memoryview(data)
 
     def decode(self, data: memoryview, out: npt.NDArray[Any], where: str) -> None:
         """Decode a chunk into a C-contiguous block of its shape and type.
@@ -232,9 +233,7 @@ def _from_v3(content: dict[str, Any]) -> ChunkFormat | None:
     return ChunkFormat(shape, codec, shards, at_end, index_checksum, prefix, separator, fill)
 
 
-def _chain(
-    chain: list[dict[str, Any]], chunks: tuple[int, ...], dtype: np.dtype[Any]
-) -> ChunkCodec | None:
+def _chain(chain: list[dict[str, Any]], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkCodec | None:
     names = [c["name"] for c in chain]
     checksum = names[-1] == "crc32c"
     inner = chain[1:-1] if checksum else chain[1:]

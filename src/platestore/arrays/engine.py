@@ -18,8 +18,8 @@ import numpy as np
 from platestore.errors import DamagedChunkError, ForkError, MissingChunkError
 from platestore.settings import config
 from platestore.storage.base import Storage
-from platestore.storage.hierarchy import ArrayDocument
 from platestore.storage.files import sync_directory
+from platestore.storage.hierarchy import ArrayDocument
 
 if TYPE_CHECKING:
     import tensorstore
@@ -140,7 +140,9 @@ class Engine:
 
     def _spec(self, directory: str) -> dict[str, Any]:
         document = self._document
-        content = {k: v for k, v in document.content.items() if k not in ("attributes", "consolidated_metadata")}
+        content = {
+            k: v for k, v in document.content.items() if k not in ("attributes", "consolidated_metadata")
+        }
         raises = self._storage.options.missing == "raise"
         return {
             "driver": "zarr" if document.zarr_format == 2 else "zarr3",

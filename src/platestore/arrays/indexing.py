@@ -41,7 +41,7 @@ def orthogonal(selection: Any, shape: tuple[int, ...]) -> OrthogonalIndex | None
         return None
     out: list[Any] = []
     for item, size in zip(items, shape, strict=True):
-        index = _plain(item, size)
+        index: Any = _plain(item, size)
         if index is None:
             index = _vector(item, size)
         if index is None:

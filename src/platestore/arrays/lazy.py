@@ -32,7 +32,9 @@ def is_lazy(value: Any) -> bool:
     """Whether a value is an array that is not in memory: dask, zarr, HDF5, TensorStore."""
     if isinstance(value, np.ndarray) or not hasattr(value, "__getitem__"):
         return False
-    return is_dask(value) or (hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "chunks"))
+    return is_dask(value) or (
+        hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "chunks")
+    )
 
 
 def batches(region: Region, units: Sequence[int], itemsize: int, limit: int) -> Iterator[Region]:
@@ -115,9 +117,8 @@ def store_dask(
         ) from None
     whole = whole[tuple(slice(None) if isinstance(i, slice) else None for i in index)]
     whole = whole.astype(target.dtype).rechunk(tuple(map(_blocks, region, target._units)))
-    return dask.array.store(  # type: ignore[no-untyped-call]
-        whole, target, regions=region, lock=False, compute=compute, return_stored=False
-    )
+    place: Any = target
+    return dask.array.store(whole, place, regions=region, lock=False, compute=compute, return_stored=False)
 
 
 def _blocks(part: slice, unit: int) -> tuple[int, ...]:

@@ -111,9 +111,7 @@ class PixelArray(_ZarrArray):
     def set_basic_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write by integers and slices, as ``zarr.Array`` does; values are broadcast."""
         index = None if _is_special(kwargs) else indexing.basic(selection, self.shape)
-        self._set(
-            "basic", index, value, lambda v: _Zarr.set_basic_selection(self, selection, v, **kwargs)
-        )
+        self._set("basic", index, value, lambda v: _Zarr.set_basic_selection(self, selection, v, **kwargs))
 
     def set_orthogonal_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write by one index per axis, as ``zarr.Array`` does; values are broadcast."""
@@ -137,9 +135,7 @@ class PixelArray(_ZarrArray):
     def set_block_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write whole chunks (shards, where there are shards), as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.blocks(selection, self.shape, self._units)
-        self._set(
-            "basic", index, value, lambda v: _Zarr.set_block_selection(self, selection, v, **kwargs)
-        )
+        self._set("basic", index, value, lambda v: _Zarr.set_block_selection(self, selection, v, **kwargs))
 
     def _set(
         self, kind: Kind, index: tuple[Any, ...] | None, value: Any, by_zarr: Callable[[Any], None]
@@ -295,12 +291,12 @@ def _points(mask: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], ...] |
     return tuple(np.nonzero(array))
 
 
-def _touched(
-    kind: Kind, index: tuple[Any, ...], units: Sequence[int]
-) -> Iterator[tuple[int, ...]]:
+def _touched(kind: Kind, index: tuple[Any, ...], units: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Places on the grid of the files that a selection touches."""
     if kind == "coordinate":
-        yield from {tuple(map(int, p)) for p in zip(*(i // u for i, u in zip(index, units, strict=True)), strict=True)}
+        yield from {
+            tuple(map(int, p)) for p in zip(*(i // u for i, u in zip(index, units, strict=True)), strict=True)
+        }
         return
     places = []
     for item, unit in zip(index, units, strict=True):

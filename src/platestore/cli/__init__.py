@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "Build a small plate, read it back and describe it.",
     "info": "Describe stores, or nodes in them.",
     "ls": "List the positions of a plate, well or series.",
+    "pyramid": "Compute the resolution levels of positions.",
     "plan": "Say what a layout of chunks and shards means.",
 }
 

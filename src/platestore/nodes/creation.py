@@ -6,17 +6,29 @@ Order: the array is complete before the position lists it; a removed one is unli
 from __future__ import annotations
 
 import contextlib
+import json
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.image import ImageArray, open_array
-from platestore.arrays.layout import ArrayLayout, plan
+from platestore.arrays.layout import ArrayLayout, check_integers, layout_of
 from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError
 from platestore.nodes import intents
 from platestore.nodes.case import check_case
 from platestore.nodes.leftovers import require_free
+from platestore.nodes.levels import (
+    Levels,
+    Resources,
+    build_staged,
+    discard,
+    documents_of,
+    image_of,
+    install,
+    wanted,
+)
+from platestore.nodes.wishes import PyramidWishes, Wishes
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name
@@ -27,6 +39,7 @@ from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.arrays.planning import LayoutPlan
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta
@@ -37,14 +50,13 @@ def create_zeros(
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
-    chunks: Sequence[int] | None,
-    shards_ratio: Sequence[int] | None,
+    wishes: Wishes,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
     cls: type[ImageArray] | None = None,
 ) -> ImageArray:
     """Create an array of zeros and list it."""
-    layout = _plan(position, name, shape, dtype, chunks, shards_ratio, transform, check_shape)
+    layout = _plan(position, name, shape, dtype, wishes, transform, check_shape)
     with position._location.storage.lock(position._location.path):
         replaces = _check_absent(position, name)
         if replaces:
@@ -61,24 +73,28 @@ def create_image(
     position: Position,
     name: str,
     data: npt.ArrayLike,
-    chunks: Sequence[int] | None,
-    shards_ratio: Sequence[int] | None,
+    wishes: Wishes,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
+    pyramid: PyramidWishes,
 ) -> ImageArray:
-    """Create an array, write its pixels, and then list it."""
+    """Create an array (and its levels), write the pixels, and then list it."""
     import numpy as np
 
-    pixels = np.asarray(data)
-    layout = _plan(position, name, pixels.shape, pixels.dtype, chunks, shards_ratio, transform, check_shape)
+    from platestore.arrays.lazy import is_lazy
+
+    pixels: Any = data if is_lazy(data) else np.asarray(data)
+    layout = _plan(position, name, pixels.shape, pixels.dtype, wishes, transform, check_shape)
+    levels = _plan_levels(position, name, layout, pyramid)
     storage, path = position._location.storage, position._location.path
     with storage.lock(path):
         replaces = _check_absent(position, name)
     # The pixels are written without the lock, so that other writers of the position need not wait.
     staged = intents.staging_name(name) if replaces or storage.atomic_moves else name
+    hidden: list[str] = []
     try:
         document = _write_array(position, staged, layout)
-        _opened(position, staged, document)[...] = pixels
+        hidden = _write_pixels(position, staged, document, pixels, levels)
         with storage.lock(path):
             replaces = _check_absent(position, name, ours=staged == name)
             if not replaces:
@@ -90,13 +106,55 @@ def create_image(
                 _list(position, name, layout, transform)
     except BaseException:
         with contextlib.suppress(Exception):
+            discard(position, hidden)
             if staged != name or position._peek().find(name) is None:
                 storage.remove_tree(position._location.child(staged).path)
         raise
     if replaces:
         with storage.lock(path):
             _swap_in(position, name, staged, layout, transform)
+    if levels is not None:
+        install(position, levels, hidden)
     return _opened(position, name, document)
+
+
+def _plan_levels(position: Position, name: str, layout: ArrayLayout, pyramid: PyramidWishes) -> Levels | None:
+    """The levels that a new image is to get; None if there is level 0 only."""
+    if pyramid.levels is None:
+        return None
+    location = position._location
+    content = layout.document(location.zarr_format, [axis.name for axis in position.axes])
+    base = ArrayDocument(location.child(name).path, location.zarr_format, json.dumps(content).encode())
+    image = position._peek().find(name)
+    levels = wanted(
+        position,
+        image[0]
+        if image is not None
+        else position._state().multiscales[0].model_copy(update={"datasets": []}),
+        base,
+        pyramid.levels,
+        pyramid.method,
+        None,
+        pyramid.factors,
+    )
+    return levels if levels.names else None
+
+
+def _write_pixels(
+    position: Position, staged: str, document: bytes, pixels: Any, levels: Levels | None
+) -> list[str]:
+    """Write the pixels of a new array and of its levels; returns the hidden names of the levels."""
+    import numpy as np
+
+    array = _opened(position, staged, document)
+    if levels is None:
+        array[...] = pixels
+        return []
+    base = ArrayDocument(array.path, position._location.zarr_format, document)
+    if isinstance(pixels, np.ndarray):
+        return build_staged(position, levels, Resources(), base=base, data=pixels)
+    array[...] = pixels
+    return build_staged(position, levels, Resources(), base=base)
 
 
 def _plan(
@@ -104,8 +162,7 @@ def _plan(
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
-    chunks: Sequence[int] | None,
-    shards_ratio: Sequence[int] | None,
+    wishes: Wishes,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
 ) -> ArrayLayout:
@@ -113,13 +170,14 @@ def _plan(
     location = position._location
     location.storage.require_writable(location.path)
     check_image_name(name)
-    layout = plan(shape, dtype, zarr_format=location.zarr_format, chunks=chunks, shards_ratio=shards_ratio)
     axes = position.axes
-    if len(layout.shape) != len(axes):
+    full = check_integers(shape, "shape")
+    if len(full) != len(axes):
         raise ArgumentError(
-            f"an image of shape {layout.shape} has {len(layout.shape)} dimensions; the position has "
+            f"an image of shape {full} has {len(full)} dimensions; the position has "
             f"{len(axes)} axes ({', '.join(axis.name for axis in axes)})"
         )
+    layout = wishes.layout(full, dtype, location.zarr_format, [axis.name for axis in axes])
     normalise(transform, len(axes))
     axis = channel_index(axes)
     if check_shape and axis is not None and position._state().omero is not None:
@@ -279,6 +337,33 @@ def append_channel(position: Position, name: str, resize_arrays: bool) -> None:
         if sizes:
             position._commit(lambda draft: draft.add_intent(intent), check=False)
         intents.finish(position, intent)
+
+
+def plan_layout(
+    position: Position, shape: Sequence[int] | None, dtype: npt.DTypeLike | None, wishes: Wishes
+) -> LayoutPlan:
+    """Say what a layout means, for an image like level 0 or of another shape."""
+    from platestore.arrays.planning import plan_for
+
+    location = position._location
+    existing = None
+    if shape is None or dtype is None:
+        image = image_of(position._state(), position)
+        base = layout_of(documents_of(position, image)[0].data, location.zarr_format, where=location.where)
+        shape, dtype = shape or base.shape, base.dtype if dtype is None else dtype
+        existing = base if tuple(shape) == base.shape and dtype == base.dtype else None
+    return plan_for(
+        existing,
+        shape=None if existing is not None else shape,
+        dtype=None if existing is not None else dtype,
+        zarr_format=location.zarr_format,
+        axis_names=[axis.name for axis in position.axes],
+        chunks=wishes.chunks,
+        shards_ratio=wishes.shards_ratio,
+        shards=wishes.shards,
+        compressor=wishes.compressor,
+        checksum=wishes.checksum,
+    )
 
 
 def relist(draft: Draft[ImagesMeta], intent: Intent) -> None:

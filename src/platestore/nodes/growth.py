@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from platestore.arrays.layout import ArrayLayout
     from platestore.nodes.draft import Draft
     from platestore.nodes.plate import Plate
+    from platestore.nodes.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +79,19 @@ def array_plan(
     name: str,
     shape: Sequence[int] | None,
     dtype: npt.DTypeLike | None,
-    chunks: Sequence[int] | None,
-    shards_ratio: Sequence[int] | None,
+    wishes: Wishes,
     transform: Sequence[TransformationMeta] | None,
 ) -> ArrayPlan:
     """Check what the arrays of a batch shall be."""
-    from platestore.arrays.layout import plan
+    from platestore.arrays.layout import check_integers
 
     if shape is None or dtype is None:
         raise ArgumentError("shape and dtype must be given together")
     axes, names = plate.axes, plate.channel_names
-    layout = plan(
-        shape, dtype, zarr_format=plate._location.zarr_format, chunks=chunks, shards_ratio=shards_ratio
-    )
-    if len(layout.shape) != len(axes):
-        raise ArgumentError(
-            f"shape {layout.shape} has {len(layout.shape)} values; there are {len(axes)} axes"
-        )
+    full = check_integers(shape, "shape")
+    if len(full) != len(axes):
+        raise ArgumentError(f"shape {full} has {len(full)} values; there are {len(axes)} axes")
+    layout = wishes.layout(full, dtype, plate._location.zarr_format, [axis.name for axis in axes])
     axis = channel_index(axes)
     if axis is not None and names and layout.shape[axis] > len(names):
         raise ArgumentError(f"the shape has {layout.shape[axis]} channels, but only {len(names)} are named")

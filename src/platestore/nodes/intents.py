@@ -92,7 +92,7 @@ def _replace(node: NGFFNode[Any], intent: Intent) -> None:
     location = node._location
     old = location.child(intent.path)
     new = location.child(intent.target or "")
-    if intent.target and _is_node(new):
+    if intent.target and is_node(new):
         location.storage.remove_tree(old.path)
         location.storage.move_tree(new.path, old.path)
     if intent.target:
@@ -101,7 +101,7 @@ def _replace(node: NGFFNode[Any], intent: Intent) -> None:
 
 
 def _list_result(node: NGFFNode[Any], intent: Intent, place: Location) -> None:
-    present = _is_node(place)  # whatever happened, what is not there is not listed
+    present = is_node(place)  # whatever happened, what is not there is not listed
 
     def relist(draft: Any) -> None:
         if present:
@@ -111,7 +111,8 @@ def _list_result(node: NGFFNode[Any], intent: Intent, place: Location) -> None:
     node._commit(relist, check=False)
 
 
-def _is_node(location: Location) -> bool:
+def is_node(location: Location) -> bool:
+    """Whether there is an array or a group."""
     storage, path, fmt = location.storage, location.path, location.zarr_format
     return read_array(storage, path, fmt) is not None or group_exists(storage, path, fmt)
 
@@ -119,7 +120,7 @@ def _is_node(location: Location) -> bool:
 def _move(node: Plate, intent: Intent) -> None:
     location = node._location
     old, new = location.child(intent.path), location.child(intent.target or "")
-    if _is_node(old):
+    if is_node(old):
         ensure_group(location.storage, new.path.rpartition("/")[0], location.zarr_format)
         # Over a store without renames, an interrupted copy may lie there; the old one is still whole.
         location.storage.remove_tree(new.path)
@@ -173,6 +174,12 @@ def _append_channel(node: Position, intent: Intent) -> None:
     node._commit(name_it)
 
 
+def _pyramid(node: Position, intent: Intent) -> None:
+    from platestore.nodes.levels import finish_install
+
+    finish_install(node, intent)
+
+
 _STEPS: dict[str, Callable[[Any, Intent], None]] = {
     "delete": _delete,
     "delete-position": _delete_position,
@@ -180,4 +187,5 @@ _STEPS: dict[str, Callable[[Any, Intent], None]] = {
     "move": _move,
     "add-images": _add_images,
     "append-channel": _append_channel,
+    "pyramid": _pyramid,
 }

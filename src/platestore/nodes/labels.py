@@ -72,6 +72,12 @@ class LabelImage(Position):
     def _summary(self) -> str:
         return "" if self._meta is None else f" levels={self._meta.paths()}"
 
+    def compute_pyramid(
+        self, levels: int | str | None = None, method: str = "mode", *args: Any, **kwargs: Any
+    ) -> None:
+        """Compute the levels from level 0: as for a position, but with ``"mode"`` by default."""
+        super().compute_pyramid(levels, method, *args, **kwargs)
+
     @property
     def metadata(self) -> LabelImageMeta:
         """The node's metadata model. Edits of it are written by :meth:`dump_meta`."""

@@ -28,6 +28,7 @@ from platestore.storage.hierarchy import read_group
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.arrays.layout import Shards
     from platestore.spec.transforms import TransformationMeta
 
 _PLAIN_WELL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+")
@@ -329,6 +330,10 @@ class Plate(NGFFNode[PlateMeta]):
         shards_ratio: Sequence[int] | None = None,
         transform: list[TransformationMeta] | None = None,
         image: str = "0",
+        *,
+        shards: Shards | None = None,
+        compressor: str | None = None,
+        checksum: bool = False,
     ) -> list[Position]:
         """Create many positions in one step: all of them are listed, or none.
 
@@ -341,7 +346,7 @@ class Plate(NGFFNode[PlateMeta]):
             If given, each position also gets an array of zeros of this shape.
         dtype : dtype-like, optional
             Data type of the arrays; needed with ``shape``.
-        chunks, shards_ratio, transform
+        chunks, shards_ratio, transform, shards, compressor, checksum
             As for :meth:`Position.create_zeros`.
         image : str
             Name of the arrays.
@@ -359,10 +364,12 @@ class Plate(NGFFNode[PlateMeta]):
             If a specification is wrong. In either case nothing was created.
         """
         from platestore.nodes.growth import array_plan, grow_plate
+        from platestore.nodes.wishes import Wishes
 
         planned = None
         if shape is not None or dtype is not None:
-            planned = array_plan(self, image, shape, dtype, chunks, shards_ratio, transform)
+            wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+            planned = array_plan(self, image, shape, dtype, wishes, transform)
         return grow_plate(self, positions, planned=planned, overwriting=self._overwriting)
 
     def dump_meta(self, field_count: bool = False) -> None:

@@ -15,6 +15,7 @@ from platestore.errors import (
 from platestore.nodes.draft import Draft
 from platestore.nodes.labelling import Labelled
 from platestore.nodes.node import NGFFNode
+from platestore.nodes.pyramids import Pyramids
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
 from platestore.spec.base import Finding, read_model
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from platestore.arrays.image import ImageArray
+    from platestore.arrays.layout import Shards
+    from platestore.arrays.planning import LayoutPlan
+    from platestore.pyramid.geometry import Step
 
 
-class Position(Labelled, NGFFNode[ImagesMeta]):
+class Position(Labelled, Pyramids, NGFFNode[ImagesMeta]):
     """The group that directly holds the arrays of one multiscale image.
 
     Parameters
@@ -224,6 +228,13 @@ class Position(Labelled, NGFFNode[ImagesMeta]):
         shards_ratio: Sequence[int] | None = None,
         transform: list[TransformationMeta] | None = None,
         check_shape: bool = True,
+        *,
+        shards: Shards | None = None,
+        compressor: str | None = None,
+        checksum: bool = False,
+        pyramid_levels: int | str | None = None,
+        pyramid_method: str | None = None,
+        pyramid_factors: Sequence[Step] | None = None,
     ) -> ImageArray:
         """Create an image and write its pixels.
 
@@ -234,9 +245,9 @@ class Position(Labelled, NGFFNode[ImagesMeta]):
         name : str
             Name of the array.
         data : array-like
-            Pixels, with one dimension per axis.
+            Pixels, with one dimension per axis; dask arrays are written by whole chunks or shards.
         chunks : sequence of int, optional
-            Chunk shape; a whole ZYX stack by default.
+            Chunk shape; a whole ZYX stack (of at most 256 MiB) by default.
         shards_ratio : sequence of int, optional
             Chunks per shard along each dimension (0.5 only); no shards by default.
         transform : list of TransformationMeta, optional
@@ -244,6 +255,21 @@ class Position(Labelled, NGFFNode[ImagesMeta]):
             level joins the image as a further level if this is given.
         check_shape : bool
             Whether to hold the shape against the channel names.
+        shards : sequence of int, str or int, optional
+            What a shard holds, instead of ``shards_ratio``: its shape, its size (``"1GB"``), or the axes
+            that it spans (``"ZYX"``).
+        compressor : str, optional
+            ``"blosc-lz4"`` (the default), ``"blosc-zstd"``, ``"zstd"``, ``"gzip"`` or ``"none"``; a level
+            may follow, as in ``"zstd:9"``.
+        checksum : bool
+            Whether a crc32c follows each chunk (0.5 only).
+        pyramid_levels : int or "auto", optional
+            Number of levels to write, level 0 included, in one pass over the data; "auto" adds levels
+            until Y and X are at most 256.
+        pyramid_method : str, optional
+            As for :meth:`compute_pyramid`.
+        pyramid_factors : sequence of dict or tuple, optional
+            As ``factors`` of :meth:`compute_pyramid`.
 
         Returns
         -------
@@ -257,8 +283,11 @@ class Position(Labelled, NGFFNode[ImagesMeta]):
             If a name, shape, type or transformation is wrong; nothing was written then.
         """
         from platestore.nodes.creation import create_image
+        from platestore.nodes.wishes import PyramidWishes, Wishes
 
-        return create_image(self, name, data, chunks, shards_ratio, transform, check_shape)
+        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        pyramid = PyramidWishes(pyramid_levels, pyramid_method or self._pyramid_method, pyramid_factors)
+        return create_image(self, name, data, wishes, transform, check_shape, pyramid)
 
     def create_zeros(
         self,
@@ -269,6 +298,10 @@ class Position(Labelled, NGFFNode[ImagesMeta]):
         shards_ratio: Sequence[int] | None = None,
         transform: list[TransformationMeta] | None = None,
         check_shape: bool = True,
+        *,
+        shards: Shards | None = None,
+        compressor: str | None = None,
+        checksum: bool = False,
     ) -> ImageArray:
         """Create an image of zeros; only its document is written, whatever its size.
 
@@ -280,7 +313,7 @@ class Position(Labelled, NGFFNode[ImagesMeta]):
             Shape, with one dimension per axis.
         dtype : dtype-like
             Data type.
-        chunks, shards_ratio, transform, check_shape
+        chunks, shards_ratio, transform, check_shape, shards, compressor, checksum
             As for :meth:`create_image`.
 
         Returns
@@ -293,8 +326,49 @@ class Position(Labelled, NGFFNode[ImagesMeta]):
             As for :meth:`create_image`.
         """
         from platestore.nodes.creation import create_zeros
+        from platestore.nodes.wishes import Wishes
 
-        return create_zeros(self, name, shape, dtype, chunks, shards_ratio, transform, check_shape)
+        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        return create_zeros(self, name, shape, dtype, wishes, transform, check_shape)
+
+    def plan_layout(
+        self,
+        shape: Sequence[int] | None = None,
+        dtype: npt.DTypeLike | None = None,
+        chunks: Sequence[int] | None = None,
+        shards_ratio: Sequence[int] | None = None,
+        *,
+        shards: Shards | None = None,
+        compressor: str | None = None,
+        checksum: bool = False,
+    ) -> LayoutPlan:
+        """Say what a layout means: files, bytes, memory per writer, and which writes rewrite others' pixels.
+
+        Nothing is created. ``print(position.plan_layout(...))`` is made for people.
+
+        Parameters
+        ----------
+        shape : sequence of int, optional
+            Shape of the image; that of level 0 here by default.
+        dtype : dtype-like, optional
+            Data type; that of level 0 here by default.
+        chunks, shards_ratio, shards, compressor, checksum
+            As for :meth:`create_image`. Without any, and without a shape, the layout of level 0 as it is.
+
+        Returns
+        -------
+        LayoutPlan
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is wrong, or there is no level 0 to take the shape from.
+        """
+        from platestore.nodes.creation import plan_layout
+        from platestore.nodes.wishes import Wishes
+
+        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        return plan_layout(self, shape, dtype, wishes)
 
     def __setitem__(self, key: int | str, value: Any) -> None:
         """Write an image with default settings."""

@@ -8,8 +8,11 @@ from platestore.errors import ArgumentError
 from platestore.nodes.position import Position
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
+    from platestore.arrays.layout import Shards
     from platestore.arrays.tiled import TiledImageArray
     from platestore.spec.transforms import TransformationMeta
 
@@ -34,6 +37,12 @@ class TiledPosition(Position):
         dtype: npt.DTypeLike,
         transform: list[TransformationMeta] | None = None,
         chunk_dims: int = 2,
+        *,
+        chunks: Sequence[int] | None = None,
+        shards_ratio: Sequence[int] | None = None,
+        shards: Shards | None = None,
+        compressor: str | None = None,
+        checksum: bool = False,
     ) -> TiledImageArray:
         """Make a tiled image of zeros.
 
@@ -51,6 +60,10 @@ class TiledPosition(Position):
             Coordinate transformations; a scale of ones by default.
         chunk_dims : int
             How many of the last dimensions of a tile a chunk spans; by default Y and X.
+        chunks : sequence of int, optional
+            Chunk shape, instead of ``chunk_dims``; it must be that of a tile in Y and X.
+        shards_ratio, shards, compressor, checksum
+            As for :meth:`create_image`.
 
         Returns
         -------
@@ -64,6 +77,7 @@ class TiledPosition(Position):
         """
         from platestore.arrays.layout import check_integers
         from platestore.nodes.creation import create_zeros
+        from platestore.nodes.wishes import Wishes
 
         grid, tile = check_integers(grid_shape, "grid_shape"), check_integers(tile_shape, "tile_shape")
         if len(grid) != 2:
@@ -80,8 +94,11 @@ class TiledPosition(Position):
                 hint="a tile spans at least Y and X",
             )
         shape = (*tile[:-2], grid[0] * tile[-2], grid[1] * tile[-1])
-        chunks = (*([1] * (len(tile) - chunk_dims)), *tile[len(tile) - chunk_dims :])
-        array: Any = create_zeros(
-            self, name, shape, dtype, chunks, None, transform, True, self._array_class()
-        )
+        sizes = (*([1] * (len(tile) - chunk_dims)), *tile[len(tile) - chunk_dims :])
+        if chunks is not None:
+            sizes = check_integers(chunks, "chunks")
+            if sizes[-2:] != tile[-2:]:
+                raise ArgumentError(f"chunks {sizes} must be those of a tile in Y and X, {tile[-2:]}")
+        wishes = Wishes(sizes, shards_ratio, shards, compressor, checksum)
+        array: Any = create_zeros(self, name, shape, dtype, wishes, transform, True, self._array_class())
         return array  # type: ignore[no-any-return]

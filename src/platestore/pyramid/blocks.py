@@ -125,7 +125,8 @@ class BlockTree:
             rows = zip(ranges[-1], above.block, level.factors, level.block, level.grid, strict=True)
             ranges.append(
                 tuple(
-                    range(r.start * a // f // b, min(g, -(-(r.stop * a) // (f * b)))) for r, a, f, b, g in rows
+                    range(r.start * a // f // b, min(g, -(-(r.stop * a) // (f * b))))
+                    for r, a, f, b, g in rows
                 )
             )
         return ranges

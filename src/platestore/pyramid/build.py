@@ -207,7 +207,8 @@ class PyramidBuild:
             if not _decodes_in_place(first.stored_shape, first.chunks):
                 reading += math.prod(first.chunks) * size
         encoding = max(
-            (2 * math.prod(lv.chunks) * size + 2048 for lv in self._levels if lv.writer is not None), default=0
+            (2 * math.prod(lv.chunks) * size + 2048 for lv in self._levels if lv.writer is not None),
+            default=0,
         )
         return leaf + reading + encoding + SCRATCH_BYTES
 
@@ -439,6 +440,7 @@ def _overlap(a: range, b: range) -> range:
 def _decodes_in_place(stored: tuple[int, ...], chunks: tuple[int, ...]) -> bool:
     """Whether each chunk of a block is contiguous in it: only leading axes have several chunks."""
     several = [i for i, (s, c) in enumerate(zip(stored, chunks, strict=True)) if s > c]
-    return not several or all(c == 1 for c in chunks[: several[-1]]) and all(
-        s == c for s, c in zip(stored[several[-1] + 1 :], chunks[several[-1] + 1 :], strict=True)
+    return not several or (
+        all(c == 1 for c in chunks[: several[-1]])
+        and all(s == c for s, c in zip(stored[several[-1] + 1 :], chunks[several[-1] + 1 :], strict=True))
     )

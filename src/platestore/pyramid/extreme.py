@@ -28,9 +28,9 @@ class Extreme:
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, largest: bool) -> None:
         self._better = np.maximum if largest else np.minimum
         self._dtype = dtype
-        self._outer = offsets((*factors[:-1], 1))
+        self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
-        self.cost = dtype.itemsize * (self._along + 1)
+        self.cost: float = dtype.itemsize * (self._along + 1)
         self.count = 2
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
@@ -39,18 +39,21 @@ class Extreme:
 
     def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
         """Reduce a piece of complete windows into `out`."""
-        rows = piece[self._outer[0]]
-        if len(self._outer) > 1:
-            best = work.take(rows.shape, self._dtype)
-            for offset in self._outer[1:]:
-                self._better(rows, piece[offset], out=best)
-                rows = best
+        places = offsets(self._rows)
+        rows = piece[next(places)]
+        best: NDArray[Any] | None = None
+        for offset in places:
+            if best is None:
+                best = work.take(rows.shape, self._dtype)
+            self._better(rows, piece[offset], out=best)
+            rows = best
         result = rows
         if self._along > 1:
             result = work.take(out.shape, self._dtype)
             self._better(rows[..., :: self._along], rows[..., 1 :: self._along], out=result)
             for start in range(2, self._along):
                 self._better(result, rows[..., start :: self._along], out=result)
-        if self._dtype.kind == "f":
-            settle(result)
+        # Of windows of one pixel the result is the block itself, which stays as it is.
         np.copyto(out, result)
+        if self._dtype.kind == "f":
+            settle(out)

@@ -173,7 +173,9 @@ def _regular(names: Sequence[str], dims: Iterable[str] | None) -> Factors:
         wanted = [str(d).lower() for d in dims]
         unknown = [d for d in wanted if d not in names]
         if unknown or not wanted:
-            raise ArgumentError(f"dims {list(wanted)} are not axes of the image", hint=f"axes: {', '.join(names)}")
+            raise ArgumentError(
+                f"dims {list(wanted)} are not axes of the image", hint=f"axes: {', '.join(names)}"
+            )
     return tuple(2 if name in wanted else 1 for name in names)
 
 

@@ -36,8 +36,8 @@ _FLOATS = ("float16", "float32", "float64")
 class _Kernel(Protocol):
     """One method, laid out for a dtype and factors."""
 
-    #: Working memory that a piece should take, what it takes per pixel of the result, and the most temporaries
-    #: at a time.
+    #: Bytes of working memory that a piece should take, bytes that it takes per pixel of the result, and the
+    #: most temporaries at a time.
     work_bytes: int
     cost: float
     count: int
@@ -96,7 +96,7 @@ def reduced_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ..
     Raises
     ------
     ArgumentError
-        For a number of factors other than that of the axes, or a factor that is no whole number of at least 1.
+        For another number of factors than of axes, or a factor that is no whole number of at least 1.
     """
     if len(factors) != len(shape):
         raise ArgumentError(f"{len(factors)} factors for {len(shape)} axes", hint="give one factor per axis")
@@ -114,9 +114,9 @@ def reduce_block(
     The far edge is replicated until its windows are complete (except for ``"stride"``, which takes the first
     pixel of each window).
 
-    - ``"mean"``: of integers the exact mean, rounded half to even, for all widths; of bools likewise, so a tie
-      is False. Floats of 16 and 32 bits are summed in 64 bits and rounded once; sums of 64-bit floats that
-      overflow are made again of divided values. NaN propagates.
+    - ``"mean"``: of integers the exact mean, rounded half to even, for all widths; of bools likewise, so that
+      a tie is False. Floats of 16 and 32 bits are summed in 64 bits and rounded once; sums of 64-bit floats
+      that overflow are made again of divided values. NaN propagates.
     - ``"median"``: the middle value, the lower one of an even window. NaN propagates.
     - ``"mode"``: the most frequent value, of several the smallest. NaN propagates.
     - ``"min"``, ``"max"``: NaN propagates.
@@ -202,10 +202,10 @@ def _pieces(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
     for n in reversed(shape):
         step = min(n, max(1, most))
         steps.append(step)
-        # Equal cuts: a last one that is a sliver costs as many calls as the others.
         most //= step
     ranges = []
     for n, step in zip(shape, reversed(steps), strict=True):
+        # Equal cuts: a last one that is a sliver costs as many calls as the others.
         even = -(-n // -(-n // step))
         ranges.append([slice(start, min(start + even, n)) for start in range(0, n, even)])
     return product(*ranges)
@@ -218,7 +218,7 @@ def _windows(
     work: Scratch,
     always: bool,
 ) -> NDArray[Any]:
-    """Return the pixels whose windows make a region of the result, complete; in a copy where they are not, or `always`."""
+    """Return the pixels whose windows make a region of the result, in a copy if incomplete or `always`."""
     source = block[tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, factors, strict=True))]
     shape = tuple((r.stop - r.start) * f for r, f in zip(region, factors, strict=True))
     if source.shape == shape and not always:

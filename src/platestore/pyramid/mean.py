@@ -36,11 +36,11 @@ class IntegerMean:
         self._paired = factors[-1] % 2 == 0 and self._sum.itemsize == 2 * dtype.itemsize
         if self._paired:
             factors = (*factors[:-1], factors[-1] // 2)
-        self._outer = offsets((*factors[:-1], 1))
+        self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
         whole = size & (size - 1) == 0
         planes = 4 if self._wide else 2 * self._along + (0 if self._along == 1 else 2) + (0 if whole else 1)
-        self.cost = self._sum.itemsize * planes
+        self.cost: float = self._sum.itemsize * planes
         self.count = 5
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
@@ -67,7 +67,7 @@ class IntegerMean:
         if self._paired:
             self._add_pairs(piece.view(self._sum), total, other)
         else:
-            for number, offset in enumerate(self._outer):
+            for number, offset in enumerate(offsets(self._rows)):
                 if number:
                     np.add(total, piece[offset], out=total)
                 else:
@@ -86,7 +86,7 @@ class IntegerMean:
         half = self._sum.type(4 * self._sum.itemsize)
         low = self._sum.type(2 ** int(half) - 1)
         target = total
-        for offset in self._outer:
+        for offset in offsets(self._rows):
             row = words[offset]
             if self._signed:
                 np.left_shift(row, half, out=target)
@@ -136,7 +136,7 @@ class IntegerMean:
         size = number(self._size)
         quotient[...] = 0
         rest[...] = 0
-        for outer in self._outer:
+        for outer in offsets(self._rows):
             for start in range(self._along):
                 pixels = piece[(*outer[:-1], slice(start, None, self._along))]
                 # What wraps around in between wraps back: the end fits.
@@ -169,9 +169,9 @@ class FloatMean:
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
         self._size = math.prod(factors)
         self._double = dtype.itemsize == 8
-        self._outer = offsets((*factors[:-1], 1))
+        self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
-        self.cost = 8 * (2 * self._along + 2)
+        self.cost: float = 8 * (2 * self._along + 2)
         self.count = 4
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
@@ -203,7 +203,7 @@ class FloatMean:
         divisor: float = 1.0,
     ) -> None:
         """Sum each window into `total`: its rows pixel by pixel, then along."""
-        for number, offset in enumerate(self._outer):
+        for number, offset in enumerate(offsets(self._rows)):
             target = other if number else rows
             if divisor == 1.0:
                 np.copyto(target, piece[offset])

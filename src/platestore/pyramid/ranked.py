@@ -45,7 +45,6 @@ class Ranked:
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, mode: bool) -> None:
         self._size = size = math.prod(factors)
         self._mode = mode
-        self._offsets = offsets(factors)
         self._factors = factors
         self._rank = (size - 1) // 2
         self._bits = np.dtype(f"u{dtype.itemsize}")
@@ -57,10 +56,10 @@ class Ranked:
         self._dtype = dtype
         self._pause = self._next_pause = 0
         self.count = size + 8
-        # Planes, and for each pixel two flags and the places of one in _RARE; or the flags of all comparisons.
-        planes = dtype.itemsize * (size + 5) + 2 + 2 * 8 / _RARE
+        # Planes, flags and counts, and the places of one pixel in _RARE; or the flags of all comparisons.
+        planes = dtype.itemsize * (size + 5) + (4 if size < 256 else 7) + 2 * 8 / _RARE
         flags = sum(2 * math.prod(factors[axis + 1 :]) for axis, f in enumerate(factors) if f > 1)
-        self.cost = max(planes, dtype.itemsize + 1 + flags)
+        self.cost: float = max(planes, dtype.itemsize + 1 + flags)
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether single pixels cannot be picked by their distance in memory."""
@@ -70,14 +69,14 @@ class Ranked:
         """Reduce a piece of complete windows into `out`."""
         mixed = work.take(out.shape, np.bool_)
         if not self._find_mixed(piece, mixed, work):
-            planes = work.take((self._size, *out.shape), self._dtype)
-            for plane, offset in zip(planes, self._offsets, strict=True):
-                self._copy(plane, piece[offset])
+            planes = work.take((*self._factors, *out.shape), self._dtype)
+            steps = (stride * f for stride, f in zip(piece.strides, self._factors, strict=True))
+            self._copy(planes, as_strided(piece, planes.shape, (*piece.strides, *steps), writeable=False))
             result = self._reduce(planes.reshape(self._size, -1), work).reshape(out.shape)
         else:
             plain = self._dtype.kind != "f" and self._dtype == out.dtype
             result = out if plain else work.take(out.shape, self._dtype)
-            self._copy(result, piece[self._offsets[0]])
+            self._copy(result, piece[tuple(slice(None, None, f) for f in self._factors)])
             places = np.flatnonzero(mixed)
             if places.size:
                 planes = work.take((self._size, places.size), self._dtype)
@@ -97,7 +96,7 @@ class Ranked:
         memory = as_strided(piece, (span,), (piece.itemsize,), writeable=False)
         corners = _corners(places, shape, [f * s for f, s in zip(self._factors, steps, strict=True)])
         same = piece.dtype == self._dtype and not (self._mode and self._dtype.kind == "f")
-        for plane, offset in zip(planes, self._offsets, strict=True):
+        for plane, offset in zip(planes, offsets(self._factors), strict=True):
             start = sum(part.start * step for part, step in zip(offset, steps, strict=True))
             if same:
                 np.take(memory[start:], corners, out=plane, mode="clip")
@@ -113,7 +112,9 @@ class Ranked:
             np.copyto(plane, pixels)
 
     def _find_mixed(self, piece: NDArray[Any], mixed: NDArray[np.bool_], work: Scratch) -> bool:
-        """Say in `mixed` which windows hold several values; returns whether that is known, and they are few."""
+        """Flag windows of several values in `mixed`; returns whether that was done, and they are few."""
+        if self._size > _NETWORK_LIMIT:
+            return False
         if self._pause:
             self._pause -= 1
             return False
@@ -128,7 +129,7 @@ class Ranked:
         return False
 
     def _compare(self, pixels: NDArray[Any], work: Scratch) -> NDArray[np.bool_]:
-        """Say which windows hold several values: axis by axis, what is left of it against its first pixels."""
+        """Say which windows hold several values: axis by axis, all pixels against the first."""
         mixed: NDArray[np.bool_] | None = None
         for axis, factor in enumerate(self._factors):
             if factor == 1:
@@ -171,65 +172,59 @@ class Ranked:
 
     def _most_frequent(self, ranks: list[NDArray[Any]], result: NDArray[Any], work: Scratch) -> NDArray[Any]:
         """Return the mode of columns of sorted planes in `result`; uses up the planes."""
-        bits = np.dtype(f"u{self._dtype.itemsize}")
-        words = [plane.view(bits) for plane in ranks]
-        changes, step = (work.take(result.shape, bits) for _ in range(2))
-        for number, (before, word) in enumerate(pairwise(words)):
-            target = step if number else changes
-            np.bitwise_xor(before, word, out=target)
-            np.minimum(target, bits.type(1), out=target)
-            if number:
-                np.add(changes, step, out=changes)
+        shape = result.shape
+        count = np.dtype(np.uint8 if self._size < 256 else np.uint32)
+        changes, mask = work.take(shape, count), work.take(shape, np.bool_)
+        changes[...] = 0
+        for before, after in pairwise(ranks):
+            np.not_equal(before, after, out=mask)
+            np.add(changes, mask.view(np.uint8), out=changes)
         # Of two values the lower median is the more frequent one; where all differ, the smallest is the mode.
         np.copyto(result, ranks[self._rank])
-        mask = work.take(result.shape, np.bool_)
-        np.equal(changes, bits.type(self._size - 1), out=mask)
+        np.equal(changes, count.type(self._size - 1), out=mask)
         np.copyto(result, ranks[0], where=mask)
         # Wraps around below two, to the largest numbers.
-        np.subtract(changes, bits.type(2), out=changes)
-        np.less(changes, bits.type(max(self._size - 3, 0)), out=mask)
+        np.subtract(changes, count.type(2), out=changes)
+        np.less(changes, count.type(max(self._size - 3, 0)), out=mask)
         if not _few(mask):
             np.copyto(result, ranks[0])
-            self._longest_run(ranks, result, changes, step, work)
+            self._longest_run(ranks, result, work)
             return result
         places = np.flatnonzero(mask)
         if places.size:
+            start = work.mark()
+            whole = work.take(shape, self._dtype)
             for number, plane in enumerate(ranks):
-                np.copyto(step.view(self._dtype), plane)
+                np.copyto(whole, plane)
                 ranks[number] = plane[: places.size]
-                np.take(step.view(self._dtype), places, out=ranks[number], mode="clip")
+                np.take(whole, places, out=ranks[number], mode="clip")
+            work.rewind(start)
             part = work.take(places.shape, self._dtype)
             np.copyto(part, ranks[0])
-            self._longest_run(ranks, part, changes[: places.size], step[: places.size], work)
+            self._longest_run(ranks, part, work)
             result[places] = part
         return result
 
-    def _longest_run(
-        self,
-        ranks: list[NDArray[Any]],
-        winner: NDArray[Any],
-        length: NDArray[Any],
-        step: NDArray[Any],
-        work: Scratch,
-    ) -> None:
+    def _longest_run(self, ranks: list[NDArray[Any]], winner: NDArray[Any], work: Scratch) -> None:
         """Put the first of the longest runs of each column in `winner`, which holds its smallest value.
 
-        Uses up the sorted planes, and the values of `length` and `step`.
+        Uses up the sorted planes.
         """
-        bits = step.dtype
+        bits = np.dtype(f"u{self._dtype.itemsize}")
         one = bits.type(1)
         winner = winner.view(bits)
-        longest = work.take(winner.shape, bits)
+        length, longest, step = (work.take(winner.shape, bits) for _ in range(3))
+        same = work.take(winner.shape, np.bool_)
         for number, (before, word) in enumerate(pairwise([plane.view(bits) for plane in ranks])):
-            # Words of ones where a value goes on, and where its run outgrows all before it: no branches, no
-            # bools to widen, the same time for any picture.
-            np.bitwise_xor(word, before, out=step)
-            np.minimum(step, one, out=step)
-            np.subtract(step, one, out=step)
+            # No branches and the same time for any picture: words of ones where a value goes on, and where
+            # its run outgrows all before it.
+            np.equal(word, before, out=same)
+            np.copyto(step, same)
             if number == 0:
-                np.subtract(one, step, out=length)
+                np.add(step, one, out=length)
                 np.copyto(longest, length)
                 continue
+            np.negative(step, out=step)
             np.bitwise_and(length, step, out=length)
             np.add(length, one, out=length)
             np.maximum(longest, length, out=step)
@@ -254,13 +249,13 @@ def _corners(places: NDArray[np.intp], shape: tuple[int, ...], steps: list[int])
 
 def _few(flags: NDArray[np.bool_]) -> bool:
     """Whether at most one flag in `_RARE` is set."""
-    return np.count_nonzero(flags) * _RARE <= flags.size
+    return int(np.count_nonzero(flags)) * _RARE <= flags.size
 
 
 def _sort(
     planes: list[NDArray[Any]], spare: NDArray[Any], exchanges: tuple[tuple[int, int, bool, bool], ...]
 ) -> NDArray[Any]:
-    """Run a sorting network over a list of planes, which it leaves in order; returns the plane left over."""
+    """Run a sorting network over planes, whose list it leaves in order; returns the plane left over."""
     for low, high, keep_low, keep_high in exchanges:
         first, second = planes[low], planes[high]
         if keep_low and keep_high:

@@ -93,7 +93,7 @@ def scratch(nbytes: int, count: int) -> Iterator[Scratch]:
             _local.buffer = buffer
 
 
-def offsets(factors: tuple[int, ...]) -> list[tuple[slice, ...]]:
+def offsets(factors: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     """Slices that each take one pixel of every window, in the order of the pixels in memory.
 
     Parameters
@@ -101,19 +101,17 @@ def offsets(factors: tuple[int, ...]) -> list[tuple[slice, ...]]:
     factors : tuple of int
         One per axis.
 
-    Returns
-    -------
-    list of tuple of slice
+    Yields
+    ------
+    tuple of slice
         One index per pixel of a window.
     """
-    return [
-        tuple(slice(start, None, f) for start, f in zip(starts, factors, strict=True))
-        for starts in product(*map(range, factors))
-    ]
+    for starts in product(*map(range, factors)):
+        yield tuple(slice(start, None, f) for start, f in zip(starts, factors, strict=True))
 
 
 def settle(values: NDArray[Any]) -> None:
-    """Make one zero and one NaN of the several, in place: which one a comparison returns is up to the processor.
+    """Make one zero and one NaN of the several, in place: which comparisons return is up to the processor.
 
     Parameters
     ----------

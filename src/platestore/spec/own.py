@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from platestore.errors import InvalidMetadataError
 from platestore.spec.axes import Axis
 from platestore.spec.base import Model, OptionalModel
 from platestore.spec.names import split_path
@@ -45,8 +46,8 @@ class Intent(OptionalModel):
     Attributes
     ----------
     operation : str
-        ``"move"``, ``"delete"``, ``"delete-position"``, ``"replace"``, ``"append-channel"`` or
-        ``"add-images"``.
+        ``"move"``, ``"delete"``, ``"delete-position"``, ``"replace"``, ``"append-channel"``,
+        ``"add-images"`` or ``"pyramid"``.
     id : str
         Identifier of this change.
     path : str
@@ -82,8 +83,24 @@ def check_intent(intent: Intent, *, document: str) -> None:
     paths += [intent.target] if intent.target is not None else []
     paths += [*(intent.arrays or {}), *(intent.images or {})]
     paths += [image.path for images in (intent.images or {}).values() for image in images]
+    if intent.operation == "pyramid":
+        paths += _level_paths(intent.entry or {}, document)
     for path in paths:
         split_path(path, location=f"platestore.intents ({intent.operation})", document=document)
+
+
+def _level_paths(entry: dict[str, Any], document: str) -> list[str]:
+    try:
+        paths = [level[key] for level in entry["levels"] for key in ("path", "staged")]
+        paths += entry["removed"]
+        usable = all(isinstance(p, str) for p in paths) and isinstance(entry["method"], str)
+        usable = usable and len(entry["factors"]) == len(entry["levels"])
+        usable = usable and all(isinstance(level["transform"], list) for level in entry["levels"])
+    except (KeyError, TypeError):
+        usable = False
+    if not usable:
+        raise InvalidMetadataError("the record of an unfinished pyramid is damaged", path=document)
+    return paths
 
 
 class OwnMeta(OptionalModel):

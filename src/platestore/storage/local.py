@@ -24,6 +24,7 @@ from platestore.storage.objects import LocalObjects
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
+
 class LocalStorage(LocalObjects, Storage):
     """A store in a directory.
 

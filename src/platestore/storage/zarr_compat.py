@@ -22,9 +22,8 @@ from platestore.errors import DamagedChunkError
 from platestore.storage.base import DOCUMENTS
 
 if TYPE_CHECKING:
-    from zarr.abc.store import Store
-    from zarr.core.array_spec import ArrayConfig
-from zarr.core.buffer import Buffer
+    from zarr.abc.store import ByteRequest, Store
+    from zarr.core.buffer import Buffer, BufferPrototype
 
 T = TypeVar("T")
 

@@ -1,0 +1,105 @@
+"""``platestore pyramid``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+
+def _levels(value: str) -> int | str:
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
+
+
+@click.command("pyramid")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "-l",
+    "--levels",
+    type=_levels,
+    metavar="N|auto",
+    help="Number of levels, the full image included. By default those that exist; a position without a "
+    "pyramid gets levels until Y and X are at most 256 (auto).",
+)
+@click.option(
+    "-m",
+    "--method",
+    type=click.Choice(["mean", "median", "mode", "min", "max", "stride"]),
+    default="mean",
+    show_default=True,
+    help="How pixels are reduced; label images always by mode.",
+)
+@click.option("-d", "--dims", metavar="AXES", help="Axes that shrink, such as yx; zyx by default.")
+@click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
+@click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
+@click.option("-f", "--force", is_flag=True, help="Compute what is complete, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    paths: tuple[str, ...],
+    levels: int | str | None,
+    method: str,
+    dims: str | None,
+    max_memory: str | None,
+    workers: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compute the pyramids of positions (PLATE.zarr, PLATE.zarr/A/1/0).
+
+    Positions whose levels are complete and made in the same way are skipped, so a run that was interrupted
+    is finished by the same command. Levels appear when they are complete; the full image is only read. The
+    exit code is 1 if a position failed.
+    """
+    from platestore.processing import compute_pyramids
+
+    bar: Any = click.progressbar(
+        length=1000, label="pyramids", file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=False
+    )
+    with bar:
+
+        def show(done: int, total: int) -> None:
+            bar.update(int(1000 * done / max(1, total)) - bar.pos)
+
+        names = None if dims is None else [d for d in dims.replace(",", "") if not d.isspace()]
+        report = compute_pyramids(
+            paths,
+            levels,
+            method,
+            names,
+            max_memory=max_memory,
+            workers=workers,
+            force=force,
+            progress=show,
+        )
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "computed": sorted(report.computed),
+                    "skipped": report.skipped,
+                    "failed": report.failed,
+                    "bytes": report.nbytes,
+                    "seconds": round(report.seconds, 3),
+                },
+                ensure_ascii=False,
+                indent=2,
+            )
+        )
+    else:
+        rate = report.nbytes / max(report.seconds, 1e-9) / 2**20
+        speed = f", {report.nbytes / 2**20:.1f} MiB in {report.seconds:.1f} s ({rate:.0f} MiB/s)"
+        click.echo(
+            f"{len(report.computed)} computed, {len(report.skipped)} complete already, "
+            f"{len(report.failed)} failed{speed if report.computed else ''}"
+        )
+    for path, problem in report.failed.items():
+        click.echo(f"Error: {problem if path in problem else f'{path}: {problem}'}", err=True)
+    if report.failed:
+        sys.exit(1)

@@ -1,0 +1,458 @@
+"""The levels of one image: which there are, creating, computing, installing and deleting them.
+
+New levels are built whole under hidden names. One commit takes the old ones out of the list and records what
+is being done; then the files move; a second commit lists the new ones. So readers see level 0 alone, the old
+levels or the new ones, and level 0 is only read. Only levels that were initialised, and regions, are filled
+in place; a mark in the document says so until they are complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from platestore.arrays.layout import layout_of, level_layout
+from platestore.arrays.metadata import summarise
+from platestore.errors import ArgumentError, DanglingError, InvalidMetadataError, NodeExistsError
+from platestore.nodes import intents
+from platestore.nodes.leftovers import require_free
+from platestore.pyramid.geometry import (
+    Factors,
+    Step,
+    found_factors,
+    level_shapes,
+    level_transform,
+    plan_factors,
+)
+from platestore.pyramid.kernels import check_method
+from platestore.pyramid.levels import make_levels
+from platestore.spec import pyramids
+from platestore.spec.multiscales import DatasetMeta
+from platestore.spec.own import Intent
+from platestore.spec.transforms import TransformationMeta, scale_of
+from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files, create_node
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.nodes.draft import Draft
+    from platestore.nodes.position import Position
+    from platestore.pyramid.build import Progress
+    from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a computation may use, and whom it tells.
+
+    Attributes
+    ----------
+    max_memory : int or str, optional
+        Bytes by which the process may grow.
+    workers : int, optional
+        Number of threads.
+    progress : callable, optional
+        Called with the bytes of level 0 that are done, and all there are.
+    """
+
+    max_memory: int | str | None = None
+    workers: int | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The levels that one image is to have.
+
+    Attributes
+    ----------
+    base : ArrayDocument
+        Document of level 0.
+    name : str
+        Its name in the position.
+    names : list of str
+        Names of the other levels.
+    factors : list of tuple of int
+        Factors of each step.
+    method : str
+        How windows are reduced.
+    documents : list of dict
+        Documents of the other levels.
+    """
+
+    base: ArrayDocument
+    name: str
+    names: list[str]
+    factors: list[Factors]
+    method: str
+    documents: list[dict[str, Any]]
+
+
+def image_of(meta: ImagesMeta, position: Position, name: str | None = None) -> MultiScaleMeta:
+    """The multiscales whose level 0 has a name; the first one by default.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none, or it has no level 0.
+    """
+    images = [m for m in meta.multiscales if m.datasets and name in (None, m.datasets[0].path)]
+    if not images or (name is None and images[0] is not meta.multiscales[0]):
+        what = "no image" if name is None else f"no image whose level 0 is {name!r}"
+        raise ArgumentError(
+            f"there is {what}", path=position._location.where, hint="create the image of level 0 first"
+        )
+    return images[0]
+
+
+def documents_of(position: Position, image: MultiScaleMeta) -> list[ArrayDocument]:
+    """Documents of all levels.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If a level that is listed is not there.
+    """
+    out = []
+    for dataset in image.datasets:
+        try:
+            out.append(position._array_document(dataset.path))
+        except DanglingError as error:
+            raise InvalidMetadataError(error.message, path=error.path, hint=error.hint) from error
+    return out
+
+
+def existing(position: Position, image: MultiScaleMeta, method: str) -> Levels:
+    """The levels that an image has.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If their shapes are not those of a pyramid.
+    """
+    documents = documents_of(position, image)
+    ndim = len(image.axes)
+    shapes = [summarise(d).shape for d in documents]
+    scales = [scale_of(d.coordinate_transformations, ndim) for d in image.datasets]
+    known = pyramids.described(image)
+    factors = _recorded(known[1], shapes) if known is not None else None
+    if factors is None:
+        factors = found_factors(shapes, scales, where=position._location.where)
+    check_method(method, summarise(documents[0]).dtype)
+    return Levels(
+        base=documents[0],
+        name=image.datasets[0].path,
+        names=[d.path for d in image.datasets[1:]],
+        factors=factors,
+        method=method,
+        documents=[d.content for d in documents[1:]],
+    )
+
+
+def _recorded(steps: Sequence[Any], shapes: Sequence[Sequence[int]]) -> list[Factors] | None:
+    """Factors as recorded, if they are those of the levels."""
+    try:
+        factors = [tuple(int(f) for f in step) for step in steps]
+        fits = level_shapes(shapes[0], factors) == [tuple(s) for s in shapes]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return factors if fits and all(f >= 1 for step in factors for f in step) else None
+
+
+def wanted(
+    position: Position,
+    image: MultiScaleMeta,
+    base: ArrayDocument,
+    levels: int | str,
+    method: str,
+    dims: Sequence[str] | None,
+    factors: Sequence[Step] | None,
+) -> Levels:
+    """The levels that are asked for, with the layout of level 0."""
+    location = position._location
+    layout = layout_of(base.data, location.zarr_format, where=location.storage.where(base.path))
+    check_method(method, layout.dtype)
+    axis_names = [axis.name for axis in image.axes]
+    steps = plan_factors(layout.shape, axis_names, levels, dims, factors)
+    shapes = level_shapes(layout.shape, steps)[1:]
+    name = image.datasets[0].path if image.datasets else base.path.rpartition("/")[2]
+    return Levels(
+        base=base,
+        name=name,
+        names=_free_names(position, image, name, len(steps)),
+        factors=steps,
+        method=method,
+        documents=[level_layout(layout, s).document(location.zarr_format, axis_names) for s in shapes],
+    )
+
+
+def _free_names(position: Position, image: MultiScaleMeta, base: str, count: int) -> list[str]:
+    """Names of new levels: the numbers after level 0's, unless something else has one of them."""
+    kept = {d.path for d in image.datasets[1:]}
+    taken = set(position._peek().paths()) - kept
+    numbers = [str(int(base) + k) for k in range(1, count + 1)] if base.isdecimal() else []
+    if numbers and not any(name in taken or _is_occupied(position, name, kept) for name in numbers):
+        return numbers
+    head, _, last = base.rpartition("/")
+    for attempt in range(1000):
+        extra = "" if not attempt else f".{attempt}"
+        names = [f"{last}_level{k}{extra}" for k in range(1, count + 1)]
+        names = [f"{head}/{n}" if head else n for n in names]
+        if not any(name in taken or _is_occupied(position, name, kept) for name in names):
+            return names
+    raise NodeExistsError("no names are left for the levels", path=position._location.where)
+
+
+def _is_occupied(position: Position, name: str, kept: set[str]) -> bool:
+    if name in kept:
+        return False
+    try:
+        require_free(position._location.child(name), "array")
+    except NodeExistsError:
+        return True
+    return False
+
+
+# --- filling --------------------------------------------------------------------------------------
+
+
+def build_staged(
+    position: Position,
+    levels: Levels,
+    resources: Resources,
+    *,
+    base: ArrayDocument | None = None,
+    data: npt.NDArray[Any] | None = None,
+) -> list[str]:
+    """Build all levels under hidden names, which are returned.
+
+    Parameters
+    ----------
+    position : Position
+        The position.
+    levels : Levels
+        What to build.
+    resources : Resources
+        What may be used.
+    base : ArrayDocument, optional
+        Document of level 0, if it lies elsewhere as yet.
+    data : numpy.ndarray, optional
+        Pixels of level 0, which is then written too.
+    """
+    location = position._location
+    storage, fmt = location.storage, location.zarr_format
+    staged = [intents.staging_name(name.rpartition("/")[2]) for name in levels.names]
+    try:
+        documents = []
+        for name, hidden, content in zip(levels.names, staged, levels.documents, strict=True):
+            place = location.child(hidden)
+            attributes = array_attributes(storage, location.child(name).path, fmt)
+            bare = {k: v for k, v in content.items() if k != "attributes"}
+            files = array_files(fmt, bare, attributes, where=place.where)
+            create_node(storage, place.path, files)
+            documents.append(ArrayDocument(place.path, fmt, files[-1][1]))
+        make_levels(
+            storage,
+            base or levels.base,
+            documents,
+            levels.factors,
+            levels.method,
+            fresh=True,
+            data=data,
+            max_memory=resources.max_memory,
+            workers=resources.workers,
+            progress=resources.progress,
+        )
+    except BaseException:
+        discard(position, staged)
+        raise
+    return staged
+
+
+def discard(position: Position, staged: Sequence[str]) -> None:
+    """Take away what was built under hidden names."""
+    for name in staged:
+        with contextlib.suppress(Exception):
+            position._location.storage.remove_tree(position._location.child(name).path)
+
+
+def fill_in_place(position: Position, levels: Levels, resources: Resources, region: Any = None) -> None:
+    """Fill levels that exist and are marked."""
+    location = position._location
+    documents = [position._array_document(name) for name in levels.names]
+    make_levels(
+        location.storage,
+        levels.base,
+        documents,
+        levels.factors,
+        levels.method,
+        fresh=False,
+        region=region,
+        max_memory=resources.max_memory,
+        workers=resources.workers,
+        progress=resources.progress,
+    )
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+
+def transforms(image: MultiScaleMeta, levels: Levels) -> list[list[TransformationMeta]]:
+    """Transformations of the levels after level 0."""
+    current = image.datasets[0].coordinate_transformations
+    out = []
+    for step in levels.factors:
+        current = level_transform(current, step, pooled=levels.method != "stride")
+        out.append(current)
+    return out
+
+
+def install(position: Position, levels: Levels, staged: Sequence[str]) -> None:
+    """Put levels that were built under hidden names in the place of those that are listed."""
+    storage = position._location.storage
+
+    def unlist(draft: Draft[ImagesMeta]) -> Intent:
+        image = image_of(draft.meta, position, levels.name)
+        old = [d.path for d in image.datasets[1:]]
+        entry = {
+            "levels": [
+                {"path": name, "staged": hidden, "transform": [s.to_json() for s in steps]}
+                for name, hidden, steps in zip(levels.names, staged, transforms(image, levels), strict=True)
+            ],
+            "removed": [path for path in old if path not in levels.names],
+            "method": levels.method,
+            "factors": [list(step) for step in levels.factors],
+        }
+        image.datasets = image.datasets[:1]
+        pyramids.forget(image)
+        intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry)
+        draft.add_intent(intent)
+        return intent
+
+    try:
+        with storage.lock(position._location.path):
+            listed = {d.path for d in image_of(position._peek(), position, levels.name).datasets}
+            for name in levels.names:
+                if name not in listed:
+                    require_free(position._location.child(name), "array")
+            intent = position._commit(unlist)
+            intents.finish(position, intent)
+    except Exception:
+        with contextlib.suppress(Exception):
+            # This completes what was recorded; what is still hidden then, nothing refers to.
+            position._peek()
+            discard(position, staged)
+        raise
+
+
+def finish_install(position: Position, intent: Intent) -> None:
+    """Move new levels into place and list them; every step can be repeated."""
+    location, storage = position._location, position._location.storage
+    entry = intent.entry or {}
+    for path in entry.get("removed", ()):
+        storage.remove_tree(location.child(path).path)
+    present = []
+    for level in entry.get("levels", ()):
+        old, new = location.child(level["path"]), location.child(level["staged"])
+        if intents.is_node(new):
+            storage.remove_tree(old.path)
+            storage.move_tree(new.path, old.path)
+        storage.remove_tree(new.path)
+        if not intents.is_node(old):
+            break  # whatever happened: what is not there is not listed, nor what comes after it
+        present.append(level)
+
+    def relist(draft: Draft[ImagesMeta]) -> None:
+        image = image_of(draft.meta, position, intent.path)
+        known = {d.path for d in image.datasets}
+        for level in present:
+            if level["path"] not in known:
+                image.datasets.append(_dataset(level))
+        if len(image.datasets) > 1:
+            from platestore import __version__
+
+            pyramids.describe(image, entry["method"], entry["factors"][: len(present)], __version__)
+        draft.drop_intent(intent.id)
+
+    position._commit(relist, check=False)
+
+
+def _dataset(level: dict[str, Any]) -> DatasetMeta:
+    steps = [TransformationMeta.model_validate(s) for s in level["transform"]]
+    return DatasetMeta(path=level["path"], coordinate_transformations=steps)
+
+
+def initialise(position: Position, levels: Levels) -> None:
+    """Create levels of zeros, list them and mark them as not computed."""
+    location, storage = position._location, position._location.storage
+
+    def change(draft: Draft[ImagesMeta]) -> None:
+        image = image_of(draft.meta, position, levels.name)
+        for name, steps in zip(levels.names, transforms(image, levels), strict=True):
+            image.datasets.append(_dataset({"path": name, "transform": [s.to_json() for s in steps]}))
+        from platestore import __version__
+
+        pyramids.describe(image, levels.method, levels.factors, __version__)
+        pyramids.mark_incomplete(image, levels.names)
+
+    with storage.lock(location.path):
+        if len(image_of(position._peek(), position, levels.name).datasets) > 1:
+            raise NodeExistsError("another process made a pyramid meanwhile", path=location.where)
+        for name, content in zip(levels.names, levels.documents, strict=True):
+            place = location.child(name)
+            require_free(place, "array")
+            bare = {k: v for k, v in content.items() if k != "attributes"}
+            files = array_files(location.zarr_format, bare, where=place.where)
+            create_node(storage, place.path, files)
+        position._commit(change)
+
+
+def mark_regions(position: Position, levels: Levels, region: pyramids.Region) -> list[pyramids.Region]:
+    """Say that regions are being made anew; returns these, with those that an earlier call left."""
+
+    def change(draft: Draft[ImagesMeta]) -> list[pyramids.Region]:
+        image = image_of(draft.meta, position, levels.name)
+        pyramids.mark_region(image, region)
+        return pyramids.regions(image)
+
+    return position._commit(change)
+
+
+def complete(position: Position, levels: Levels, only: list[pyramids.Region] | None = None) -> None:
+    """Take the marks away, and say how the levels were made."""
+
+    def change(draft: Draft[ImagesMeta]) -> None:
+        image = image_of(draft.meta, position, levels.name)
+        if only is None:
+            from platestore import __version__
+
+            for dataset, steps in zip(image.datasets[1:], transforms(image, levels), strict=True):
+                dataset.coordinate_transformations = steps
+            pyramids.describe(image, levels.method, levels.factors, __version__)
+        pyramids.unmark(image, only=only)
+
+    position._commit(change)
+
+
+def delete(position: Position, name: str) -> None:
+    """Unlist all levels but level 0, then remove them."""
+
+    def unlist(draft: Draft[ImagesMeta]) -> list[Intent]:
+        image = image_of(draft.meta, position, name)
+        gone = [d.path for d in image.datasets[1:]]
+        image.datasets = image.datasets[:1]
+        pyramids.forget(image)
+        left = set(draft.meta.paths())
+        records = [
+            Intent(operation="delete", id=intents.new_id(), path=path) for path in gone if path not in left
+        ]
+        for record in records:
+            draft.add_intent(record)
+        return records
+
+    with position._location.storage.lock(position._location.path):
+        if len(image_of(position._peek(), position, name).datasets) > 1:
+            for record in position._commit(unlist):
+                intents.finish(position, record)

@@ -1,0 +1,351 @@
+"""Pyramids of positions and of their label images: what users call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from platestore.errors import ArgumentError
+from platestore.spec import pyramids
+
+if TYPE_CHECKING:
+    from platestore.nodes.levels import Levels, Resources
+    from platestore.nodes.position import Position
+    from platestore.pyramid.build import Progress
+    from platestore.pyramid.geometry import Step
+    from platestore.spec.multiscales import MultiScaleMeta
+
+
+class Pyramids:
+    """The methods of a position that concern its levels."""
+
+    #: How windows are reduced unless something else is asked for.
+    _pyramid_method: ClassVar[str] = "mean"
+
+    def initialize_pyramid(
+        self,
+        levels: int | str,
+        dims: Sequence[str] | None = None,
+        factors: Sequence[Step] | None = None,
+    ) -> None:
+        """Create the levels of a pyramid, without pixels.
+
+        Each level has the shape of the one above divided by the factors and rounded up. The levels of
+        the position's label images are created with them. The document carries a mark until
+        :meth:`compute_pyramid` has filled them.
+
+        Parameters
+        ----------
+        levels : int or "auto"
+            Number of levels, level 0 included (1 changes nothing); "auto" adds levels until Y and X are
+            at most 256.
+        dims : sequence of str, optional
+            Names of the axes that shrink, by 2 per level; Z, Y and X by default.
+        factors : sequence of dict or tuple, optional
+            One per step from a level to the next: the factor of each axis, by name or in order.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is wrong, there is no level 0, or levels exist in another number.
+        """
+        initialise(cast("Position", self), levels, dims, factors)
+
+    def compute_pyramid(
+        self,
+        levels: int | str | None = None,
+        method: str = "mean",
+        dims: Sequence[str] | None = None,
+        *,
+        factors: Sequence[Step] | None = None,
+        region: Any = None,
+        max_memory: int | str | None = None,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Compute the levels of the pyramid from level 0, and those of the label images with them.
+
+        Each level is made from the one above as it is stored (a cascade), all of them in one pass over
+        level 0. Levels that exist are replaced at once when the new ones are complete; levels that were
+        initialised are filled in place. After an interruption, running it again finishes the job.
+
+        Parameters
+        ----------
+        levels : int or "auto", optional
+            Number of levels, level 0 included; "auto" adds levels until Y and X are at most 256. By
+            default the levels that exist.
+        method : str
+            ``"mean"`` (integers are rounded half to even), ``"median"`` (of an even window the lower
+            middle value), ``"mode"`` (ties take the smallest value), ``"min"``, ``"max"`` or
+            ``"stride"``. Label images are made with ``"mode"``, whatever is asked for here.
+        dims : sequence of str, optional
+            Names of the axes that shrink, by 2 per level; Z, Y and X by default.
+        factors : sequence of dict or tuple, optional
+            One per step from a level to the next: the factor of each axis, by name or in order.
+        region : index, optional
+            Part of level 0 that changed, as integers and slices: only the pixels that depend on it are
+            made anew, in place.
+        max_memory : int or str, optional
+            Bytes by which the process may grow (``"2GB"``), 1 GiB by default.
+        workers : int, optional
+            Number of threads; that of ``platestore.config`` by default.
+        progress : callable, optional
+            Called with the bytes that are done, and all there are.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is wrong, there is no level 0, no levels exist and none are asked for, or they
+            exist in another number.
+        InvalidMetadataError
+            If the levels that exist are no pyramid.
+        BudgetError
+            If ``max_memory`` is too small; it names what is needed.
+        DamagedChunkError, MissingChunkError
+            If a chunk of level 0 cannot be read; the former levels stay.
+        """
+        from platestore.nodes.levels import Resources
+
+        resources = Resources(max_memory, workers, progress)
+        compute(cast("Position", self), levels, method, dims, factors, region, resources)
+
+    def delete_pyramid(self) -> None:
+        """Delete all levels but level 0, here and in the label images.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no level 0.
+        """
+        from platestore.nodes import levels
+
+        position = cast("Position", self)
+        position._location.storage.require_writable(position._location.path)
+        nodes = [position, *_labels_of(position)]
+        for node in nodes:
+            levels.image_of(node._peek(), node)
+        for node in nodes:
+            levels.delete(node, levels.image_of(node._peek(), node).datasets[0].path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be done to one image."""
+
+    node: Position
+    levels: Levels
+    how: Literal["build", "fill", "region"]
+    region: tuple[slice, ...] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        from platestore.arrays.metadata import summarise
+
+        return summarise(self.levels.base).nbytes
+
+
+def _labels_of(position: Position) -> Iterator[Position]:
+    for _, label in position.labels():
+        if label._state().multiscales[0].datasets:
+            yield label
+
+
+def initialise(
+    position: Position, count: int | str, dims: Sequence[str] | None, factors: Sequence[Step] | None
+) -> None:
+    """Create levels; see :meth:`Pyramids.initialize_pyramid`."""
+    from platestore.nodes import levels
+
+    position._location.storage.require_writable(position._location.path)
+    for job in _jobs(position, count, position._pyramid_method, dims, factors, None):
+        has = len(levels.image_of(job.node._peek(), job.node).datasets)
+        if job.levels.names and has == 1:
+            levels.initialise(job.node, job.levels)
+
+
+def compute(
+    position: Position,
+    count: int | str | None,
+    method: str,
+    dims: Sequence[str] | None,
+    factors: Sequence[Step] | None,
+    region: Any,
+    resources: Resources,
+) -> None:
+    """Compute levels; see :meth:`Pyramids.compute_pyramid`."""
+    from platestore.nodes import levels
+
+    position._location.storage.require_writable(position._location.path)
+    jobs = _jobs(position, count, method, dims, factors, region)
+    total, before = sum(job.nbytes for job in jobs), 0
+    for job in jobs:
+        mine = replace(resources, progress=_shifted(resources.progress, before, total))
+        if job.how == "build":
+            if job.levels.names:
+                levels.install(job.node, job.levels, levels.build_staged(job.node, job.levels, mine))
+        elif job.how == "fill":
+            levels.fill_in_place(job.node, job.levels, mine)
+            levels.complete(job.node, job.levels)
+        elif job.region is not None:
+            _recompute(job, job.region, mine)
+        before += job.nbytes
+        if mine.progress is not None:
+            mine.progress(job.nbytes, job.nbytes)
+
+
+def is_current(
+    position: Position,
+    count: int | str | None,
+    method: str,
+    dims: Sequence[str] | None,
+    factors: Sequence[Step] | None,
+) -> bool:
+    """Whether :func:`compute` would make what is there: all levels, unmarked, same method and factors.
+
+    Whether level 0 changed since cannot be told from the documents.
+    """
+    for job in _jobs(position, count, method, dims, factors, None):
+        image = _image(job.node)
+        made = pyramids.described(image)
+        if not job.levels.names:
+            continue
+        if len(image.datasets) == 1 or made is None or not pyramids.is_whole(image):
+            return False
+        if made != (job.levels.method, [list(step) for step in job.levels.factors]):
+            return False
+    return True
+
+
+def _image(node: Position) -> MultiScaleMeta:
+    from platestore.nodes import levels
+
+    return levels.image_of(node._peek(), node)
+
+
+def _recompute(job: _Job, region: tuple[slice, ...], resources: Resources) -> None:
+    """Make the part of the levels that depends on a region anew, and what an earlier call left half done."""
+    from platestore.nodes import levels
+
+    with job.node._location.storage.lock(job.node._location.path):
+        todo = levels.mark_regions(job.node, job.levels, [[s.start, s.stop] for s in region])
+    for bounds in todo:
+        part = tuple(slice(*b) for b in bounds)
+        levels.fill_in_place(job.node, job.levels, resources, part)
+    levels.complete(job.node, job.levels, only=todo)
+
+
+def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)
+
+
+def _jobs(
+    position: Position,
+    count: int | str | None,
+    method: str,
+    dims: Sequence[str] | None,
+    factors: Sequence[Step] | None,
+    region: Any,
+) -> list[_Job]:
+    """What is to be done to the image and its labels; everything is checked before anything is done."""
+    first = _job(position, count, method, dims, factors, region)
+    jobs = [first]
+    steps = first.levels.factors
+    for label in _labels_of(position):
+        jobs.append(_job(label, len(steps) + 1, label._pyramid_method, None, steps, region, first.region))
+    return jobs
+
+
+def _job(
+    node: Position,
+    count: int | str | None,
+    method: str,
+    dims: Sequence[str] | None,
+    factors: Sequence[Step] | None,
+    region: Any,
+    of_image: tuple[slice, ...] | None = None,
+) -> _Job:
+    from platestore.nodes import levels
+
+    image = levels.image_of(node._peek(), node)
+    has = len(image.datasets)
+    base = levels.documents_of(node, image)[0]
+    where = node._location.where
+    if has == 1:
+        if count is None:
+            raise ArgumentError(
+                "there is no pyramid yet, and levels= does not say how many it shall have",
+                path=where,
+                hint='pass levels="auto", or a number that counts level 0',
+            )
+        if region is not None:
+            raise ArgumentError(
+                "there are no levels whose region could be made anew",
+                path=where,
+                hint="compute the whole pyramid first",
+            )
+        return _Job(node, levels.wanted(node, image, base, count, method, dims, factors), "build")
+    found = levels.existing(node, image, method)
+    if count is not None or dims is not None or factors is not None:
+        _require_same(node, image, base, found, count, dims, factors)
+    if region is not None:
+        if pyramids.incomplete(image):
+            raise ArgumentError(
+                "the levels were never computed", path=where, hint="call compute_pyramid() without region="
+            )
+        return _Job(node, found, "region", _check_region(found, region, of_image, where))
+    return _Job(node, found, "fill" if pyramids.incomplete(image) else "build")
+
+
+def _require_same(
+    node: Position,
+    image: MultiScaleMeta,
+    base: Any,
+    found: Levels,
+    count: int | str | None,
+    dims: Sequence[str] | None,
+    factors: Sequence[Step] | None,
+) -> None:
+    """Refuse levels that are not those that exist."""
+    from platestore.arrays.metadata import summarise
+    from platestore.pyramid.geometry import level_shapes, plan_factors
+
+    where = node._location.where
+    names = [axis.name for axis in image.axes]
+    shape = summarise(base).shape
+    number: int | str = len(found.factors) + 1 if count is None else count
+    asked = plan_factors(shape, names, number, dims, factors)
+    hint = "call delete_pyramid() first"
+    if len(asked) != len(found.factors):
+        raise ArgumentError(
+            f"the pyramid has {len(found.factors) + 1} levels, not {len(asked) + 1}", path=where, hint=hint
+        )
+    shapes = level_shapes(shape, asked)
+    if (dims is not None or factors is not None) and shapes != level_shapes(shape, found.factors):
+        raise ArgumentError(
+            f"the levels that exist were made with the factors {found.factors}, not {asked}",
+            path=where,
+            hint=hint,
+        )
+
+
+def _check_region(
+    found: Levels, region: Any, of_image: tuple[slice, ...] | None, where: str
+) -> tuple[slice, ...]:
+    """A region as slices; that of the image, cut to a label image."""
+    from platestore.arrays import indexing
+    from platestore.arrays.lazy import full_region
+    from platestore.arrays.metadata import summarise
+
+    shape = summarise(found.base).shape
+    if of_image is not None:
+        return tuple(slice(0, 1) if n == 1 else s for s, n in zip(of_image, shape, strict=True))
+    index = indexing.basic(region, shape)
+    if index is None:
+        raise ArgumentError(f"region {region!r} is no index of level 0 of shape {shape}", path=where)
+    full = full_region(index)
+    if any(s.step not in (None, 1) or s.start >= s.stop for s in full):
+        raise ArgumentError(f"region {region!r} is empty, or has steps", path=where)
+    return full

@@ -1,0 +1,62 @@
+"""How a new array is to be laid out, as the creation calls take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.arrays.layout import ArrayLayout, Shards
+    from platestore.pyramid.geometry import Step
+    from platestore.storage.hierarchy import ZarrFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The arguments of the creation calls that have these names."""
+
+    chunks: Sequence[int] | None = None
+    shards_ratio: Sequence[int] | None = None
+    shards: Shards | None = None
+    compressor: str | None = None
+    checksum: bool = False
+
+    def layout(
+        self,
+        shape: Sequence[int],
+        dtype: npt.DTypeLike,
+        zarr_format: ZarrFormat,
+        axis_names: Sequence[str],
+    ) -> ArrayLayout:
+        """The layout of an array of a shape and data type.
+
+        Raises
+        ------
+        ArgumentError
+            If a wish cannot be fulfilled.
+        """
+        from platestore.arrays.layout import plan
+
+        return plan(
+            shape,
+            dtype,
+            zarr_format=zarr_format,
+            chunks=self.chunks,
+            shards_ratio=self.shards_ratio,
+            shards=self.shards,
+            compressor=self.compressor,
+            checksum=self.checksum,
+            axis_names=axis_names,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidWishes:
+    """The arguments of ``create_image`` that begin with ``pyramid_``."""
+
+    levels: int | str | None = None
+    method: str = "mean"
+    factors: Sequence[Step] | None = None

@@ -1,0 +1,338 @@
+"""Work on whole plates: the same for every position, skipping what is done, telling what failed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from platestore.errors import BudgetError, PlatestoreError, UnsupportedError
+from platestore.opening import open_ome_zarr
+from platestore.settings import config, parse_bytes
+
+if TYPE_CHECKING:
+    from platestore.nodes.node import NGFFNode
+    from platestore.nodes.position import Position
+    from platestore.pyramid.geometry import Step
+
+#: Positions below this are worked on side by side, larger ones one by one with all threads.
+_SIDE_BY_SIDE_BYTES = 256 * 2**20
+#: Many positions below this are mostly documents: separate processes handle them faster than threads.
+_TINY_BYTES = 2**20
+_MANY = 300
+_BATCH = 16
+
+
+@dataclass
+class PyramidReport:
+    """What :func:`compute_pyramids` did.
+
+    Attributes
+    ----------
+    computed, skipped : list of str
+        Paths of positions whose levels were made, or were there already.
+    failed : dict
+        What went wrong, by position.
+    nbytes : int
+        Bytes of level 0 that were read.
+    seconds : float
+        How long it took.
+    """
+
+    computed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    nbytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """The arguments that every position gets."""
+
+    levels: int | str | None
+    method: str
+    dims: Sequence[str] | None
+    factors: Sequence[Step] | None
+
+    def count(self, position: Position) -> int | str | None:
+        """Number of levels of one position: where none is asked for, those it has, or "auto"."""
+        if self.levels is None and len(position._state().multiscales[0].datasets) < 2:
+            return "auto"
+        return self.levels
+
+
+@dataclass(frozen=True)
+class _Task:
+    path: str
+    nbytes: int
+    position: Position | None = None
+
+
+def compute_pyramids(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    levels: int | str | None = None,
+    method: str = "mean",
+    dims: Sequence[str] | None = None,
+    *,
+    factors: Sequence[Step] | None = None,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> PyramidReport:
+    """Compute the pyramids of all positions of plates, wells, series or positions.
+
+    A position whose levels are complete and were made with the same method and factors is skipped. One
+    that fails is reported, and the others follow.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        What to work on.
+    levels : int or "auto", optional
+        Number of levels, level 0 included. By default each position keeps the number it has, and one
+        without a pyramid gets levels until Y and X are at most 256.
+    method, dims, factors
+        As for :meth:`Position.compute_pyramid`.
+    max_memory : int or str, optional
+        Bytes by which the work may grow memory, over all workers; 1 GiB by default.
+    workers : int, optional
+        Number of threads (processes, for many tiny positions); that of ``platestore.config`` by default.
+    force : bool
+        Whether positions that are complete are computed too.
+    progress : callable, optional
+        Called with the bytes of level 0 that are done, and all there are.
+
+    Returns
+    -------
+    PyramidReport
+
+    Raises
+    ------
+    ArgumentError, NodeNotFoundError
+        If an argument is wrong, or a path does not exist; nothing was computed then.
+    """
+    from platestore.pyramid.levels import check_workers
+
+    start = time.monotonic()
+    number = config.threads if workers is None else check_workers(workers)
+    budget = config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory")
+    wish = _Wish(levels, method, dims, factors)
+    report = PyramidReport()
+    tasks = list(_tasks(paths, wish, force, report))
+    _Run(wish, report, number, budget, sum(t.nbytes for t in tasks), progress).run(tasks)
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _tasks(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    wish: _Wish,
+    force: bool,
+    report: PyramidReport,
+) -> Iterator[_Task]:
+    """What there is to do; whatever can be checked without pixels is checked."""
+    from platestore.arrays.metadata import summarise
+    from platestore.nodes.levels import documents_of, image_of
+    from platestore.nodes.pyramids import is_current
+    from platestore.pyramid.kernels import check_method
+
+    check_method(wish.method, "uint8")
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    opened = [(os.fspath(path), open_ome_zarr(path, mode="r+")) for path in given]
+    for root, node in opened:
+        for inner, position in _positions(node):
+            path = root if inner == "." else f"{root.rstrip('/')}/{inner}"
+            try:
+                current = is_current(position, wish.count(position), wish.method, wish.dims, wish.factors)
+                base = documents_of(position, image_of(position._state(), position))[0]
+            except (PlatestoreError, OSError) as error:
+                report.failed[path] = str(error)
+                continue
+            if current and not force:
+                report.skipped.append(path)
+            else:
+                yield _Task(path, summarise(base).nbytes, position)
+
+
+def _positions(node: NGFFNode[Any]) -> Iterator[tuple[str, Position]]:
+    from platestore.nodes.position import Position
+
+    if isinstance(node, Position):
+        yield ".", node
+    elif hasattr(node, "positions"):
+        yield from node.positions()
+    elif hasattr(node, "wells"):
+        for name, well in node.wells():
+            for inner, position in well.positions():
+                yield f"{name}/{inner}", position
+    else:
+        raise UnsupportedError(
+            "has no positions", path=node._location.where, hint="name a plate or a position"
+        )
+
+
+class _Run:
+    """One call: hands tasks to threads or processes, and keeps account."""
+
+    def __init__(
+        self,
+        wish: _Wish,
+        report: PyramidReport,
+        workers: int,
+        budget: int,
+        total: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._wish = wish
+        self._report = report
+        self._workers = workers
+        self._budget = budget
+        self._total = total
+        self._progress = progress
+        self._partial: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def run(self, tasks: list[_Task]) -> None:
+        """Do all tasks: small ones side by side, then large ones one by one."""
+        small = [t for t in tasks if t.nbytes <= _SIDE_BY_SIDE_BYTES]
+        alone = [t for t in tasks if t.nbytes > _SIDE_BY_SIDE_BYTES]
+        if self._workers > 1 and len(small) > 1:
+            tiny = sum(t.nbytes for t in small) <= _TINY_BYTES * len(small)
+            alone += self._by_processes(small) if tiny and len(small) >= _MANY else self._by_threads(small)
+        else:
+            alone = small + alone
+        for task in alone:
+            self._one(task, self._budget, self._workers)
+
+    def _one(self, task: _Task, budget: int, workers: int) -> bool:
+        """Do one task; False if the budget is too small for it."""
+
+        def tell(done: int, total: int) -> None:
+            self._tell(task, round(done / max(1, total) * task.nbytes))
+
+        try:
+            position = task.position
+            if position is None:
+                position = open_ome_zarr(task.path, mode="r+")
+            _compute(position, self._wish, budget, workers, tell)
+        except BudgetError as error:
+            if budget < self._budget:
+                return False
+            self._failed(task, error)
+        except (PlatestoreError, OSError) as error:
+            self._failed(task, error)
+        else:
+            self._succeeded(task)
+        return True
+
+    def _failed(self, task: _Task, error: Exception) -> None:
+        with self._lock:
+            self._report.failed[task.path] = str(error)
+        self._tell(task, task.nbytes)
+
+    def _succeeded(self, task: _Task) -> None:
+        with self._lock:
+            self._report.computed.append(task.path)
+            self._report.nbytes += task.nbytes
+        self._tell(task, task.nbytes)
+
+    def _tell(self, task: _Task, done: int) -> None:
+        if self._progress is None:
+            return
+        with self._lock:
+            self._partial[task.path] = done
+            self._progress(sum(self._partial.values()), self._total)
+
+    def _by_threads(self, tasks: list[_Task]) -> list[_Task]:
+        """Do tasks side by side, each with one thread; returns those that need a larger budget."""
+        share = self._budget // self._workers
+        left: list[_Task] = []
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="platestore") as pool:
+            futures = {pool.submit(self._one, task, share, 1): task for task in tasks}
+            for future, done in _finished(futures, pool):
+                if not future.result():
+                    left.append(done)
+        return left
+
+    def _by_processes(self, tasks: list[_Task]) -> list[_Task]:
+        """Do tasks in processes of their own, a batch at a time; returns those that need a larger budget."""
+        import multiprocessing
+
+        share = self._budget // self._workers
+        batches = [tasks[i : i + _BATCH] for i in range(0, len(tasks), _BATCH)]
+        left: list[_Task] = []
+        # Never forked: TensorStore and threads do not survive that.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self._workers, mp_context=context) as pool:
+            futures = {
+                pool.submit(_compute_batch, [t.path for t in batch], self._wish, share): batch
+                for batch in batches
+            }
+            for future, batch in _finished(futures, pool):
+                for task, problem in zip(batch, future.result(), strict=True):
+                    if problem is None:
+                        self._succeeded(task)
+                    elif isinstance(problem, BudgetError):
+                        left.append(task)
+                    else:
+                        self._failed(task, problem)
+        return left
+
+
+def _finished(futures: dict[Future[Any], Any], pool: Executor) -> Iterator[tuple[Future[Any], Any]]:
+    """Futures as they finish; what has not begun is dropped if the caller is interrupted."""
+    pending = set(futures)
+    try:
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future, futures[future]
+    finally:
+        if pending:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _compute(
+    position: Position,
+    wish: _Wish,
+    budget: int,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    position.compute_pyramid(
+        wish.count(position),
+        wish.method,
+        wish.dims,
+        factors=wish.factors,
+        max_memory=budget,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _compute_batch(paths: Sequence[str], wish: _Wish, budget: int) -> list[Exception | None]:
+    """What a worker process does; errors are returned, so that one does not stop the others."""
+    config.threads = 1
+    out: list[Exception | None] = []
+    for path in paths:
+        try:
+            position: Any = open_ome_zarr(path, mode="r+")
+            _compute(position, wish, budget, 1, None)
+        except (PlatestoreError, OSError) as error:
+            out.append(error)
+        else:
+            out.append(None)
+    return out
