@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from pathlib import Path
 
 import numcodecs
 import numpy as np
@@ -126,17 +127,60 @@ def chunk_files(root):
 # --- what other processes do ----------------------------------------------------------------------
 
 
-def read_sum(array):
-    return os.getpid(), int(array[...].astype("int64").sum())
+def meet(gate, members):
+    """Wait until as many processes are here."""
+    (Path(gate) / str(os.getpid())).touch()
+    deadline = time.monotonic() + 120
+    while len(os.listdir(gate)) < members:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the others did not come")
+        time.sleep(0.002)
 
 
 def write_blocks(job):
-    """Write blocks, each full of its number; returns the process that did it."""
+    """Write blocks, each full of its number, together with others; returns the process that did it."""
     array, blocks, gate, members = job
-    open(os.path.join(gate, str(os.getpid())), "w").close()
-    deadline = time.monotonic() + 60
-    while len(os.listdir(gate)) < members and time.monotonic() < deadline:
-        time.sleep(0.002)
+    meet(gate, members)
     for number, region in blocks:
         array[region] = np.full([s.stop - s.start for s in region], number, array.dtype)
     return os.getpid()
+
+
+def everything(array):
+    """Everything that a process may want to do with an array, and what came of it."""
+    units = list(array.write_units())
+
+    def dask_write():
+        import dask.array
+
+        array[...] = dask.array.from_array(numbers(dtype=array.dtype), chunks=(1, 4, 5))
+
+    actions = {
+        "read": lambda: int(array[...].astype("int64").sum()),
+        "read a window": lambda: int(array[1, 2:4, ::2].astype("int64").sum()),
+        "read lists": lambda: int(array.oindex[[0, 4], [1]].astype("int64").sum()),
+        "read points": lambda: int(array.vindex[[0, 4], [1, 1], [2, 2]].astype("int64").sum()),
+        "write a whole unit": lambda: array.__setitem__(units[0], numbers(dtype=array.dtype)[units[0]]),
+        "write all": lambda: array.__setitem__(..., numbers(dtype=array.dtype)),
+        "write units by dask": dask_write,
+        "write one element": lambda: array.__setitem__((0, 0, 0), numbers(dtype=array.dtype)[0, 0, 0]),
+        "write a part": lambda: array.__setitem__(
+            np.s_[:, 1:2], np.ascontiguousarray(numbers(dtype=array.dtype)[:, 1:2])
+        ),
+        "write lists": lambda: array.oindex.__setitem__(
+            ([0, 3], [2]), numbers(dtype=array.dtype)[np.ix_([0, 3], [2])]
+        ),
+        "write points": lambda: array.vindex.__setitem__(
+            ([0, 3], [1, 1], [2, 2]), numbers(dtype=array.dtype)[[0, 3], [1, 1], [2, 2]]
+        ),
+        "tensorstore": lambda: int(array.tensorstore()[0, 0, 0].read().result()),
+        "attributes": lambda: array.attrs.update(a=1),
+    }
+    out = {"pid": os.getpid()}
+    for name, action in actions.items():
+        try:
+            out[name] = action()
+        except Exception as error:  # noqa: BLE001 - the parent looks at it
+            out[name] = f"{type(error).__name__}: {error}"
+    out["pixels"] = array[...].tobytes()
+    return out

@@ -203,7 +203,7 @@ def test_every_public_name_is_there():
 
 
 def test_every_error_is_also_the_builtin_that_users_catch():
-    builtins = (OSError, ValueError, KeyError, NotImplementedError)
+    builtins = (OSError, ValueError, KeyError, NotImplementedError, RuntimeError)
     errors = [
         value
         for value in vars(__import__("platestore.errors", fromlist=["x"])).values()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tensorstore
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, MemoryStore
 
@@ -48,7 +49,18 @@ class Operations:
         self._saved: list[tuple[Any, str, Any]] = []
         self._inside = threading.local()
 
+    @property
+    def chunks_read(self) -> int:
+        """Chunks that zarr or the engine read."""
+        return sum(self.chunk_reads.values()) + self._engine["read"]
+
+    @property
+    def chunks_written(self) -> int:
+        """Chunks that zarr or the engine wrote."""
+        return sum(self.chunk_writes.values()) + self._engine["write"]
+
     def __enter__(self) -> Operations:
+        self._engine = _engine_counts()
         for storage in (LocalStorage, ZarrStorage):
             self._wrap(storage, "read", self.reads)
             self._wrap(storage, "write", self.writes)
@@ -65,6 +77,8 @@ class Operations:
 
     def __exit__(self, *exc_info: object) -> None:
         _counting.remove(self)
+        now = _engine_counts()
+        self._engine = {name: now[name] - count for name, count in self._engine.items()}
         for owner, name, real in reversed(self._saved):
             setattr(owner, name, real)
         self._saved.clear()
@@ -104,6 +118,16 @@ class Operations:
     def done(self) -> tuple[dict[str, int], dict[str, int]]:
         """Documents read and written."""
         return dict(self.reads), dict(self.writes)
+
+
+def _engine_counts() -> dict[str, int]:
+    """Files that TensorStore read and wrote so far, by its own account."""
+    counts = {}
+    for name in ("read", "write"):
+        key = f"/tensorstore/kvstore/file/{name}"
+        found = [m for m in tensorstore.experimental_collect_matching_metrics(key) if m["name"] == key]
+        counts[name] = sum(int(value["value"]) for m in found for value in m["values"])
+    return counts
 
 
 def _add_hook() -> None:

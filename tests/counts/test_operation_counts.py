@@ -204,7 +204,7 @@ def test_reading_pixels_reads_one_chunk_each(store: Store):
     with store.count() as counted:
         image.numpy()
     assert counted.reads == {}
-    assert list(counted.chunk_reads.values()) == [1, 1]
+    assert counted.chunks_read == 2
 
 
 @pytest.mark.parametrize("target", ["", "A/1", "A/1/0"])
@@ -222,6 +222,7 @@ def test_a_summary_reads_one_well_and_one_position(target: str, version: str, tm
     name = "zarr.json" if version == "0.5" else ".zattrs"
     expected = [f"{node}/{name}".lstrip("/") for node in nodes]
     expected.append(f"A/1/0/0/{'zarr.json' if version == '0.5' else '.zarray'}")
+    expected.append(f"A/1/0/labels/{name}")  # nothing else says whether there are labels
     if version == "0.4":
         expected.append(f"{target}/zarr.json".lstrip("/"))
     assert counted.reads == once(*expected)
@@ -455,8 +456,8 @@ def test_creating_an_image_writes_its_chunks_and_two_nodes(store: Store):
     assert sorted(names) == sorted(
         key.rpartition("/")[2] for key in (*store.new_arrays("A/1/0/new"), *store.attributes("A/1/0"))
     )
-    assert len(counted.chunk_writes) == 2
-    assert not counted.chunk_reads
+    assert counted.chunks_written == 2
+    assert counted.chunks_read == 0
     assert not [key for key in (*counted.reads, *counted.writes) if key.startswith("by zarr")]
 
 
@@ -507,7 +508,7 @@ def test_the_counters_count(store: Store):
         plate["A/1/0/0"][...] = 1
         plate.group_keys()
     assert any(key.startswith("by zarr") for key in counted.reads) == (store.path is not None)
-    assert counted.chunk_writes
+    assert counted.chunks_written
     assert counted.lists
     assert all(key.removeprefix("by zarr: ").rpartition("/")[2] in DOCUMENTS for key in counted.reads)
     if store.path is not None:

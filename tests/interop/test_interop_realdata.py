@@ -98,7 +98,7 @@ def test_its_labels_open(real):
         assert labels[name].shape == position[name].shape[1:]
         assert labels.get_effective_scale(name) == position.get_effective_scale(name)[1:]
         assert len(np.unique(expected)) > 100, "many nuclei"
-    assert type(ps.open_ome_zarr(real / "labels" / "nuclei")) is ps.Position
+    assert type(ps.open_ome_zarr(real / "labels" / "nuclei")) is ps.LabelImage
 
 
 def test_reading_it_changes_nothing(tmp_path):

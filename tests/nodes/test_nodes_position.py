@@ -309,7 +309,7 @@ def test_label_images_are_reached_by_their_path(tmp_path):
     crop = Path(__file__).parents[1] / "data" / "cardiomyocytes-crop.zarr"
     position = ps.open_ome_zarr(crop)
     labels = position["labels/nuclei"]
-    assert type(labels) is ps.Position
+    assert type(labels) is ps.LabelImage
     assert labels.axis_names == ["z", "y", "x"]
     assert labels["0"].dtype == "uint32"
     assert position["labels/nuclei/1"].shape == (1, 64, 64)

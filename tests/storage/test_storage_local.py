@@ -14,7 +14,7 @@ import pytest
 import platestore as ps
 from platestore.arrays.image import open_array
 from platestore.arrays.layout import plan
-from platestore.storage import local, zarr_compat
+from platestore.storage import files, local, zarr_compat
 from platestore.storage.base import StorageOptions
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import array_files, create_node, read_array
@@ -510,7 +510,7 @@ def on_windows(**calls):
     pauses: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local.os, "name", "nt")
-        patch.setattr(local.time, "sleep", pauses.append)
+        patch.setattr(files.time, "sleep", pauses.append)
         for name, call in calls.items():
             patch.setattr(local.os, name, call)
         yield pauses
@@ -534,7 +534,7 @@ def busy(function, failures):
 def test_on_windows_a_rename_waits_for_readers(tmp_path, function, failures):
     (tmp_path / "a").write_text("x")
     with on_windows(**busy(function, failures)) as pauses:
-        getattr(local, function)(str(tmp_path / "a"), str(tmp_path / "b"))
+        getattr(files, function)(str(tmp_path / "a"), str(tmp_path / "b"))
     assert (tmp_path / "b").exists()
     assert len(pauses) == failures
     assert pauses == sorted(pauses), "each pause is longer than the one before"
@@ -543,7 +543,7 @@ def test_on_windows_a_rename_waits_for_readers(tmp_path, function, failures):
 @pytest.mark.parametrize("function", ["replace", "rename"])
 def test_on_windows_it_gives_up_after_a_while(function):
     with on_windows(**busy(function, 10**6)) as pauses, pytest.raises(PermissionError, match="in use"):
-        getattr(local, function)("a", "b")
+        getattr(files, function)("a", "b")
     assert 0.5 < sum(pauses) < 10
 
 
@@ -555,14 +555,14 @@ def test_elsewhere_a_missing_permission_is_an_error_at_once(monkeypatch, functio
         monkeypatch.setattr(os, name, call)
     monkeypatch.setattr(time, "sleep", lambda s: pytest.fail("waited"))
     with pytest.raises(PermissionError):
-        getattr(local, function)("a", "b")
+        getattr(files, function)("a", "b")
 
 
 @pytest.mark.parametrize("function", ["replace", "rename"])
 def test_other_errors_are_not_waited_for(tmp_path, function):
     source, target = str(tmp_path / "absent"), str(tmp_path / "b")
     with on_windows() as pauses, pytest.raises(FileNotFoundError):
-        getattr(local, function)(source, target)
+        getattr(files, function)(source, target)
     assert pauses == []
 
 

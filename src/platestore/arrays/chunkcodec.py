@@ -65,8 +65,10 @@ class ChunkCodec:
             encoded: bytes = self._compressor.encode(block.reshape(-1))
             data = memoryview(encoded)
         if self._checksum:
-            return bytes(data) + crc32c(bytes(data)).to_bytes(_CRC_BYTES, "little")
-        return memoryview(data)
+            plain = bytes(data)
+            checksum: int = crc32c(plain)
+            return plain + checksum.to_bytes(_CRC_BYTES, "little")
+        return data
 
     def decode(self, data: memoryview, out: npt.NDArray[Any], where: str) -> None:
         """Decode a chunk into a C-contiguous block of its shape and type.

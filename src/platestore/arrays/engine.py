@@ -124,7 +124,6 @@ class Engine:
         try:
             handle = tensorstore.open(
                 self._spec(directory),
-                open=True,
                 read=True,
                 write=writable,
                 context=_context(self._storage.options.durability == "full"),
@@ -148,6 +147,7 @@ class Engine:
             "driver": "zarr" if document.zarr_format == 2 else "zarr3",
             "kvstore": {"driver": "file", "path": f"{directory}/"},
             "metadata": content,
+            "open": True,
             "assume_metadata": True,
             "fill_missing_data_reads": not raises,
             # What was written must not look missing afterwards.

@@ -252,9 +252,15 @@ def _jobs(
     """What is to be done to the image and its labels; everything is checked before anything is done."""
     first = _job(position, count, method, dims, factors, region)
     jobs = [first]
-    steps = first.levels.factors
+    names = position.axis_names
     for label in _labels_of(position):
-        jobs.append(_job(label, len(steps) + 1, label._pyramid_method, None, steps, region, first.region))
+        has = set(label.axis_names)  # labels may lack an axis of the image, such as C
+        steps = [
+            {name: f for name, f in zip(names, step, strict=True) if name in has}
+            for step in first.levels.factors
+        ]
+        part = None if first.region is None else dict(zip(names, first.region, strict=True))
+        jobs.append(_job(label, len(steps) + 1, label._pyramid_method, None, steps, region, part))
     return jobs
 
 
@@ -265,7 +271,7 @@ def _job(
     dims: Sequence[str] | None,
     factors: Sequence[Step] | None,
     region: Any,
-    of_image: tuple[slice, ...] | None = None,
+    of_image: dict[str, slice] | None = None,
 ) -> _Job:
     from platestore.nodes import levels
 
@@ -295,7 +301,7 @@ def _job(
             raise ArgumentError(
                 "the levels were never computed", path=where, hint="call compute_pyramid() without region="
             )
-        return _Job(node, found, "region", _check_region(found, region, of_image, where))
+        return _Job(node, found, "region", _check_region(found, region, of_image, node.axis_names, where))
     return _Job(node, found, "fill" if pyramids.incomplete(image) else "build")
 
 
@@ -332,7 +338,11 @@ def _require_same(
 
 
 def _check_region(
-    found: Levels, region: Any, of_image: tuple[slice, ...] | None, where: str
+    found: Levels,
+    region: Any,
+    of_image: dict[str, slice] | None,
+    names: Sequence[str],
+    where: str,
 ) -> tuple[slice, ...]:
     """A region as slices; that of the image, cut to a label image."""
     from platestore.arrays import indexing
@@ -341,7 +351,8 @@ def _check_region(
 
     shape = summarise(found.base).shape
     if of_image is not None:
-        return tuple(slice(0, 1) if n == 1 else s for s, n in zip(of_image, shape, strict=True))
+        parts = [of_image.get(name, slice(0, n)) for name, n in zip(names, shape, strict=True)]
+        return tuple(slice(0, 1) if n == 1 else s for s, n in zip(parts, shape, strict=True))
     index = indexing.basic(region, shape)
     if index is None:
         raise ArgumentError(f"region {region!r} is no index of level 0 of shape {shape}", path=where)

@@ -30,8 +30,7 @@ class Extreme:
         self._dtype = dtype
         self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
-        self.cost: float = dtype.itemsize * (self._along + 1)
-        self.count = 2
+        self.cost = self.full_cost = dtype.itemsize * (self._along + 1)
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether every comparison would otherwise swap bytes."""

@@ -9,8 +9,7 @@ same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +19,7 @@ from platestore.errors import ArgumentError
 from platestore.pyramid.extreme import Extreme
 from platestore.pyramid.mean import FloatMean, IntegerMean
 from platestore.pyramid.ranked import Ranked
-from platestore.pyramid.scratch import SCRATCH_BYTES, Scratch, scratch
+from platestore.pyramid.scratch import SCRATCH_BYTES, Scratch, boxes, scratch
 
 __all__ = ["METHODS", "SCRATCH_BYTES", "check_method", "reduce_block", "reduced_shape"]
 
@@ -36,11 +35,11 @@ _FLOATS = ("float16", "float32", "float64")
 class _Kernel(Protocol):
     """One method, laid out for a dtype and factors."""
 
-    #: Bytes of working memory that a piece should take, bytes that it takes per pixel of the result, and the
-    #: most temporaries at a time.
+    #: Bytes of working memory that a piece should take, what it takes per pixel of the result as a rule, and
+    #: what it takes if all of it must be worked out (if there is room for less, `run` does it in parts).
     work_bytes: int
     cost: float
-    count: int
+    full_cost: float
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether the pixels must first be copied to contiguous native memory."""
@@ -177,11 +176,14 @@ def _reduce(block: NDArray[Any], factors: tuple[int, ...], method: str, out: NDA
     kernel = _kernel(method, block.dtype.newbyteorder("="), factors)
     always = kernel.wants_copy(block)
     copies = always or block.shape != tuple(n * f for n, f in zip(out.shape, factors, strict=True))
-    cost = kernel.cost + (window * block.itemsize if copies else 0)
-    most = max(1, min(out.size, int(kernel.work_bytes / cost)))
-    with scratch(math.ceil(most * cost), kernel.count + 1) as work:
+    copied = window * block.itemsize if copies else 0
+    most = max(1, min(out.size, int(kernel.work_bytes / (kernel.cost + copied))))
+    nbytes = max(
+        most * (kernel.cost + copied), min(out.size * (kernel.full_cost + copied), kernel.work_bytes)
+    )
+    with scratch(math.ceil(nbytes)) as work:
         start = work.mark()
-        for region in _pieces(out.shape, most):
+        for region in boxes(out.shape, most):
             piece = _windows(block, region, factors, work, always)
             kernel.run(piece, out[region], work)
             work.rewind(start)
@@ -194,21 +196,6 @@ def _kernel(method: str, dtype: np.dtype[Any], factors: tuple[int, ...]) -> _Ker
     if method in ("median", "mode"):
         return Ranked(dtype, factors, mode=method == "mode")
     return Extreme(dtype, factors, largest=method == "max")
-
-
-def _pieces(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
-    """Cut a shape into boxes of at most `most` elements, with long runs along the last axes."""
-    steps = []
-    for n in reversed(shape):
-        step = min(n, max(1, most))
-        steps.append(step)
-        most //= step
-    ranges = []
-    for n, step in zip(shape, reversed(steps), strict=True):
-        # Equal cuts: a last one that is a sliver costs as many calls as the others.
-        even = -(-n // -(-n // step))
-        ranges.append([slice(start, min(start + even, n)) for start in range(0, n, even)])
-    return product(*ranges)
 
 
 def _windows(

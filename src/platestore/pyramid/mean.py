@@ -40,8 +40,7 @@ class IntegerMean:
         self._along = factors[-1]
         whole = size & (size - 1) == 0
         planes = 4 if self._wide else 2 * self._along + (0 if self._along == 1 else 2) + (0 if whole else 1)
-        self.cost: float = self._sum.itemsize * planes
-        self.count = 5
+        self.cost = self.full_cost = self._sum.itemsize * planes
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether pairs of neighbours cannot be seen as words where they are."""
@@ -171,8 +170,7 @@ class FloatMean:
         self._double = dtype.itemsize == 8
         self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
-        self.cost: float = 8 * (2 * self._along + 2)
-        self.count = 4
+        self.cost = self.full_cost = 8 * (2 * self._along + 2)
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether every addition would otherwise swap bytes."""

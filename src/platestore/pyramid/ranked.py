@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from platestore.pyramid.scratch import Scratch, offsets, settle
+from platestore.pyramid.scratch import Scratch, boxes, offsets, settle
+from platestore.pyramid.sorting import longest_run, sort_groups, sort_planes
 
 #: Windows of up to this many pixels are sorted all at once by exchanges between whole planes, larger ones one
 #: by one.
@@ -55,11 +54,12 @@ class Ranked:
             dtype = np.dtype(f"{dtype.kind}4")
         self._dtype = dtype
         self._pause = self._next_pause = 0
-        self.count = size + 8
-        # Planes, flags and counts, and the places of one pixel in _RARE; or the flags of all comparisons.
-        planes = dtype.itemsize * (size + 5) + (4 if size < 256 else 7) + 2 * 8 / _RARE
+        # Planes twice, a few more and flags; of all windows, or of one in _RARE and the places of those.
+        spare = max(4, (size + 8) / _RARE)
+        self.full_cost = dtype.itemsize * (2 * size + spare) + size + (4 if size < 256 else 7)
         flags = sum(2 * math.prod(factors[axis + 1 :]) for axis, f in enumerate(factors) if f > 1)
-        self.cost: float = max(planes, dtype.itemsize + 1 + flags)
+        few = dtype.itemsize + (self.full_cost + 16) / _RARE
+        self.cost = self.full_cost if size > _NETWORK_LIMIT else 1 + max(flags, few)
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether single pixels cannot be picked by their distance in memory."""
@@ -67,21 +67,39 @@ class Ranked:
 
     def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
         """Reduce a piece of complete windows into `out`."""
+        start = work.mark()
         mixed = work.take(out.shape, np.bool_)
-        if not self._find_mixed(piece, mixed, work):
-            planes = work.take((*self._factors, *out.shape), self._dtype)
-            steps = (stride * f for stride, f in zip(piece.strides, self._factors, strict=True))
-            self._copy(planes, as_strided(piece, planes.shape, (*piece.strides, *steps), writeable=False))
-            result = self._reduce(planes.reshape(self._size, -1), work).reshape(out.shape)
-        else:
-            plain = self._dtype.kind != "f" and self._dtype == out.dtype
-            result = out if plain else work.take(out.shape, self._dtype)
-            self._copy(result, piece[tuple(slice(None, None, f) for f in self._factors)])
-            places = np.flatnonzero(mixed)
-            if places.size:
-                planes = work.take((self._size, places.size), self._dtype)
-                self._gather(piece, places, out.shape, planes)
-                result[mixed] = self._reduce(planes, work)
+        if self._find_mixed(piece, mixed, work):
+            self._run_few(piece, mixed, out, work)
+            return
+        work.rewind(start)
+        for region in boxes(out.shape, max(1, int(work.free / self.full_cost))):
+            source = tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, self._factors, strict=True))
+            self._run_all(piece[source], out[region], work)
+            work.rewind(start)
+
+    def _run_all(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+        """Reduce all windows in the same way."""
+        planes = work.take((*self._factors, *out.shape), self._dtype)
+        steps = (stride * f for stride, f in zip(piece.strides, self._factors, strict=True))
+        self._copy(planes, as_strided(piece, planes.shape, (*piece.strides, *steps), writeable=False))
+        result = self._reduce(planes.reshape(self._size, -1), work).reshape(out.shape)
+        if self._dtype.kind == "f":
+            settle(result)
+        np.copyto(out, result, casting="unsafe")
+
+    def _run_few(
+        self, piece: NDArray[Any], mixed: NDArray[np.bool_], out: NDArray[Any], work: Scratch
+    ) -> None:
+        """Take the value of all windows but those that are flagged."""
+        plain = self._dtype.kind != "f" and self._dtype == out.dtype
+        result = out if plain else work.take(out.shape, self._dtype)
+        self._copy(result, piece[tuple(slice(None, None, f) for f in self._factors)])
+        places = np.flatnonzero(mixed)
+        if places.size:
+            planes = work.take((self._size, places.size), self._dtype)
+            self._gather(piece, places, out.shape, planes)
+            result[mixed] = self._reduce(planes, work)
         if self._dtype.kind == "f":
             settle(result)
         if result is not out:
@@ -157,82 +175,74 @@ class Ranked:
 
     def _reduce(self, planes: NDArray[Any], work: Scratch) -> NDArray[Any]:
         """Reduce columns of planes of shape (window, n) to one value each; uses up the planes."""
-        if self._size <= _NETWORK_LIMIT:
-            ranks = list(planes)
-            spare = work.take(ranks[0].shape, self._dtype)
-            spare = _sort(ranks, spare, network(self._size, None if self._mode else self._rank))
-        else:
+        size, n = planes.shape
+        halves = size // 2
+        if size > _NETWORK_LIMIT:
             planes.sort(axis=0)
             if self._dtype.kind == "f":
                 # Sorting puts NaN last; here it takes its whole window.
                 np.copyto(planes, np.nan, where=np.isnan(planes[-1]))
+        elif size & (size - 1) == 0:
+            other = work.take(planes.shape, self._dtype)
+            groups = (1, size, n) if self._mode else (2, halves, n)
+            planes, other = sort_groups(planes.reshape(groups), other.reshape(groups))
+            if not self._mode:
+                # The smaller half of two sorted halves lies before where one, turned around, passes the other.
+                return _largest(np.minimum(planes[0], planes[1, ::-1], out=other[0]))
+            planes = planes[0]
+        else:
             ranks = list(planes)
-            spare = work.take(ranks[0].shape, self._dtype)
-        return self._most_frequent(ranks, spare, work) if self._mode else ranks[self._rank]
+            sort_planes(ranks, work.take((n,), self._dtype), None if self._mode else self._rank)
+            if not self._mode:
+                return ranks[self._rank]
+            other = work.take(planes.shape, self._dtype)
+            for plane, rank in zip(other, ranks, strict=True):
+                np.copyto(plane, rank)
+            planes = other
+        return self._most_frequent(planes, work) if self._mode else planes[self._rank]
 
-    def _most_frequent(self, ranks: list[NDArray[Any]], result: NDArray[Any], work: Scratch) -> NDArray[Any]:
-        """Return the mode of columns of sorted planes in `result`; uses up the planes."""
-        shape = result.shape
-        count = np.dtype(np.uint8 if self._size < 256 else np.uint32)
-        changes, mask = work.take(shape, count), work.take(shape, np.bool_)
-        changes[...] = 0
-        for before, after in pairwise(ranks):
-            np.not_equal(before, after, out=mask)
-            np.add(changes, mask.view(np.uint8), out=changes)
+    def _most_frequent(self, planes: NDArray[Any], work: Scratch) -> NDArray[Any]:
+        """Return the mode of columns of sorted planes of shape (window, n); uses up the planes."""
+        size, n = planes.shape
+        count = np.dtype(np.uint8 if size < 256 else np.uint32)
+        result = work.take((n,), self._dtype)
+        changes, mask = work.take((n,), count), work.take((n,), np.bool_)
+        start = work.mark()
+        differ = work.take((size - 1, n), np.bool_)
+        np.not_equal(planes[:-1], planes[1:], out=differ)
+        np.add.reduce(differ.view(np.uint8), axis=0, dtype=count, out=changes)
+        work.rewind(start)
         # Of two values the lower median is the more frequent one; where all differ, the smallest is the mode.
-        np.copyto(result, ranks[self._rank])
-        np.equal(changes, count.type(self._size - 1), out=mask)
-        np.copyto(result, ranks[0], where=mask)
+        np.copyto(result, planes[self._rank])
+        np.equal(changes, count.type(size - 1), out=mask)
+        np.copyto(result, planes[0], where=mask)
         # Wraps around below two, to the largest numbers.
         np.subtract(changes, count.type(2), out=changes)
-        np.less(changes, count.type(max(self._size - 3, 0)), out=mask)
+        np.less(changes, count.type(max(size - 3, 0)), out=mask)
         if not _few(mask):
-            np.copyto(result, ranks[0])
-            self._longest_run(ranks, result, work)
+            self._longest_run(planes, result, work)
             return result
         places = np.flatnonzero(mask)
         if places.size:
-            start = work.mark()
-            whole = work.take(shape, self._dtype)
-            for number, plane in enumerate(ranks):
-                np.copyto(whole, plane)
-                ranks[number] = plane[: places.size]
-                np.take(whole, places, out=ranks[number], mode="clip")
-            work.rewind(start)
-            part = work.take(places.shape, self._dtype)
-            np.copyto(part, ranks[0])
-            self._longest_run(ranks, part, work)
-            result[places] = part
+            part = work.take((size, places.size), self._dtype)
+            np.take(planes, places, axis=1, out=part, mode="clip")
+            most = work.take((places.size,), self._dtype)
+            self._longest_run(part, most, work)
+            np.put(result, places, most, mode="clip")
         return result
 
-    def _longest_run(self, ranks: list[NDArray[Any]], winner: NDArray[Any], work: Scratch) -> None:
-        """Put the first of the longest runs of each column in `winner`, which holds its smallest value.
-
-        Uses up the sorted planes.
-        """
+    def _longest_run(self, planes: NDArray[Any], winner: NDArray[Any], work: Scratch) -> None:
+        """Put the first of the longest runs of each column in `winner`; uses up the sorted planes."""
         bits = np.dtype(f"u{self._dtype.itemsize}")
-        one = bits.type(1)
-        winner = winner.view(bits)
-        length, longest, step = (work.take(winner.shape, bits) for _ in range(3))
-        same = work.take(winner.shape, np.bool_)
-        for number, (before, word) in enumerate(pairwise([plane.view(bits) for plane in ranks])):
-            # No branches and the same time for any picture: words of ones where a value goes on, and where
-            # its run outgrows all before it.
-            np.equal(word, before, out=same)
-            np.copyto(step, same)
-            if number == 0:
-                np.add(step, one, out=length)
-                np.copyto(longest, length)
-                continue
-            np.negative(step, out=step)
-            np.bitwise_and(length, step, out=length)
-            np.add(length, one, out=length)
-            np.maximum(longest, length, out=step)
-            np.subtract(longest, step, out=longest)
-            np.bitwise_xor(winner, word, out=before)
-            np.bitwise_and(before, longest, out=before)
-            np.bitwise_xor(winner, before, out=winner)
-            longest, step = step, longest
+        memory = [work.take(winner.shape, bits) for _ in range(3)]
+        longest_run(planes.view(bits), winner.view(bits), memory)
+
+
+def _largest(planes: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest value of each column of planes, a power of two in number; uses up the planes."""
+    while (half := len(planes) // 2) > 0:
+        planes = np.maximum(planes[:half], planes[half:], out=planes[:half])
+    return planes[0]
 
 
 def _corners(places: NDArray[np.intp], shape: tuple[int, ...], steps: list[int]) -> NDArray[np.intp]:
@@ -250,56 +260,3 @@ def _corners(places: NDArray[np.intp], shape: tuple[int, ...], steps: list[int])
 def _few(flags: NDArray[np.bool_]) -> bool:
     """Whether at most one flag in `_RARE` is set."""
     return int(np.count_nonzero(flags)) * _RARE <= flags.size
-
-
-def _sort(
-    planes: list[NDArray[Any]], spare: NDArray[Any], exchanges: tuple[tuple[int, int, bool, bool], ...]
-) -> NDArray[Any]:
-    """Run a sorting network over planes, whose list it leaves in order; returns the plane left over."""
-    for low, high, keep_low, keep_high in exchanges:
-        first, second = planes[low], planes[high]
-        if keep_low and keep_high:
-            np.minimum(first, second, out=spare)
-            np.maximum(first, second, out=second)
-            planes[low], spare = spare, first
-        elif keep_low:
-            np.minimum(first, second, out=first)
-        else:
-            np.maximum(first, second, out=second)
-    return spare
-
-
-@lru_cache(maxsize=256)
-def network(size: int, rank: int | None) -> tuple[tuple[int, int, bool, bool], ...]:
-    """Exchanges that sort values, or as few of them as bring one to its place (Batcher's merge exchange).
-
-    Parameters
-    ----------
-    size : int
-        Number of values.
-    rank : int or None
-        The place that matters, from 0; None for all.
-
-    Returns
-    -------
-    tuple of (int, int, bool, bool)
-        In order: two places, the smaller value goes to the first; and which of the two are of use later.
-    """
-    pairs: list[tuple[int, int]] = []
-    top = 1 << max(0, (size - 1).bit_length() - 1)
-    p = top if size > 1 else 0
-    while p:
-        q, r, d = top, 0, p
-        while True:
-            pairs += [(i, i + d) for i in range(size - d) if i & p == r]
-            if q == p:
-                break
-            d, q, r = q - p, q >> 1, p
-        p >>= 1
-    needed = set(range(size)) if rank is None else {rank}
-    exchanges = []
-    for low, high in reversed(pairs):
-        if low in needed or high in needed:
-            exchanges.append((low, high, low in needed, high in needed))
-            needed |= {low, high}
-    return tuple(reversed(exchanges))

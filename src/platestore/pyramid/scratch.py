@@ -16,8 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 #: and gives it back.
 SCRATCH_BYTES = 4 * 2**20
 
-#: Temporaries start on cache lines of their own.
+#: Temporaries start on cache lines of their own; a buffer has room left for as many as there may be at a time.
 _LINE = 64
+_SLACK = 64 * 2 * _LINE
 
 _local = threading.local()
 
@@ -35,6 +36,11 @@ class Scratch:
         self._buffer = buffer
         self._base = -buffer.ctypes.data % _LINE
         self._used = self._base
+
+    @property
+    def free(self) -> int:
+        """Bytes that are left, apart from what alignment takes."""
+        return max(0, self._buffer.size - self._used - _SLACK)
 
     def mark(self) -> int:
         """Return what to give to `rewind` later."""
@@ -65,22 +71,20 @@ class Scratch:
 
 
 @contextmanager
-def scratch(nbytes: int, count: int) -> Iterator[Scratch]:
-    """Working memory for `count` temporaries of together `nbytes` bytes at a time.
+def scratch(nbytes: int) -> Iterator[Scratch]:
+    """Working memory for some dozens of temporaries of together `nbytes` bytes at a time.
 
     Parameters
     ----------
     nbytes : int
         Bytes of all temporaries that exist at once.
-    count : int
-        How many they are.
 
     Yields
     ------
     Scratch
         This thread's own memory; a use inside another use gets memory of its own.
     """
-    nbytes += (2 * count + 1) * _LINE
+    nbytes += _SLACK + _LINE
     buffer: NDArray[np.uint8] | None = getattr(_local, "buffer", None)
     _local.buffer = None
     if buffer is None or buffer.size < nbytes:
@@ -91,6 +95,34 @@ def scratch(nbytes: int, count: int) -> Iterator[Scratch]:
     finally:
         if buffer.size <= SCRATCH_BYTES:
             _local.buffer = buffer
+
+
+def boxes(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a shape into boxes with long runs along the last axes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The shape.
+    most : int
+        Most elements of a box.
+
+    Returns
+    -------
+    iterator of tuple of slice
+        Boxes of about the same size, which cover the shape in the order of memory.
+    """
+    steps = []
+    for n in reversed(shape):
+        step = min(n, max(1, most))
+        steps.append(step)
+        most //= step
+    ranges = []
+    for n, step in zip(shape, reversed(steps), strict=True):
+        # Equal cuts: a last one that is a sliver costs as many calls as the others.
+        even = -(-n // -(-n // step))
+        ranges.append([slice(start, min(start + even, n)) for start in range(0, n, even)])
+    return product(*ranges)
 
 
 def offsets(factors: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
