@@ -11,25 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.harness import MARK
-
-
-def peak_memory() -> int | None:
-    """Largest resident set of this process so far, in bytes; None where the system does not tell."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        pass
-    else:
-        # Unlike ru_maxrss, this does not count what the parent held when it started this process.
-        for line in status.splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+from benchmarks.memory import peak
 
 
 def main() -> None:
@@ -38,7 +20,7 @@ def main() -> None:
     call = json.loads(arguments)
     call["shared"], call["fresh"] = Path(call["shared"]), Path(call["fresh"])
     result = getattr(importlib.import_module(module), function)(**call)
-    print(MARK + json.dumps({"peak": peak_memory(), **result}))
+    print(MARK + json.dumps({"peak": peak(), **result}))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ class Case:
     settle: bool = False
     #: Columns for what pieces report besides their time: key and heading (milliseconds).
     extra: dict[str, str] = field(default_factory=dict)
+    #: The same for bytes.
+    sizes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -157,7 +159,7 @@ class Verdict:
     best: float
     """The same number from the fastest runs, which a busy machine disturbs least."""
     limit: float
-    unit: Literal["s", "×"]
+    unit: Literal["s", "×", "MiB"]
     of: str = ""
     """What a ratio is relative to."""
 
@@ -194,6 +196,12 @@ def ratio_verdict(results: Results, what: str, entry: str, base: str, limit: flo
 def time_verdict(results: Results, what: str, entry: str, limit: float) -> Verdict:
     """An aim in seconds."""
     return Verdict(what, results.median(entry), results.best(entry), limit, "s")
+
+
+def growth_verdict(results: Results, what: str, entry: str, limit: int) -> Verdict:
+    """An aim for how many bytes the resident set may grow."""
+    found = [s.extra["growth"] / 2**20 for s in results.samples[entry]]
+    return Verdict(what, statistics.median(found), min(found), limit / 2**20, "MiB")
 
 
 # --- entries --------------------------------------------------------------------------------------

@@ -15,7 +15,18 @@ from pathlib import Path
 from benchmarks.harness import ROOT, BenchmarkError, Settings
 
 PACKAGES = ("platestore", "zarr", "numcodecs", "numpy", "pydantic", "click", "tensorstore", "dask")
-PEER_PACKAGES = ("iohub", "zarr", "zarrs", "numpy", "pydantic", "tensorstore")
+PEER_PACKAGES = (
+    "iohub",
+    "ngff-zarr",
+    "ome-zarr",
+    "zarr",
+    "zarrs",
+    "tensorstore",
+    "numcodecs",
+    "numpy",
+    "dask",
+    "pydantic",
+)
 
 
 def installed(names: tuple[str, ...]) -> dict[str, str]:

@@ -63,7 +63,8 @@ def times(a: float, b: float) -> str:
 
 
 def _quantity(value: float, verdict: Verdict) -> str:
-    return f"{value:.3f} s" if verdict.unit == "s" else f"{value:.2f} ×"
+    digits = {"s": 3, "×": 2, "MiB": 0}[verdict.unit]
+    return f"{value:.{digits}f} {verdict.unit}"
 
 
 def _aims(found: Sequence[tuple[Row, dict[str, Results]]]) -> str:
@@ -79,18 +80,7 @@ def _aims(found: Sequence[tuple[Row, dict[str, Results]]]) -> str:
 
 
 def _overview(found: Sequence[tuple[Row, dict[str, Results]]]) -> str:
-    peers = list(
-        dict.fromkeys(
-            entry.name
-            for _, results in found
-            for r in results.values()
-            for entry in r.case.entries
-            if entry.name == r.of_role("peer")
-        )
-    )
-    head = ["work", "platestore", "floor", "platestore / floor"]
-    for peer in peers:
-        head += [peer, f"{peer} / platestore"]
+    head = ["work", "platestore", "floor", "platestore / floor", "fastest peer", "time", "peer / platestore"]
     head += ["peak memory"]
     lines = []
     for row, results in found:
@@ -100,11 +90,14 @@ def _overview(found: Sequence[tuple[Row, dict[str, Results]]]) -> str:
             ours, floor = r.median("platestore"), r.of_role("floor")
             line = [f"{row.title}: {r.case.title}", seconds(ours)]
             line += [seconds(r.median(floor)), times(ours, r.median(floor))] if floor else ["", ""]
-            for peer in peers:
-                there = peer in r
-                line += [seconds(r.median(peer)), times(r.median(peer), ours)] if there else ["", ""]
             peaks = [memory(r.peak("platestore"))]
-            peaks += [f"{peer} {memory(r.peak(peer))}" for peer in peers if peer in r]
+            peers = [e.name for e in r.case.entries if e.role == "peer" and e.name in r]
+            if peers:
+                peer = min(peers, key=r.median)
+                line += [peer, seconds(r.median(peer)), times(r.median(peer), ours)]
+                peaks.append(f"{peer} {memory(r.peak(peer))}")
+            else:
+                line += ["", "", ""]
             lines.append([*line, ", ".join(peaks)])
     return table(head, lines)
 
@@ -115,7 +108,7 @@ def _details(r: Results) -> str:
     bases = [name for name in (floor, ours) if name is not None]
     extras = r.case.extra
     head = ["program", "median", "least", "most", "runs", *(f"/ {name}" for name in bases)]
-    head += ["peak memory", *extras.values()]
+    head += ["peak memory", *extras.values(), *r.case.sizes.values()]
     lines = []
     for name, samples in r.samples.items():
         own = r.times(name)
@@ -123,5 +116,6 @@ def _details(r: Results) -> str:
         line += [times(r.median(name), r.median(base)) for base in bases]
         line.append(memory(r.peak(name)))
         line += [f"{r.extra(name, key) * 1e3:.3f}" if key in samples[0].extra else "" for key in extras]
+        line += [memory(int(r.extra(name, key))) if key in samples[0].extra else "" for key in r.case.sizes]
         lines.append(line)
     return table(head, lines)

@@ -1,10 +1,36 @@
-"""The rows of the table, in order. A new one is a module with a ``ROW``, listed here."""
+"""The rows of the table, in order. A new one is a ``Row`` in a module of this package, listed here."""
 
 from __future__ import annotations
 
 from benchmarks.harness import Row
-from benchmarks.rows import create_batch, create_single, importing, info, iterate
+from benchmarks.rows import (
+    create_batch,
+    create_single,
+    importing,
+    info,
+    iterate,
+    pyramid,
+    read,
+    reduce,
+    shapes,
+    write,
+)
 
-ROWS: dict[str, Row] = {
-    module.ROW.name: module.ROW for module in (create_batch, create_single, iterate, info, importing)
-}
+_ALL = (
+    create_batch.ROW,
+    create_single.ROW,
+    iterate.ROW,
+    info.ROW,
+    importing.ROW,
+    write.ROW,
+    write.FRAMES,
+    pyramid.ROW,
+    pyramid.CREATE,
+    reduce.ROW,
+    reduce.RANKED,
+    read.ROW,
+    shapes.ROW,
+    shapes.MEMORY,
+)
+
+ROWS: dict[str, Row] = {row.name: row for row in _ALL}

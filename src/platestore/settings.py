@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import re
 from collections.abc import Iterator
@@ -91,23 +92,25 @@ def parse_bytes(value: int | str, name: str) -> int:
     ArgumentError
         If it is neither, or not positive.
     """
-    number = None
+    number = 0.0
     if isinstance(value, str):
         words = _BYTES.fullmatch(value)
-        if words is not None:
+        if words is not None and len(words[1]) < 20:
             unit = words[2].lower()
-            number = int(float(words[1]) * (_BINARY[unit] if words[3] and unit else _UNITS[unit]))
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
-        number = int(value) if abs(value) < 2**63 else None
-    if number is None or number < 1:
+            number = float(words[1]) * (_BINARY[unit] if words[3] and unit else _UNITS[unit])
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = value
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        number = operator.index(value)
+    if not 1 <= number < 2**63:  # nor NaN
         raise ArgumentError(f"{name} must be a number of bytes such as '1GB' or '512MiB', not {value!r}")
-    return number
+    return int(number)
 
 
 def _check_threads(value: int | str) -> int:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0
     if number < 1 or (number != value and not isinstance(value, str)) or isinstance(value, bool):
         raise ArgumentError(f"threads must be an integer of 1 or more, not {value!r}")

@@ -108,7 +108,7 @@ def run_child(tmp_path, case, start, used=True):
 def all_worked(out, case="v3 sharded"):
     done = dict(out)
     opened = done.pop("tensorstore")
-    assert opened == 1 or case == "v2 lz4" and "ForkError" not in opened
+    assert opened == 1 or (case == "v2 lz4" and "ForkError" not in opened)
     assert {name: done.pop(name) for name in SUMS} == SUMS
     assert set(done.values()) == {None}, done
 

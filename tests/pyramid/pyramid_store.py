@@ -116,7 +116,7 @@ def edit(path: Path, change: Any) -> None:
     """Edit the OME attributes of a group behind the library's back."""
     document = path / ("zarr.json" if (path / "zarr.json").exists() else ".zattrs")
     content = json.loads(document.read_text())
-    change(content["attributes"]["ome"] if document.name == "zarr.json" else content)
+    change(content["attributes"].setdefault("ome", {"version": "0.5"}) if document.name == "zarr.json" else content)
     document.write_text(json.dumps(content))
 
 

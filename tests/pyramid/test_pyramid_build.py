@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
+import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,8 @@ from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from platestore.arrays.chunkcodec import ChunkCodec
+from platestore.storage.objects import Appender, LocalObjects
 
 
 def assert_levels(path: Path, expected: list[np.ndarray]) -> None:
@@ -346,3 +351,150 @@ def test_equal_to_the_mean_of_tensorstore_where_it_rounds_nothing(tmp_path):
     position.compute_pyramid(2)
     array = tensorstore.downsample(tensorstore.array(data), [2, 2, 2], "mean")
     np.testing.assert_array_equal(position["1"].numpy(), array.read().result())
+
+
+# --- one pass -------------------------------------------------------------------------------------
+
+
+class Watched:
+    """Counts what is decoded, read, written and opened while it is active, from any thread."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.decoded: Counter[str] = Counter()
+        self.encoded = 0
+        self.read: Counter[str] = Counter()
+        self.written: Counter[str] = Counter()
+        self.opened: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._patch(monkeypatch, ChunkCodec, "decode", lambda args: self._add(self.decoded, args[3]))
+        self._patch(monkeypatch, ChunkCodec, "encode", lambda args: self._add_encoded())
+        self._patch(monkeypatch, LocalObjects, "read_part", lambda args: self._add(self.read, args[1]))
+        self._patch(monkeypatch, LocalObjects, "write_object", lambda args: self._add(self.written, args[1]))
+        self._patch(monkeypatch, Appender, "commit", lambda args: self._add(self.written, args[0]._key))
+        self._patch(monkeypatch, os, "open", lambda args: self._add(self.opened, os.fspath(args[0])))
+
+    def _patch(self, monkeypatch: pytest.MonkeyPatch, owner, name: str, note) -> None:
+        real = getattr(owner, name)
+
+        def noted(*args, **kwargs):
+            note(args)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    def _add(self, counter: Counter[str], key: str) -> None:
+        with self._lock:
+            counter[key] += 1
+
+    def _add_encoded(self) -> None:
+        with self._lock:
+            self.encoded += 1
+
+
+def count_chunks(image: ps.ImageArray) -> int:
+    return int(np.prod([-(-n // c) for n, c in zip(image.shape, image.chunks, strict=True)]))
+
+
+def count_files(image: ps.ImageArray) -> int:
+    unit = image.shards or image.chunks
+    return int(np.prod([-(-n // u) for n, u in zip(image.shape, unit, strict=True)]))
+
+
+_LAYOUTS = [("0.4", None), ("0.5", None), ("0.5", (1, 2, 2, 3)), ("0.5", (2, 8, 8, 8))]
+
+
+@pytest.mark.parametrize(("version", "ratio"), _LAYOUTS)
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("small", [False, True])
+def test_each_chunk_of_level_0_is_decoded_once_and_levels_are_never_read(
+    version, ratio, workers, small, tmp_path, monkeypatch
+):
+    data = noise("uint16", (2, 13, 50, 60), seed=7)
+    position = image_of(
+        tmp_path / "i.zarr", version, data, "CZYX", chunks=(1, 3, 8, 8), shards_ratio=ratio
+    )
+    budget = least_memory(position, 3) if small else PLENTY
+    watched = Watched(monkeypatch)
+    position.compute_pyramid(3, workers=workers, max_memory=budget)
+    monkeypatch.undo()
+
+    levels = [position[str(k)] for k in range(3)]
+    assert len(watched.decoded) == count_chunks(levels[0])
+    assert set(watched.decoded.values()) == {1}
+    assert {key.partition("/")[0] for key in watched.read} == {"0"}, "only level 0 is read"
+    if ratio is None:
+        assert len(watched.read) == count_chunks(levels[0])
+        assert set(watched.read.values()) == {1}
+    else:
+        inner = sum(watched.read.values())
+        assert inner == count_chunks(levels[0]) + count_files(levels[0]), "chunks, and each index once"
+    assert watched.encoded == sum(count_chunks(level) for level in levels[1:])
+    assert len(watched.written) == sum(count_files(level) for level in levels[1:])
+    assert set(watched.written.values()) == {1}, "each file is written once"
+    # A level's chunks are only opened to be written; no document is read for each chunk.
+    documents = [name for name in watched.opened if name.endswith((".zarray", ".zattrs", "zarr.json"))]
+    assert sum(watched.opened[name] for name in documents) < 60
+
+
+@pytest.mark.parametrize(("version", "ratio"), _LAYOUTS)
+def test_creation_from_memory_reads_nothing_and_writes_each_file_once(version, ratio, tmp_path, monkeypatch):
+    data = noise("uint16", (2, 13, 50, 60), seed=7)
+    position = ps.open_ome_zarr(
+        tmp_path / "i.zarr", layout="fov", mode="w-", channel_names=["a", "b"], version=version
+    )
+    watched = Watched(monkeypatch)
+    position.create_image("0", data[None], chunks=(1, 1, 3, 8, 8), shards_ratio=ratio and (1, *ratio), pyramid_levels=3)
+    monkeypatch.undo()
+    levels = [position[str(k)] for k in range(3)]
+    assert not watched.decoded
+    assert not watched.read
+    assert watched.encoded == sum(map(count_chunks, levels))
+    assert len(watched.written) == sum(map(count_files, levels))
+    assert set(watched.written.values()) == {1}
+
+
+def test_absent_chunks_are_neither_decoded_nor_written(version, tmp_path, monkeypatch):
+    position = image_of(tmp_path / "i.zarr", version, np.zeros((1, 64, 64), "uint16"), chunks=(1, 8, 8))
+    position["0"][0, 8:16, 8:16] = 9
+    watched = Watched(monkeypatch)
+    position.compute_pyramid(3)
+    monkeypatch.undo()
+    assert sum(watched.decoded.values()) == 1
+    assert watched.encoded == 2
+    assert len(watched.written) == 2
+
+
+def test_a_chunk_of_a_level_is_written_as_soon_as_its_source_is_complete(version, tmp_path, monkeypatch):
+    """Depth first: chunks of the coarsest level come while most of level 0 is unread."""
+    data = noise("uint16", (1, 512, 512))
+    position = image_of(tmp_path / "i.zarr", version, data, chunks=(1, 32, 32))
+    order: list[str] = []
+    real = LocalObjects.read_part, LocalObjects.write_object
+
+    def read(self, key, *args, **kwargs):
+        order.append("read")
+        return real[0](self, key, *args, **kwargs)
+
+    def write(self, key, *args, **kwargs):
+        order.append("write")
+        return real[1](self, key, *args, **kwargs)
+
+    least = least_memory(position, 3)
+    monkeypatch.setattr(LocalObjects, "read_part", read)
+    monkeypatch.setattr(LocalObjects, "write_object", write)
+    position.compute_pyramid(3, max_memory=least, workers=1)
+    # 16 chunks of level 0, 4 of level 1, 1 of level 2, and so on 16 times.
+    assert order == [*[*["read"] * 4, "write"] * 4, "write"] * 16
+
+
+def test_progress_is_told_in_bytes_of_level_0_and_labels(version, tmp_path):
+    data = noise("uint16", (1, 40, 40))
+    position = image_of(tmp_path / "i.zarr", version, data, chunks=(1, 8, 8))
+    position.create_label("cells", data)
+    told: list[tuple[int, int]] = []
+    position.compute_pyramid(3, progress=lambda done, total: told.append((done, total)))
+    assert {total for _, total in told} == {2 * data.nbytes}
+    done = [d for d, _ in told]
+    assert done == sorted(done)
+    assert done[-1] == 2 * data.nbytes
+    assert len(set(done)) >= 2

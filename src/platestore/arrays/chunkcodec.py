@@ -156,6 +156,10 @@ class ChunkFormat:
         """Bytes of a shard's index."""
         return 16 * math.prod(self.per_shard) + (_CRC_BYTES if self.index_checksum else 0)
 
+    def unit_of(self, place: tuple[int, ...]) -> tuple[int, ...]:
+        """Place of the shard (or of the chunk itself, without shards) that holds a chunk."""
+        return tuple(p // n for p, n in zip(place, self.per_shard, strict=True))
+
     def key(self, place: tuple[int, ...]) -> str:
         """Key of a chunk or shard, relative to the array."""
         return self.key_prefix + self.separator.join(map(str, place))

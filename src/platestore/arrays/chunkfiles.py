@@ -81,6 +81,14 @@ class ChunkReader:
         self.format.codec.decode(data, out, where)
         return True
 
+    def is_present(self, place: Place) -> bool:
+        """Whether a chunk was written."""
+        if self.format.shards is None:
+            return self._storage.size_of(join(self._path, self.format.key(place))) is not None
+        pairs = [divmod(p, n) for p, n in zip(place, self.format.per_shard, strict=True)]
+        index = self.index(tuple(p[0] for p in pairs))
+        return index is not None and int(index[tuple(p[1] for p in pairs)][0]) != ABSENT
+
     def read_encoded(self, place: Place) -> tuple[memoryview | None, str]:
         """Bytes of a chunk as stored (until this thread reads the next), and where they are."""
         if self.format.shards is None:

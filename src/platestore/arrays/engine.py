@@ -11,10 +11,11 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from platestore.arrays.indexing import Selection
 from platestore.errors import DamagedChunkError, ForkError, MissingChunkError
 from platestore.settings import config
 from platestore.storage.base import Storage
@@ -24,10 +25,9 @@ from platestore.storage.hierarchy import ArrayDocument
 if TYPE_CHECKING:
     import tensorstore
 
-Kind = Literal["basic", "orthogonal", "coordinate"]
-
 _STATUS = re.compile(r"(?P<status>[A-Z_]{6,}): ")
 _OS_CODE = re.compile(r"os_error_code='(\d+)'")
+_FILE = re.compile(r'local file "([^"]+)"')
 _DAMAGE = ("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "OUT_OF_RANGE")
 
 
@@ -114,8 +114,9 @@ class Engine:
         if directory is None:
             self.refusal = "the store is no local directory"
             return None
-        if not self._dtype.isnative:
-            self.refusal = "TensorStore reads another byte order than zarr-python"
+        if self._dtype.kind not in "biufc" or not self._dtype.isnative:
+            # TensorStore ends the program when it is shown some of the other types.
+            self.refusal = f"elements of type {self._dtype.str} are left to zarr-python"
             return None
         import tensorstore
 
@@ -154,17 +155,17 @@ class Engine:
             "store_data_equal_to_fill_value": raises,
         }
 
-    def read(self, handle: tensorstore.TensorStore, kind: Kind, index: tuple[Any, ...]) -> Any:
+    def read(self, handle: tensorstore.TensorStore, selection: Selection) -> Any:
         """Read a selection; the handle is from :meth:`handle`."""
         with self.translated():
-            return _select(handle, kind, index).read(order="C").result()
+            return _select(handle, selection).read(order="C").result()
 
     def write(
-        self, handle: tensorstore.TensorStore, kind: Kind, index: tuple[Any, ...], data: np.ndarray[Any, Any]
+        self, handle: tensorstore.TensorStore, selection: Selection, data: np.ndarray[Any, Any]
     ) -> None:
         """Write a selection; it returns when the bytes are in the file system."""
         with self.translated():
-            _select(handle, kind, index).write(data).result()
+            _select(handle, selection).write(data).result()
 
     def flush_directories(self, keys: Iterable[str]) -> None:
         """Flush the directories that lead to chunks: TensorStore flushes a chunk and its own directory only.
@@ -185,7 +186,7 @@ class Engine:
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise the errors of both engines as this library's, with the array's path."""
+        """Raise TensorStore's errors as this library's, with the array's path."""
         try:
             yield
         except (ValueError, RuntimeError, OSError) as error:
@@ -194,8 +195,9 @@ class Engine:
     def _translation(self, error: Exception) -> Exception:
         if isinstance(error, (DamagedChunkError, MissingChunkError, ForkError)):
             return error
-        where = self._storage.where(self._document.path)
         text = str(error)
+        named = _FILE.search(text)
+        where = named[1] if named is not None else self._storage.where(self._document.path)
         code = _OS_CODE.search(text)
         if code is not None:
             number = int(code[1])
@@ -247,7 +249,7 @@ def _context(sync: bool) -> Any:
     return _Process.contexts[key]
 
 
-def _select(handle: tensorstore.TensorStore, kind: Kind, index: tuple[Any, ...]) -> tensorstore.TensorStore:
-    if kind == "basic":
-        return handle[index]
-    return handle.oindex[index] if kind == "orthogonal" else handle.vindex[index]
+def _select(handle: tensorstore.TensorStore, selection: Selection) -> tensorstore.TensorStore:
+    if selection.kind == "basic":
+        return handle[selection.index]
+    return (handle.oindex if selection.kind == "orthogonal" else handle.vindex)[selection.index]

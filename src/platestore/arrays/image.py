@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from platestore.arrays.engine import Engine, open_tensorstore
+from platestore.arrays.engine import Engine, open_tensorstore, refuse_in_child
 from platestore.arrays.pixels import PixelArray
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 from platestore.spec.own import NAMESPACE
@@ -201,6 +201,8 @@ class ImageArray(PixelArray):
             if unfinished:  # an interrupted cut left chunks that growing would bring back
                 self._remove_chunks_beyond(self.shape)
             smaller = any(n < o for n, o in zip(shape, self.shape, strict=True))
+            if any(n < o and n % u for n, o, u in zip(shape, self.shape, self._units, strict=True)):
+                refuse_in_child("cutting through a chunk or shard", self._storage.where(self.path))
             if smaller:
                 self._commit_attributes(lambda own: own.setdefault(NAMESPACE, {}).update({_TRIM: True}))
                 for _, index in self._chunk_keys():
@@ -278,6 +280,8 @@ class ImageArray(PixelArray):
                     f"data of shape {block.shape} cannot be appended to {self.shape} along axis {axis}"
                 )
             start = self.shape[axis]
+            if start % self._units[axis]:
+                refuse_in_child("appending within a chunk or shard", self._storage.where(self.path))
             self.resize([s + block.shape[axis] if i == axis else s for i, s in enumerate(self.shape)])
             self[tuple(slice(start, None) if i == axis else slice(None) for i in range(self.ndim))] = block
         return self.shape

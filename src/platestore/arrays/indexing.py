@@ -5,9 +5,12 @@ What is not understood here is None: zarr-python gets it, and raises its own err
 
 from __future__ import annotations
 
+import itertools
+import math
 import operator
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,102 @@ from platestore.errors import ArgumentError
 BasicIndex: TypeAlias = tuple[int | slice, ...]
 #: The same, or an array of integers within the bounds.
 OrthogonalIndex: TypeAlias = tuple[Any, ...]
+Kind: TypeAlias = Literal["basic", "orthogonal", "coordinate"]
+Region: TypeAlias = tuple[slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a user selected.
+
+    Attributes
+    ----------
+    kind : {"basic", "orthogonal", "coordinate"}
+        Integers and slices; these and arrays of integers, one per axis; or one array per axis, together
+        the coordinates of single points.
+    index : tuple
+        One entry per axis, within the bounds.
+    """
+
+    kind: Kind
+    index: tuple[Any, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what is selected."""
+        return self.index[0].shape if self.kind == "coordinate" else result_shape(self.index)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def region(self) -> Region | None:
+        """The selection as slices for every axis, if it is a box: integers and slices of step 1."""
+        if self.kind == "coordinate":
+            return None
+        for item in self.index:
+            if isinstance(item, np.ndarray) or (isinstance(item, slice) and item.step != 1):
+                return None
+        return full_region(self.index)
+
+    def touched(self, units: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """Places on the grid of the units that the selection touches, in order."""
+        if self.kind == "coordinate":
+            places = [np.ravel(i) // u for i, u in zip(self.index, units, strict=True)]
+            yield from sorted({tuple(map(int, place)) for place in zip(*places, strict=True)})
+            return
+        axes = []
+        for item, unit in zip(self.index, units, strict=True):
+            if isinstance(item, slice) and item.step <= unit:
+                axes.append(list(range(item.start // unit, -(-item.stop // unit))) if _len(item) else [])
+            else:
+                axes.append(sorted({i // unit for i in _numbers(item)}))
+        yield from itertools.product(*axes)
+
+    def within(self, region: Region) -> tuple[Any, Any]:
+        """What of the selection lies in a region: an index of that, and one of the selected values.
+
+        The second is for values of the shape of the selection with every axis; those of single points
+        are flat.
+        """
+        if self.kind == "coordinate":
+            flat = [np.ravel(i) for i in self.index]
+            inside = np.logical_and.reduce(
+                [(i >= r.start) & (i < r.stop) for i, r in zip(flat, region, strict=True)]
+            )
+            return tuple(i[inside] - r.start for i, r in zip(flat, region, strict=True)), inside
+        targets, sources = [], []
+        for item, part in zip(self.index, region, strict=True):
+            numbers = np.asarray(_numbers(item))
+            inside = np.flatnonzero((numbers >= part.start) & (numbers < part.stop))
+            targets.append(numbers[inside] - part.start)
+            sources.append(inside)
+        return np.ix_(*targets), np.ix_(*sources)
+
+    @property
+    def full_shape(self) -> tuple[int, ...]:
+        """Shape of the selected values with every axis; flat for single points."""
+        if self.kind == "coordinate":
+            return (self.index[0].size,)
+        return tuple(len(_numbers(item)) for item in self.index)
+
+
+def full_region(index: Sequence[int | slice]) -> Region:
+    """An index as slices for every axis."""
+    return tuple(i if isinstance(i, slice) else slice(i, i + 1, 1) for i in index)
+
+
+def _len(item: slice) -> int:
+    return len(range(item.start, item.stop, item.step))
+
+
+def _numbers(item: Any) -> Any:
+    """The indices along one axis."""
+    if isinstance(item, slice):
+        return range(item.start, item.stop, item.step)
+    return item.tolist() if isinstance(item, np.ndarray) else [item]
 
 
 def basic(selection: Any, shape: tuple[int, ...]) -> BasicIndex | None:
@@ -68,6 +167,16 @@ def coordinates(selection: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any
     return tuple(together) if together[0].ndim else None
 
 
+def points(mask: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], ...] | None:
+    """Coordinates of the points where a mask of the array's shape is true."""
+    if isinstance(mask, tuple) and len(mask) == 1:
+        mask = mask[0]
+    array = np.asarray(mask)
+    if array.dtype != bool or array.shape != shape:
+        return None
+    return tuple(np.nonzero(array))
+
+
 def blocks(selection: Any, shape: tuple[int, ...], units: tuple[int, ...]) -> BasicIndex | None:
     """Whole chunks, by their place on the grid, as slices of elements."""
     grid = tuple(-(-n // u) for n, u in zip(shape, units, strict=True))
@@ -79,9 +188,10 @@ def blocks(selection: Any, shape: tuple[int, ...], units: tuple[int, ...]) -> Ba
         if isinstance(place, slice):
             if place.step != 1:
                 return None
-            out.append(slice(place.start * unit, max(place.start * unit, min(place.stop * unit, size))))
+            start = min(place.start * unit, size)
+            out.append(slice(start, max(start, min(place.stop * unit, size)), 1))
         else:
-            out.append(slice(place * unit, min((place + 1) * unit, size)))
+            out.append(slice(place * unit, min((place + 1) * unit, size), 1))
     return tuple(out)
 
 

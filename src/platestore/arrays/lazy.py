@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from platestore.arrays.indexing import Region, full_region, result_shape
 from platestore.errors import ArgumentError
 
 if TYPE_CHECKING:
     import dask.array
 
     from platestore.arrays.pixels import PixelArray
-
-Region = tuple[slice, ...]
 
 
 def is_dask(value: Any) -> bool:
@@ -67,11 +66,6 @@ def batches(region: Region, units: Sequence[int], itemsize: int, limit: int) -> 
     yield region
 
 
-def full_region(index: Sequence[int | slice]) -> Region:
-    """An index as slices for every axis."""
-    return tuple(i if isinstance(i, slice) else slice(i, i + 1) for i in index)
-
-
 def part_of(data: Any, index: Sequence[int | slice], region: Region, part: Region) -> Any:
     """What belongs to a part of a region, with every axis, from data shaped as the index selects."""
     inner = tuple(
@@ -80,6 +74,17 @@ def part_of(data: Any, index: Sequence[int | slice], region: Region, part: Regio
         if isinstance(i, slice)
     )
     return np.asarray(data[inner]).reshape([p.stop - p.start for p in part])
+
+
+def write_lazily(target: PixelArray, index: Sequence[int | slice], data: Any, limit: int) -> bool:
+    """Write data that is not in memory to a box; False if it must be taken into memory first."""
+    if is_dask(data):
+        store_dask(target, data, index)
+        return True
+    if tuple(data.shape) != result_shape(index):
+        return False
+    write_in_parts(target, index, data, limit)
+    return True
 
 
 def write_in_parts(target: PixelArray, index: Sequence[int | slice], data: Any, limit: int) -> None:

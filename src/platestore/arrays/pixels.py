@@ -7,9 +7,9 @@ normalise the selection, and go to TensorStore or, with the same arguments, on t
 from __future__ import annotations
 
 import contextlib
-import itertools
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,9 +17,18 @@ import numpy.typing as npt
 import zarr
 
 from platestore.arrays import indexing, lazy
-from platestore.arrays.engine import Engine, Kind, refuse_in_child
+from platestore.arrays.chunkcodec import chunk_format
+from platestore.arrays.chunkfiles import ChunkReader
+from platestore.arrays.engine import Engine, refuse_in_child
+from platestore.arrays.indexing import Region, Selection
 from platestore.arrays.layout import ArrayLayout, is_aligned, write_units
-from platestore.errors import ArgumentError, MissingChunkError, RewriteWarning
+from platestore.errors import (
+    ArgumentError,
+    DamagedChunkError,
+    MissingChunkError,
+    PlatestoreError,
+    RewriteWarning,
+)
 from platestore.storage.base import Storage, join
 
 if TYPE_CHECKING:
@@ -34,6 +43,8 @@ else:
 REWRITE_WARNING_BYTES = 2**20
 # Bulk writes are handed to the engine in batches of about this size, so that it does not copy it all.
 _BATCH_BYTES = 256 * 2**20
+_MOST_DAMAGED = 10_000
+_INSIDE = ("platestore", "zarr")
 
 
 class PixelArray(_ZarrArray):
@@ -60,141 +71,207 @@ class PixelArray(_ZarrArray):
     def get_basic_selection(self, selection: Any = Ellipsis, **kwargs: Any) -> Any:
         """Read by integers and slices, as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.basic(selection, self.shape)
-        return self._get("basic", index, lambda: _Zarr.get_basic_selection(self, selection, **kwargs))
+        if index is None:
+            return super().get_basic_selection(selection, **kwargs)
+        found = self._get(Selection("basic", index))
+        return found if found.ndim else found[()]  # a number, where the other methods give an array
 
     def get_orthogonal_selection(self, selection: Any, **kwargs: Any) -> Any:
         """Read by one index per axis, as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.orthogonal(selection, self.shape)
-        return self._get(
-            "orthogonal", index, lambda: _Zarr.get_orthogonal_selection(self, selection, **kwargs)
-        )
+        if index is None:
+            return super().get_orthogonal_selection(selection, **kwargs)
+        return self._get(_orthogonal(index))
 
     def get_coordinate_selection(self, selection: Any, **kwargs: Any) -> Any:
         """Read single points, as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.coordinates(selection, self.shape)
-        return self._get(
-            "coordinate", index, lambda: _Zarr.get_coordinate_selection(self, selection, **kwargs)
-        )
+        if index is None:
+            return super().get_coordinate_selection(selection, **kwargs)
+        return self._get(Selection("coordinate", index))
 
     def get_mask_selection(self, mask: Any, **kwargs: Any) -> Any:
         """Read where a mask is true, as ``zarr.Array`` does."""
-        index = None if _is_special(kwargs) else _points(mask, self.shape)
-        return self._get("coordinate", index, lambda: _Zarr.get_mask_selection(self, mask, **kwargs))
+        index = None if _is_special(kwargs) else indexing.points(mask, self.shape)
+        if index is None:
+            return super().get_mask_selection(mask, **kwargs)
+        return self._get(Selection("coordinate", index))
 
     def get_block_selection(self, selection: Any, **kwargs: Any) -> Any:
         """Read whole chunks (shards, where there are shards), as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.blocks(selection, self.shape, self._units)
-        return self._get("basic", index, lambda: _Zarr.get_block_selection(self, selection, **kwargs))
-
-    def _get(self, kind: Kind, index: tuple[Any, ...] | None, by_zarr: Callable[[], Any]) -> Any:
         if index is None:
-            return self._by_zarr(by_zarr)
+            return super().get_block_selection(selection, **kwargs)
+        return self._get(Selection("basic", index))
+
+    def _get(self, selection: Selection) -> Any:
+        if not selection.size:
+            return np.empty(selection.shape, self.dtype)
         handle = self._engine.handle(writable=False)
         if handle is not None:
-            return self._engine.read(handle, kind, index)
+            return self._engine.read(handle, selection)
         if self._storage.options.missing == "raise":
-            self._require_present(kind, index)
-        return self._by_zarr(by_zarr)
+            self._require_present(selection)
+        with self._blaming(selection):
+            return np.asarray(self._read_by_zarr(selection), self.dtype)
 
-    def _by_zarr(self, call: Callable[[], Any]) -> Any:
-        with self._engine.translated():
-            return call()
+    def _read_by_zarr(self, selection: Selection) -> Any:
+        if selection.kind == "basic":
+            return super().get_basic_selection(selection.index)
+        if selection.kind == "orthogonal":
+            return super().get_orthogonal_selection(selection.index)
+        return super().get_coordinate_selection(selection.index)
 
-    def _require_present(self, kind: Kind, index: tuple[Any, ...]) -> None:
-        """Raise if a file that a selection touches is not there (zarr-python would not say so)."""
-        for key in self._keys_of(kind, index):
-            if not self._storage.exists(key):
-                raise MissingChunkError("the chunk is missing", path=self._storage.where(key))
+    def _unit_region(self, place: tuple[int, ...]) -> Region:
+        """What one file holds of the array."""
+        rows = zip(place, self._units, self.shape, strict=True)
+        return tuple(slice(p * u, min((p + 1) * u, n), 1) for p, u, n in rows)
+
+    def _keys_of(self, selection: Selection) -> Iterator[str]:
+        """Keys of the files that a selection touches."""
+        for place in selection.touched(self._units):
+            yield join(self.path, self.metadata.encode_chunk_key(place))
+
+    @contextlib.contextmanager
+    def _blaming(self, selection: Selection) -> Iterator[None]:
+        """Name the chunk that zarr-python could not decode; its errors do not."""
+        try:
+            yield
+        except PlatestoreError:
+            raise
+        except Exception as error:
+            for place, key in zip(selection.touched(self._units), self._keys_of(selection), strict=True):
+                try:
+                    super().get_basic_selection(self._unit_region(place))
+                except OSError:
+                    continue
+                except Exception as reason:  # noqa: BLE001 - codecs raise what they like
+                    raise DamagedChunkError(
+                        f"the chunk cannot be decoded: {reason}", path=self._storage.where(key)
+                    ) from error
+            raise
+
+    def _require_present(self, selection: Selection) -> None:
+        """Raise if a chunk that a selection touches is not there (zarr-python would not say so)."""
+        known = chunk_format(self._engine.document)
+        if known is None:
+            for key in self._keys_of(selection):
+                if not self._storage.exists(key):
+                    raise MissingChunkError("the chunk is missing", path=self._storage.where(key))
+            return
+        reader = ChunkReader(self._storage, self.path, known)
+        for place in selection.touched(self.chunks):
+            if not reader.is_present(place):
+                key = join(self.path, known.key(known.unit_of(place)))
+                raise MissingChunkError(f"chunk {place} is missing", path=self._storage.where(key))
 
     # --- writing ----------------------------------------------------------------------------------
 
     def set_basic_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write by integers and slices, as ``zarr.Array`` does; values are broadcast."""
         index = None if _is_special(kwargs) else indexing.basic(selection, self.shape)
-        self._set("basic", index, value, lambda v: _Zarr.set_basic_selection(self, selection, v, **kwargs))
+        if index is None:
+            with self._rewriting():
+                super().set_basic_selection(selection, value, **kwargs)
+        else:
+            self._set(Selection("basic", index), value)
 
     def set_orthogonal_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write by one index per axis, as ``zarr.Array`` does; values are broadcast."""
         index = None if _is_special(kwargs) else indexing.orthogonal(selection, self.shape)
-        self._set(
-            "orthogonal", index, value, lambda v: _Zarr.set_orthogonal_selection(self, selection, v, **kwargs)
-        )
+        if index is None:
+            with self._rewriting():
+                super().set_orthogonal_selection(selection, value, **kwargs)
+        else:
+            self._set(_orthogonal(index), value)
 
     def set_coordinate_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write single points, as ``zarr.Array`` does; values are broadcast."""
         index = None if _is_special(kwargs) else indexing.coordinates(selection, self.shape)
-        self._set(
-            "coordinate", index, value, lambda v: _Zarr.set_coordinate_selection(self, selection, v, **kwargs)
-        )
+        if index is None:
+            with self._rewriting():
+                super().set_coordinate_selection(selection, value, **kwargs)
+        else:
+            self._set(Selection("coordinate", index), value)
 
     def set_mask_selection(self, mask: Any, value: Any, **kwargs: Any) -> None:
         """Write where a mask is true, as ``zarr.Array`` does; values are broadcast."""
-        index = None if _is_special(kwargs) else _points(mask, self.shape)
-        self._set("coordinate", index, value, lambda v: _Zarr.set_mask_selection(self, mask, v, **kwargs))
+        index = None if _is_special(kwargs) else indexing.points(mask, self.shape)
+        if index is None:
+            with self._rewriting():
+                super().set_mask_selection(mask, value, **kwargs)
+        else:
+            self._set(Selection("coordinate", index), value)
 
     def set_block_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write whole chunks (shards, where there are shards), as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.blocks(selection, self.shape, self._units)
-        self._set("basic", index, value, lambda v: _Zarr.set_block_selection(self, selection, v, **kwargs))
-
-    def _set(
-        self, kind: Kind, index: tuple[Any, ...] | None, value: Any, by_zarr: Callable[[Any], None]
-    ) -> None:
-        self._require_writable()
         if index is None:
-            with self._rewriting(), self._engine.translated():
-                by_zarr(value)
-            return
-        shape = indexing.result_shape(index) if kind != "coordinate" else index[0].shape
+            with self._rewriting():
+                super().set_block_selection(selection, value, **kwargs)
+        else:
+            self._set(Selection("basic", index), value)
+
+    def _set(self, selection: Selection, value: Any) -> None:
+        self._require_writable()
+        region = selection.region
         if lazy.is_lazy(value):
-            self._set_lazily(kind, index, value)
-            return
-        data = indexing.fit(value, shape, self.dtype)
+            if region is not None and lazy.write_lazily(self, selection.index, value, _BATCH_BYTES):
+                return
+            value = np.asarray(value[...])
+        data = indexing.fit(value, selection.shape, self.dtype)
         if not data.size:
             return
-        region = lazy.full_region(index) if _is_region(kind, index) else None
-        whole = region is not None and is_aligned(self.shape, self._units, region)
-        if not whole:
+        if region is None or not is_aligned(self.shape, self._units, region):
             self._warn_of_rewriting(region)
-        handle = self._engine.handle(writable=True)
-        if handle is None:
-            with contextlib.nullcontext() if whole else self._rewriting(), self._engine.translated():
-                by_zarr(data)
-        elif region is not None and data.nbytes > _BATCH_BYTES:
-            for part in lazy.batches(region, self._units, self.dtype.itemsize, _BATCH_BYTES):
-                self._engine.write(handle, "basic", part, lazy.part_of(data, index, region, part))
-        else:
-            self._engine.write(handle, kind, index, data)
-        if handle is not None and self._storage.options.durability == "full":
-            self._engine.flush_directories(self._keys_of(kind, index))
+            self._write(selection, data)
+            return
+        for _ in range(_MOST_DAMAGED):
+            try:
+                self._write(selection, data, whole=True)
+                return
+            except DamagedChunkError as error:
+                # Engines read a shard even if all of it is written. What is damaged is replaced whole.
+                keys = [k for k in self._keys_of(selection) if self._storage.where(k) == error.path]
+                if not keys:
+                    raise
+                self._storage.remove(keys[0])
 
-    def _keys_of(self, kind: Kind, index: tuple[Any, ...]) -> Iterator[str]:
-        """Keys of the files that a selection touches."""
-        for place in _touched(kind, index, self._units):
-            yield join(self.path, self.metadata.encode_chunk_key(place))
+    def _write(self, selection: Selection, data: npt.NDArray[Any], *, whole: bool = False) -> None:
+        handle, region = self._engine.handle(writable=True), selection.region
+        if handle is None:
+            with contextlib.nullcontext() if whole else self._rewriting(), self._blaming(selection):
+                self._write_by_zarr(selection, data)
+            return
+        if region is not None and data.nbytes > _BATCH_BYTES:
+            for part in lazy.batches(region, self._units, self.dtype.itemsize, _BATCH_BYTES):
+                piece = lazy.part_of(data, selection.index, region, part)
+                self._engine.write(handle, Selection("basic", part), piece)
+        else:
+            self._engine.write(handle, selection, data)
+        if self._storage.options.durability == "full":
+            self._engine.flush_directories(self._keys_of(selection))
+
+    def _write_by_zarr(self, selection: Selection, data: npt.NDArray[Any]) -> None:
+        """Write boxes as they are, and anything else file by file: zarr-python gets that wrong in shards."""
+        if selection.region is not None:
+            super().set_basic_selection(selection.index, data)
+            return
+        values = data.reshape(selection.full_shape)
+        for place in selection.touched(self._units):
+            region = self._unit_region(place)
+            target, source = selection.within(region)
+            block = np.array(super().get_basic_selection(region))
+            block[target] = values[source]
+            super().set_basic_selection(region, block)
 
     def _rewriting(self) -> contextlib.AbstractContextManager[None]:
         """Exclude others who rewrite files of this array through zarr-python, which itself does not."""
+        self._require_writable()
         refuse_in_child("a write of a part of a chunk or shard", self._storage.where(self.path))
         return self._storage.lock(self.path)
 
-    def _set_lazily(self, kind: Kind, index: tuple[Any, ...], value: Any) -> None:
-        if not _is_region(kind, index):
-            self._set(kind, index, np.asarray(value), lambda v: self._set_points(kind, index, v))
-        elif lazy.is_dask(value):
-            lazy.store_dask(self, value, index)
-        elif value.shape != indexing.result_shape(index):
-            self[index] = np.asarray(value[...])
-        else:
-            lazy.write_in_parts(self, index, value, _BATCH_BYTES)
-
-    def _set_points(self, kind: Kind, index: tuple[Any, ...], data: npt.NDArray[Any]) -> None:
-        if kind == "coordinate":
-            _Zarr.set_coordinate_selection(self, index, data)
-        else:
-            _Zarr.set_orthogonal_selection(self, index, data)
-
-    def _warn_of_rewriting(self, region: lazy.Region | None) -> None:
+    def _warn_of_rewriting(self, region: Region | None) -> None:
         """Say once per layout and store that writes of this shape are expensive, and what is not."""
         layout = ArrayLayout(self.shape, self.dtype, self.chunks, self.shards)
         seen = self._storage.warned_layouts
@@ -209,7 +286,7 @@ class PixelArray(_ZarrArray):
             f"{layout.unit_nbytes / 2**20:.3g} MiB, which is read and rewritten as a whole each time; "
             + frame_layout_hint(layout, region),
             RewriteWarning,
-            stacklevel=5,
+            stacklevel=_level_of_caller(),
         )
 
     # --- units ------------------------------------------------------------------------------------
@@ -261,13 +338,10 @@ class PixelArray(_ZarrArray):
         """
         self._require_writable()
         index = indexing.basic(region, self.shape)
-        if index is None or not _is_region("basic", index):
+        if index is None or Selection("basic", index).region is None:
             raise ArgumentError(f"a region must be integers and slices of step 1, not {region!r}")
         written: Delayed | None = lazy.store_dask(self, data, index, compute=compute)
         return written
-
-
-_Zarr = zarr.Array
 
 
 def _is_special(options: dict[str, Any]) -> bool:
@@ -275,35 +349,14 @@ def _is_special(options: dict[str, Any]) -> bool:
     return any(value is not None and value != [] for value in options.values())
 
 
-def _is_region(kind: Kind, index: tuple[Any, ...]) -> bool:
-    """Whether a selection is a box: integers and slices of step 1."""
-    return kind != "coordinate" and all(
-        i.step == 1 if isinstance(i, slice) else not isinstance(i, np.ndarray) for i in index
-    )
+def _orthogonal(index: tuple[Any, ...]) -> Selection:
+    """Without arrays it is an ordinary index."""
+    return Selection("orthogonal" if any(isinstance(i, np.ndarray) for i in index) else "basic", index)
 
 
-def _points(mask: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], ...] | None:
-    if isinstance(mask, tuple) and len(mask) == 1:
-        mask = mask[0]
-    array = np.asarray(mask)
-    if array.dtype != bool or array.shape != shape:
-        return None
-    return tuple(np.nonzero(array))
-
-
-def _touched(kind: Kind, index: tuple[Any, ...], units: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Places on the grid of the files that a selection touches."""
-    if kind == "coordinate":
-        yield from {
-            tuple(map(int, p)) for p in zip(*(i // u for i, u in zip(index, units, strict=True)), strict=True)
-        }
-        return
-    places = []
-    for item, unit in zip(index, units, strict=True):
-        if isinstance(item, slice):
-            places.append(sorted({i // unit for i in range(item.start, item.stop, item.step)}))
-        elif isinstance(item, np.ndarray):
-            places.append(sorted({int(i) // unit for i in item}))
-        else:
-            places.append([item // unit])
-    yield from itertools.product(*places)
+def _level_of_caller() -> int:
+    """The ``stacklevel`` that makes a warning point at the line outside this library and zarr."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    return level

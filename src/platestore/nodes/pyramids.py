@@ -346,7 +346,7 @@ def _check_region(
 ) -> tuple[slice, ...]:
     """A region as slices; that of the image, cut to a label image."""
     from platestore.arrays import indexing
-    from platestore.arrays.lazy import full_region
+    from platestore.arrays.indexing import full_region
     from platestore.arrays.metadata import summarise
 
     shape = summarise(found.base).shape

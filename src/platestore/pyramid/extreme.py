@@ -24,13 +24,15 @@ class Extreme:
     """
 
     work_bytes = 2**20
+    fixed_cost = 0
 
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, largest: bool) -> None:
         self._better = np.maximum if largest else np.minimum
         self._dtype = dtype
         self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
-        self.cost = self.full_cost = dtype.itemsize * (self._along + 1)
+        self.cost: float = dtype.itemsize * (self._along + 1)
+        self.full_cost: float = self.cost
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether every comparison would otherwise swap bytes."""

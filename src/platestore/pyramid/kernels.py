@@ -36,10 +36,12 @@ class _Kernel(Protocol):
     """One method, laid out for a dtype and factors."""
 
     #: Bytes of working memory that a piece should take, what it takes per pixel of the result as a rule, and
-    #: what it takes if all of it must be worked out (if there is room for less, `run` does it in parts).
+    #: what it takes if all of it must be worked out (if there is room for less, `run` does it in parts); and
+    #: bytes that it takes besides.
     work_bytes: int
     cost: float
     full_cost: float
+    fixed_cost: int
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether the pixels must first be copied to contiguous native memory."""
@@ -181,7 +183,7 @@ def _reduce(block: NDArray[Any], factors: tuple[int, ...], method: str, out: NDA
     nbytes = max(
         most * (kernel.cost + copied), min(out.size * (kernel.full_cost + copied), kernel.work_bytes)
     )
-    with scratch(math.ceil(nbytes)) as work:
+    with scratch(math.ceil(nbytes) + kernel.fixed_cost) as work:
         start = work.mark()
         for region in boxes(out.shape, most):
             piece = _windows(block, region, factors, work, always)

@@ -23,6 +23,7 @@ class IntegerMean:
     """
 
     work_bytes = 3 * 2**18
+    fixed_cost = 0
 
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
         self._size = size = math.prod(factors)
@@ -40,7 +41,8 @@ class IntegerMean:
         self._along = factors[-1]
         whole = size & (size - 1) == 0
         planes = 4 if self._wide else 2 * self._along + (0 if self._along == 1 else 2) + (0 if whole else 1)
-        self.cost = self.full_cost = self._sum.itemsize * planes
+        self.cost: float = self._sum.itemsize * planes
+        self.full_cost: float = self.cost
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether pairs of neighbours cannot be seen as words where they are."""
@@ -164,13 +166,15 @@ class FloatMean:
     """
 
     work_bytes = 3 * 2**18
+    fixed_cost = 0
 
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
         self._size = math.prod(factors)
         self._double = dtype.itemsize == 8
         self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
-        self.cost = self.full_cost = 8 * (2 * self._along + 2)
+        self.cost: float = 8 * (2 * self._along + 2)
+        self.full_cost: float = self.cost
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether every addition would otherwise swap bytes."""

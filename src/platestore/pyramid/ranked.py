@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from platestore.pyramid.sorting import longest_run, sort_groups, sort_planes
 #: Windows of up to this many pixels are sorted all at once by exchanges between whole planes, larger ones one
 #: by one.
 _NETWORK_LIMIT = 64
+
+#: Planes of up to this many bytes together are sorted by fewer and longer operations, which take as much
+#: memory again: short ones keep threads waiting for the interpreter.
+_SMALL = 2**18
 
 #: The special cases of a piece are worked out apart from the rest where they are at most one in this many.
 _RARE = 4
@@ -40,6 +45,7 @@ class Ranked:
     """
 
     work_bytes = 3 * 2**20
+    fixed_cost = _SMALL
 
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, mode: bool) -> None:
         self._size = size = math.prod(factors)
@@ -54,12 +60,12 @@ class Ranked:
             dtype = np.dtype(f"{dtype.kind}4")
         self._dtype = dtype
         self._pause = self._next_pause = 0
-        # Planes twice, a few more and flags; of all windows, or of one in _RARE and the places of those.
-        spare = max(4, (size + 8) / _RARE)
-        self.full_cost = dtype.itemsize * (2 * size + spare) + size + (4 if size < 256 else 7)
+        # Planes, a few more and flags; of all windows, or of one in _RARE and the places of those.
+        spare = max(5, 2 + (size + 4) / _RARE)
+        self.full_cost: float = dtype.itemsize * (size + spare) + (4 if size < 256 else 7)
         flags = sum(2 * math.prod(factors[axis + 1 :]) for axis, f in enumerate(factors) if f > 1)
         few = dtype.itemsize + (self.full_cost + 16) / _RARE
-        self.cost = self.full_cost if size > _NETWORK_LIMIT else 1 + max(flags, few)
+        self.cost: float = self.full_cost if size > _NETWORK_LIMIT else 1 + max(flags, few)
 
     def wants_copy(self, piece: NDArray[Any]) -> bool:
         """Whether single pixels cannot be picked by their distance in memory."""
@@ -73,7 +79,7 @@ class Ranked:
             self._run_few(piece, mixed, out, work)
             return
         work.rewind(start)
-        for region in boxes(out.shape, max(1, int(work.free / self.full_cost))):
+        for region in boxes(out.shape, max(1, int((work.free - _SMALL) / self.full_cost))):
             source = tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, self._factors, strict=True))
             self._run_all(piece[source], out[region], work)
             work.rewind(start)
@@ -176,73 +182,70 @@ class Ranked:
     def _reduce(self, planes: NDArray[Any], work: Scratch) -> NDArray[Any]:
         """Reduce columns of planes of shape (window, n) to one value each; uses up the planes."""
         size, n = planes.shape
-        halves = size // 2
-        if size > _NETWORK_LIMIT:
+        if planes.nbytes <= _SMALL and size & (size - 1) == 0:
+            other = work.take(planes.shape, self._dtype)
+            groups = (1, size, n) if self._mode else (2, size // 2, n)
+            sorted_groups, free = sort_groups(planes.reshape(groups), other.reshape(groups))
+            if not self._mode:
+                # The smaller half of all: of one sorted half beside the other turned around.
+                np.minimum(sorted_groups[0], sorted_groups[1, ::-1], out=free[0])
+                return _largest(free[0])
+            ranks = list(sorted_groups[0])
+        elif size <= _NETWORK_LIMIT:
+            ranks = list(planes)
+            sort_planes(ranks, work.take((n,), self._dtype), None if self._mode else self._rank)
+        else:
             planes.sort(axis=0)
             if self._dtype.kind == "f":
                 # Sorting puts NaN last; here it takes its whole window.
                 np.copyto(planes, np.nan, where=np.isnan(planes[-1]))
-        elif size & (size - 1) == 0:
-            other = work.take(planes.shape, self._dtype)
-            groups = (1, size, n) if self._mode else (2, halves, n)
-            planes, other = sort_groups(planes.reshape(groups), other.reshape(groups))
-            if not self._mode:
-                # The smaller half of two sorted halves lies before where one, turned around, passes the other.
-                return _largest(np.minimum(planes[0], planes[1, ::-1], out=other[0]))
-            planes = planes[0]
-        else:
             ranks = list(planes)
-            sort_planes(ranks, work.take((n,), self._dtype), None if self._mode else self._rank)
-            if not self._mode:
-                return ranks[self._rank]
-            other = work.take(planes.shape, self._dtype)
-            for plane, rank in zip(other, ranks, strict=True):
-                np.copyto(plane, rank)
-            planes = other
-        return self._most_frequent(planes, work) if self._mode else planes[self._rank]
+        return self._most_frequent(ranks, work) if self._mode else ranks[self._rank]
 
-    def _most_frequent(self, planes: NDArray[Any], work: Scratch) -> NDArray[Any]:
-        """Return the mode of columns of sorted planes of shape (window, n); uses up the planes."""
-        size, n = planes.shape
+    def _most_frequent(self, ranks: list[NDArray[Any]], work: Scratch) -> NDArray[Any]:
+        """Return the mode of columns of sorted planes; uses up the planes."""
+        size, shape = self._size, ranks[0].shape
         count = np.dtype(np.uint8 if size < 256 else np.uint32)
-        result = work.take((n,), self._dtype)
-        changes, mask = work.take((n,), count), work.take((n,), np.bool_)
-        start = work.mark()
-        differ = work.take((size - 1, n), np.bool_)
-        np.not_equal(planes[:-1], planes[1:], out=differ)
-        np.add.reduce(differ.view(np.uint8), axis=0, dtype=count, out=changes)
-        work.rewind(start)
+        result = work.take(shape, self._dtype)
+        changes, flags = work.take(shape, count), work.take(shape, np.bool_)
+        changes[...] = 0
+        for before, after in pairwise(ranks):
+            np.not_equal(before, after, out=flags)
+            np.add(changes, flags.view(np.uint8), out=changes)
         # Of two values the lower median is the more frequent one; where all differ, the smallest is the mode.
-        np.copyto(result, planes[self._rank])
-        np.equal(changes, count.type(size - 1), out=mask)
-        np.copyto(result, planes[0], where=mask)
+        np.copyto(result, ranks[self._rank])
+        np.equal(changes, count.type(size - 1), out=flags)
+        np.copyto(result, ranks[0], where=flags)
         # Wraps around below two, to the largest numbers.
         np.subtract(changes, count.type(2), out=changes)
-        np.less(changes, count.type(max(size - 3, 0)), out=mask)
-        if not _few(mask):
-            self._longest_run(planes, result, work)
+        np.less(changes, count.type(max(size - 3, 0)), out=flags)
+        if not _few(flags):
+            self._longest_run(ranks, result, work)
             return result
-        places = np.flatnonzero(mask)
+        places = np.flatnonzero(flags)
         if places.size:
             part = work.take((size, places.size), self._dtype)
-            np.take(planes, places, axis=1, out=part, mode="clip")
-            most = work.take((places.size,), self._dtype)
-            self._longest_run(part, most, work)
+            for plane, rank in zip(part, ranks, strict=True):
+                np.take(rank, places, out=plane, mode="clip")
+            most = work.take(places.shape, self._dtype)
+            self._longest_run(list(part), most, work)
             np.put(result, places, most, mode="clip")
         return result
 
-    def _longest_run(self, planes: NDArray[Any], winner: NDArray[Any], work: Scratch) -> None:
+    def _longest_run(self, ranks: list[NDArray[Any]], winner: NDArray[Any], work: Scratch) -> None:
         """Put the first of the longest runs of each column in `winner`; uses up the sorted planes."""
         bits = np.dtype(f"u{self._dtype.itemsize}")
         memory = [work.take(winner.shape, bits) for _ in range(3)]
-        longest_run(planes.view(bits), winner.view(bits), memory)
+        longest_run([rank.view(bits) for rank in ranks], winner.view(bits), memory)
 
 
 def _largest(planes: NDArray[Any]) -> NDArray[Any]:
     """Return the largest value of each column of planes, a power of two in number; uses up the planes."""
     while (half := len(planes) // 2) > 0:
-        planes = np.maximum(planes[:half], planes[half:], out=planes[:half])
-    return planes[0]
+        np.maximum(planes[:half], planes[half:], out=planes[:half])
+        planes = planes[:half]
+    result: NDArray[Any] = planes[0]
+    return result
 
 
 def _corners(places: NDArray[np.intp], shape: tuple[int, ...], steps: list[int]) -> NDArray[np.intp]:

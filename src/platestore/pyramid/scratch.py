@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 #: and gives it back.
 SCRATCH_BYTES = 4 * 2**20
 
-#: Temporaries start on cache lines of their own; a buffer has room left for as many as there may be at a time.
+#: Temporaries start on cache lines of their own, for which every buffer has room to spare.
 _LINE = 64
 _SLACK = 64 * 2 * _LINE
 

@@ -114,19 +114,19 @@ def exchanges(size: int, rank: int | None) -> tuple[tuple[int, int, bool, bool],
     return tuple(reversed(kept))
 
 
-def longest_run(planes: NDArray[Any], winner: NDArray[Any], memory: list[NDArray[Any]]) -> None:
+def longest_run(planes: list[NDArray[Any]], winner: NDArray[Any], memory: list[NDArray[Any]]) -> None:
     """Find the first of the longest runs of equal values in each column of sorted planes.
 
     Parameters
     ----------
-    planes : ndarray of shape (length, n)
-        Sorted values, as unsigned integers of more values than `length`; used up.
-    winner : ndarray of shape (n,)
+    planes : list of ndarray
+        Sorted values, as unsigned integers that can count the planes; used up.
+    winner : ndarray
         Where to put the results.
     memory : list of ndarray
         Memory for three more planes.
     """
-    one = planes.dtype.type(1)
+    one = winner.dtype.type(1)
     length, longest, step = memory
     np.copyto(winner, planes[0])
     for number, (before, word) in enumerate(pairwise(planes)):
