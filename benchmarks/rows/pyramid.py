@@ -352,13 +352,13 @@ ROW = Row(
     name="pyramid",
     title="Pyramid of 512 MiB, 4 levels",
     note=(
-        "2 × 2 × 2 means of 16-bit noise like a camera's, level 0 on disk already; the store is opened in the "
-        "time. platestore's levels have the codec of level 0: its own images blosc-lz4, iohub's blosc-zstd, "
-        "level 1. iohub's levels are blosc-zstd in 0.5, whatever level 0 is. Its TensorStore does "
-        "not flush. The floor reads level 0 with TensorStore, forgets it, and writes finished levels that it "
-        "has in memory. Windows of all levels are held against the exact means (iohub's default, which cuts "
-        "decimals off at each level, with 1.5 per level of tolerance). Memory growth is what the resident set "
-        "grows since the call."
+        "2 × 2 × 2 means of 16-bit noise like a camera's, level 0 on disk already; opening the store is "
+        "in the time. platestore's levels have the codec of level 0: its own images blosc-lz4, iohub's "
+        "blosc-zstd, level 1. iohub's levels are blosc-zstd in 0.5, whatever level 0 is. Its TensorStore "
+        "does not flush. The floor reads level 0 with TensorStore, forgets it, and writes finished levels "
+        "that it has in memory. Windows of all levels are held against the exact means (iohub's default, "
+        "which cuts decimals off at each level, with 1.5 per level of tolerance). Memory growth is what the "
+        "resident set grows since the call."
     ),
     plan=plan,
     judge=judge,

@@ -127,7 +127,7 @@ def plan(settings: Settings) -> list[Case]:
 
 
 def judge(results: dict[str, Results]) -> list[Verdict]:
-    """As fast as TensorStore, within a tenth and a half: what writing may take."""
+    """As fast as TensorStore, with the 15 % that writing may take, too."""
     return [ratio_verdict(r, r.case.title, "platestore", "TensorStore", 1.15) for r in results.values()]
 
 
@@ -138,8 +138,8 @@ ROW = Row(
         "`image[t, c, z, y:y+256, x:x+256]` at 200 random places, which the grid of chunks does not know: a "
         "window mostly touches four chunks. The array is open, the files are in the page cache; "
         "given is the median of one window. And the whole image at once, by whole shards. "
-        "TensorStore, used directly, is the floor; neither it nor platestore caches anything, unless said. The "
-        "issue sets no aim for windows; 1.15 × TensorStore is that for writing."
+        "TensorStore, used directly, is the floor; neither it nor platestore caches anything, unless "
+        "said."
     ),
     plan=plan,
     judge=judge,

@@ -158,8 +158,8 @@ def judge_frames(results: dict[str, Results]) -> list[Verdict]:
 
 _NOTE = (
     "The floor is TensorStore, used directly and told not to flush, on the very array that platestore "
-    "made, so with the same codec (blosc: lz4, level 5, bitshuffle); flushed is how it comes. iohub writes an "
-    "array of its own (blosc: zstd, level 1, bitshuffle), with its default implementation (zarrs) and two "
+    "made, so with the same codec (blosc: lz4, level 5, bitshuffle); flushed is how it comes. iohub writes "
+    "an array of its own (blosc: zstd, level 1, bitshuffle), with its default implementation (zarrs) and two "
     "others, and once platestore's. Every plane is read back and compared. Memory growth is what the "
     "resident set grows while writing, beyond the data, which is in memory."
 )

@@ -107,6 +107,15 @@ def parse_bytes(value: int | str, name: str) -> int:
     return int(number)
 
 
+def human_bytes(count: float) -> str:
+    """A number of bytes in the unit that makes it short."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} PiB"
+
+
 def _check_threads(value: int | str) -> int:
     try:
         number = int(value)

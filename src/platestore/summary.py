@@ -23,6 +23,8 @@ from platestore.nodes.row import Row
 from platestore.nodes.series import Bioformats2RawSeries
 from platestore.nodes.well import Well
 from platestore.opening import open_ome_zarr
+from platestore.settings import human_bytes
+from platestore.spec import pyramids
 from platestore.spec.edits import effective_scale, effective_translation
 
 
@@ -71,6 +73,8 @@ class ImageInfo(_Fact):
     downsampling: str | None
     """The method that made the coarser levels, as the document names it."""
     levels: list[LevelInfo]
+    unfinished: bool
+    """Whether a mark says that levels are not computed, or a region of them is being made anew."""
 
 
 class WellInfo(_Fact):
@@ -277,7 +281,10 @@ def _images(position: Position) -> list[ImageInfo]:
                 )
             )
         if levels:
-            out.append(ImageInfo(name=image.name, downsampling=image.type, levels=levels))
+            unfinished = not pyramids.is_whole(image)
+            out.append(
+                ImageInfo(name=image.name, downsampling=image.type, levels=levels, unfinished=unfinished)
+            )
     return out
 
 
@@ -371,8 +378,8 @@ def render(info: NodeInfo) -> str:
     if info.size is not None:
         ratio = f", compressed {info.size.ratio:.2f}×" if info.size.ratio else ""
         lines.append(
-            f"  on disk    {_bytes(info.size.bytes)} in {info.size.files} files "
-            f"({_bytes(info.size.decoded_bytes)} of pixels{ratio})"
+            f"  on disk    {human_bytes(info.size.bytes)} in {info.size.files} files "
+            f"({human_bytes(info.size.decoded_bytes)} of pixels{ratio})"
         )
     lines += [f"  warning    {text}" for text in info.warnings]
     lines += [f"  unreadable {text}" for text in info.unreadable]
@@ -410,7 +417,9 @@ def _render_image(image: ImageInfo, axes: list[AxisInfo]) -> list[str]:
     ]
     for level in image.levels:
         scale = _scale(level.scale, axes)
-        lines.append(f"    {level.path:<8} {_dims(level.shape)}  {_bytes(level.nbytes)}  {scale}")
+        lines.append(f"    {level.path:<8} {_dims(level.shape)}  {human_bytes(level.nbytes)}  {scale}")
+    if image.unfinished:
+        lines.append("    the levels are not computed, or not to their end: run `platestore pyramid`")
     return lines
 
 
@@ -424,14 +433,6 @@ def _scale(scale: list[float], axes: list[AxisInfo]) -> str:
 
 def _dims(values: list[int]) -> str:
     return "×".join(map(str, values))
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} PiB"
 
 
 def _render_plate(plate: PlateInfo) -> list[str]:

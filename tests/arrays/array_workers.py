@@ -29,7 +29,7 @@ WRITABLE = StorageOptions(read_only=False, lock_timeout=30)
 #: Zarr format, and what is asked of zarr when the array is created. TensorStore serves these.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # zarr v3 does not specify it
-    _ODD_CODEC = LZMA()
+    _ODD_CODEC = LZMA(preset=0)
 SERVED = {
     "v2": (2, {}),
     "v2 dotted": (2, {"chunk_key_encoding": {"name": "v2", "separator": "."}}),
@@ -52,7 +52,7 @@ REFUSED = {
     "v2 big-endian": (2, {"dtype": ">u2"}),
     "v2 delta": (2, {"filters": [numcodecs.Delta(dtype="<u2")]}),
     "v2 lz4": (2, {"compressors": numcodecs.LZ4()}),
-    "v2 lzma, int16": (2, {"compressors": numcodecs.LZMA(), "dtype": "int16"}),
+    "v2 lzma, int16": (2, {"compressors": numcodecs.LZMA(preset=0), "dtype": "int16"}),
     "v3 lzma": (3, {"compressors": [_ODD_CODEC]}),
     "v3 sharded, lzma": (3, {"compressors": [_ODD_CODEC], "shards": SHARDS}),
     "v2 in memory": (2, {}),

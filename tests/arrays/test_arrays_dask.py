@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import dask
 import dask.array as da
+import numcodecs
 import numpy as np
 import pytest
 from array_workers import EVERY, SHAPE, chunk_files, make, numbers, plain, root_of
@@ -87,6 +88,8 @@ def random_case(rng):
     zarr_format = rng.choice([2, 3, 3])
     if zarr_format == 3 and rng.random() < 0.8:
         kwargs["shards"] = tuple(c * rng.randint(1, 4) for c in chunks)
+    if rng.random() < 0.15:
+        zarr_format, kwargs = 2, {"dtype": kwargs["dtype"], "compressors": numcodecs.LZ4()}  # for zarr-python
     index = []
     for n in shape:
         start = rng.randint(0, n - 1) if rng.random() < 0.5 else 0

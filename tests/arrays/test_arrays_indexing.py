@@ -519,7 +519,7 @@ def pool_of_arrays(tmp_path_factory):
     return [fill(tmp_path_factory.mktemp("any"), *each)[1] for each in roads]
 
 
-@settings(quick, max_examples=80)
+@settings(quick, max_examples=60)
 @given(chosen=selections())
 def test_any_selection_reads_what_numpy_reads(pool_of_arrays, chosen):
     way, selection, index = chosen
@@ -539,7 +539,7 @@ def kept_shape(items):
     )
 
 
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=40)
 @given(chosen=selections(), scalar=st.booleans())
 def test_any_selection_writes_what_numpy_writes(pool_of_arrays, chosen, scalar):
     way, selection, index = chosen

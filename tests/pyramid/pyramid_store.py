@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from pyramid_reference import reduce_reference
+from pyramid.pyramid_reference import reduce_reference
 
 import platestore as ps
 from platestore.pyramid.kernels import reduce_block

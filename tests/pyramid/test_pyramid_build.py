@@ -14,7 +14,7 @@ import pytest
 import tensorstore
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pyramid_store import (
+from pyramid.pyramid_store import (
     DTYPES,
     METHODS,
     PLENTY,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import operator
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from platestore.arrays import codecs
 from platestore.arrays.codecs import DEFAULT_COMPRESSOR, Compressor
 from platestore.errors import ArgumentError, UnsupportedError
+from platestore.settings import parse_bytes
 from platestore.storage.documents import parse
 from platestore.storage.hierarchy import ZarrFormat
 
@@ -35,7 +35,6 @@ _KINDS = "biuf"
 #: Largest Y and X of the default chunk inside a shard: 2 MiB of uint16, which a viewer reads at once.
 _INNER_CHUNK = 1024
 _SHARDS_HINT = 'shards="1GB", shards="ZYX", or the shape of a shard'
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kKmMgGtT]?)(i?)[bB]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +271,8 @@ def _default_chunks(shape: tuple[int, ...], itemsize: int, labels: tuple[str, ..
 def _parse_shards(value: Shards, labels: tuple[str, ...]) -> _Wish:
     """The three forms of ``shards=``: a shape, a number of bytes, or a set of axes."""
     if isinstance(value, str):
-        size = _SIZE.fullmatch(value.strip())
-        if size is not None:
-            exponent = " KMGT".index(size[2].upper() or " ")
-            return int(float(size[1]) * (1024 if size[3] else 1000) ** exponent)
+        if value.strip()[:1].isdigit() and value.strip()[-1:] in "bB":
+            return parse_bytes(value, "shards")
         value = list(value.strip())
     elif hasattr(value, "__index__") and not isinstance(value, (bool, np.ndarray)):
         return operator.index(value)

@@ -26,6 +26,7 @@ from platestore.arrays.layout import (
 )
 from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError
+from platestore.settings import human_bytes
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
 if TYPE_CHECKING:
@@ -405,15 +406,6 @@ def _describe(cost: WriteCost, unit: str) -> str:
 
 def _dims(values: Sequence[int]) -> str:
     return "×".join(map(str, values))
-
-
-def human_bytes(count: float) -> str:
-    """A number of bytes in the unit that makes it short."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} PiB"
 
 
 def _plain(value: Any) -> Any:

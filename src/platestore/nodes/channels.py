@@ -1,0 +1,131 @@
+"""Channels of a position: their names, windows and pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from platestore.arrays.metadata import summarise
+from platestore.errors import ArgumentError
+from platestore.nodes.node import NGFFNode
+from platestore.spec import edits
+from platestore.spec.axes import channel_index
+from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.omero import WindowDict, check_channel_name, check_window
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.nodes.position import Position
+
+
+class Channels(NGFFNode[ImagesMeta]):
+    """The methods of a position that concern its channels."""
+
+    @property
+    def _position(self) -> Position:
+        return cast("Position", self)
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Names of the channels; "0", "1", ... for images that name none."""
+        meta = self._state()
+        if meta.omero is not None:
+            return edits.channel_names(meta, 0)
+        return edits.channel_names(meta, self._count_channels(meta))
+
+    def _count_channels(self, meta: ImagesMeta) -> int:
+        axis = channel_index(meta.multiscales[0].axes)
+        if axis is None or not meta.multiscales[0].datasets:
+            return 1
+        shape = summarise(self._position._array_document(meta.multiscales[0].datasets[0].path)).shape
+        return shape[axis] if axis < len(shape) else 1
+
+    def append_channel(self, chan_name: str, resize_arrays: bool = True) -> None:
+        """Append a channel to the end of the channel list.
+
+        Parameters
+        ----------
+        chan_name : str
+            Name of the new channel.
+        resize_arrays : bool
+            Whether to grow all image arrays by one channel (of zeros).
+
+        Raises
+        ------
+        ArgumentError
+            If the name is taken, or there is no channel axis to grow.
+        """
+        from platestore.nodes.creation import append_channel
+
+        append_channel(self._position, check_channel_name(chan_name), resize_arrays)
+
+    def rename_channel(self, old: str, new: str) -> None:
+        """Rename a channel.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no channel ``old``, or one named ``new`` already.
+        """
+        check_channel_name(new)
+        names = self.channel_names
+        self._commit(lambda d: edits.rename_channel(d.meta, self._fresh_names(d.meta, names), old, new))
+
+    def _fresh_names(self, meta: ImagesMeta, fallback: Sequence[str]) -> Sequence[str]:
+        return edits.channel_names(meta, len(fallback)) if meta.omero is not None else fallback
+
+    def update_channel(self, chan_name: str, target: str, data: npt.ArrayLike) -> None:
+        """Write the pixels of one channel.
+
+        Parameters
+        ----------
+        chan_name : str
+            Name of the channel.
+        target : str
+            Name of the image.
+        data : array-like
+            Of the image's shape without the channel axis.
+
+        Raises
+        ------
+        ArgumentError
+            If the channel is unknown, the image has no channel axis, or the shapes differ.
+        """
+        import numpy as np
+
+        image = self._position[target]
+        axis = channel_index(self.axes)
+        if axis is None:
+            raise ArgumentError("the image has no channel axis", path=self._location.where)
+        index = self.get_channel_index(chan_name)
+        block = np.asarray(data)
+        expected = image.shape[:axis] + image.shape[axis + 1 :]
+        if block.shape != expected:
+            raise ArgumentError(f"the data has shape {block.shape}; a channel of {target!r} has {expected}")
+        if index >= image.shape[axis]:
+            raise ArgumentError(
+                f"{target!r} has {image.shape[axis]} channels; {chan_name!r} is number {index}"
+            )
+        image[tuple(index if i == axis else slice(None) for i in range(image.ndim))] = block
+
+    def set_contrast_limits(self, channel_name: str, window: WindowDict) -> None:
+        """Set the contrast window of a channel.
+
+        Parameters
+        ----------
+        channel_name : str
+            Name of the channel.
+        window : WindowDict
+            ``start`` and ``end`` (shown first), ``min`` and ``max`` (of the slider), in grey values.
+
+        Raises
+        ------
+        ArgumentError
+            If the channel is unknown or the window incomplete.
+        """
+        checked = check_window(window)
+        names = self.channel_names
+        self._commit(
+            lambda d: edits.set_window(d.meta, self._fresh_names(d.meta, names), channel_name, checked)
+        )
