@@ -152,7 +152,7 @@ def test_writing_on_a_distributed_cluster(tmp_path):
         distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,
         distributed.Client(cluster),
     ):
-        for seed in range(500, 520):
+        for seed in range(500, 550):
             assert write_one(tmp_path / str(seed), seed) == 0
 
 
