@@ -146,6 +146,13 @@ class BudgetError(ArgumentError):
         super().__init__(message, path=path, hint=hint)
         self.needed = needed
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_budget, (self.message, self.path, self.hint, self.needed)
+
+
+def _rebuild_budget(message: str, path: str | None, hint: str | None, needed: int) -> BudgetError:
+    return BudgetError(message, path=path, hint=hint, needed=needed)
+
 
 class RewriteWarning(UserWarning):
     """A write that changes a part of a chunk or shard, and so reads and rewrites all of it."""

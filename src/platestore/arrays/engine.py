@@ -10,13 +10,14 @@ import contextlib
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from platestore.arrays.indexing import Selection
-from platestore.errors import DamagedChunkError, ForkError, MissingChunkError
+from platestore.errors import DamagedChunkError, ForkError, MissingChunkError, UnsupportedError
 from platestore.settings import config
 from platestore.storage.base import Storage
 from platestore.storage.files import sync_directory
@@ -40,7 +41,8 @@ class _Process:
 
     @classmethod
     def forked(cls) -> None:
-        cls.inherited = cls.inherited or cls.used
+        # Users may have used it without us; whether it was only imported cannot be told.
+        cls.inherited = cls.inherited or cls.used or "tensorstore" in sys.modules
 
 
 if hasattr(os, "register_at_fork"):
@@ -229,7 +231,14 @@ def open_tensorstore(
         "kvstore": {"driver": "file", "path": f"{path}/"},
     }
     kwargs.setdefault("context", _context(storage.options.durability == "full"))
-    return tensorstore.open(spec, open=True, read=True, write=writable, **kwargs).result()
+    try:
+        return tensorstore.open(spec, open=True, read=True, write=writable, **kwargs).result()
+    except ValueError as error:
+        raise UnsupportedError(
+            f"TensorStore cannot open this array: {str(error).partition(' [')[0]}",
+            path=storage.where(document.path),
+            hint="index the array itself, which goes through zarr-python",
+        ) from error
 
 
 def _context(sync: bool) -> Any:

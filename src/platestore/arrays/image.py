@@ -146,7 +146,7 @@ class ImageArray(PixelArray):
         ArgumentError
             If ``read`` or ``write`` is among the arguments.
         UnsupportedError
-            If the store is no local directory.
+            If the store is no local directory, or TensorStore does not know the array's type or codecs.
         ForkError
             In a forked child of a process that used TensorStore.
         """

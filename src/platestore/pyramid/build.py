@@ -206,11 +206,21 @@ class PyramidBuild:
             reading = reader.largest_encoded()
             if not _decodes_in_place(first.stored_shape, first.chunks):
                 reading += math.prod(first.chunks) * size
-        encoding = max(
-            (2 * math.prod(lv.chunks) * size + 2048 for lv in self._levels if lv.writer is not None),
-            default=0,
-        )
+        encoding = max(self._encoding_nbytes(tree, k) for k in range(len(self._levels)))
         return leaf + reading + encoding + SCRATCH_BYTES
+
+    def _encoding_nbytes(self, tree: BlockTree, k: int) -> int:
+        """An encoded chunk, and a copy of it where it is not contiguous in its block."""
+        level = tree.levels[k]
+        if self._levels[k].writer is None:
+            return 0
+        one = math.prod(level.chunks) * self._dtype.itemsize
+        within = level.stored_shape if k or self._data is None else level.shape
+        copied = not _decodes_in_place(within, level.chunks)
+        copied |= any(n % c for n, c in zip(level.shape, level.chunks, strict=True))
+        if k == 0 and self._data is not None:
+            copied |= not self._data.flags.c_contiguous or self._data.dtype != self._dtype
+        return one * (2 if copied else 1) + one // 128 + 1024
 
     # --- running ----------------------------------------------------------------------------------
 
