@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zarr.storage import MemoryStore
+
 import platestore as ps
+from platestore.arrays.chunkarrays import ArrayWriter
+from platestore.arrays.chunkfiles import ChunkWriter
 from pyramid.pyramid_store import foreign_image, least_memory, new_position, noise, quick_cascade, stored
 
 MIB = 2**20
@@ -218,3 +222,55 @@ def test_the_least_is_about_one_chunk_of_each_level():
         chunk = 128 * 256 * 256 * 2
         needed = least_memory(position, 4)
         assert needed <= (2 + 3) * chunk + 2 * chunk + 16 * MIB
+
+
+# --- units that are gathered in memory ------------------------------------------------------------
+
+
+def test_units_gathered_in_memory_are_no_more_than_is_counted(tmp_path, monkeypatch):
+    """Shards as wide as the image, of codecs that go through the array: several are under way at once."""
+    from zarr.codecs import TransposeCodec
+
+    path = tmp_path / "i.zarr"
+    arrays = {}
+    for k in range(4):
+        n = 512 >> k
+        how = {"chunks": (16, 16), "shards": (16, n), "filters": [TransposeCodec(order=(1, 0))]}
+        arrays[str(k)] = {"shape": (n, n), "dtype": "uint16", **how}
+    foreign_image(path, "0.5", arrays, names="YX")
+    position = ps.open_ome_zarr(path, mode="r+")
+    data = noise("uint16", (512, 512))
+    position["0"][...] = data
+    most, counted = 0, []
+    real = ArrayWriter.write
+
+    def write(self: ArrayWriter, place: Any, block: Any) -> None:
+        nonlocal most
+        counted.append((id(self), self.held_nbytes))
+        real(self, place, block)
+        most = max(most, sum(unit.data.nbytes for unit in self._units.values()))
+
+    monkeypatch.setattr(ArrayWriter, "write", write)
+    position.compute_pyramid(workers=1)
+    monkeypatch.undo()
+    assert most <= max(nbytes for _, nbytes in counted)
+    for got, level in zip(list(stored(path).values())[1:], quick_cascade(data, [(2, 2)] * 3, "mean"), strict=True):
+        np.testing.assert_array_equal(got, level)
+
+
+def test_shards_gathered_for_a_store_that_cannot_append_are_counted(monkeypatch):
+    position = new_position(MemoryStore(), "0.5", "YX")
+    data = noise("uint16", (512, 512))
+    position.create_image("0", data, chunks=(16, 16), shards_ratio=(1, 32))
+    most, counted = 0, 0
+    real = ChunkWriter.write
+
+    def write(self: ChunkWriter, place: Any, block: Any) -> None:
+        nonlocal most, counted
+        counted = max(counted, self.held_nbytes)
+        real(self, place, block)
+        most = max(most, sum(shard.size for shard in self._shards.values()))
+
+    monkeypatch.setattr(ChunkWriter, "write", write)
+    position.compute_pyramid(4, workers=1)
+    assert 0 < most <= counted

@@ -18,6 +18,7 @@ from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError, DanglingError, InvalidMetadataError, NodeExistsError
 from platestore.nodes import intents
 from platestore.nodes.leftovers import require_free
+from platestore.nodes.wishes import Wishes
 from platestore.pyramid.geometry import (
     Factors,
     Step,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from platestore.nodes.position import Position
     from platestore.pyramid.build import Progress
     from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
+
+
+_AS_BEFORE = Wishes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +128,8 @@ def documents_of(position: Position, image: MultiScaleMeta) -> list[ArrayDocumen
     return out
 
 
-def existing(position: Position, image: MultiScaleMeta, method: str) -> Levels:
-    """The levels that an image has.
+def existing(position: Position, image: MultiScaleMeta, method: str, wishes: Wishes = _AS_BEFORE) -> Levels:
+    """The levels that an image has, in another layout if one is asked for.
 
     Raises
     ------
@@ -141,14 +145,35 @@ def existing(position: Position, image: MultiScaleMeta, method: str) -> Levels:
     if factors is None:
         factors = found_factors(shapes, scales, where=position._location.where)
     check_method(method, summarise(documents[0]).dtype)
+    contents = [d.content for d in documents[1:]]
+    if wishes:
+        contents = _contents(position, image, documents[0], shapes[1:], wishes)
     return Levels(
         base=documents[0],
         name=image.datasets[0].path,
         names=[d.path for d in image.datasets[1:]],
         factors=factors,
         method=method,
-        documents=[d.content for d in documents[1:]],
+        documents=contents,
     )
+
+
+def _contents(
+    position: Position,
+    image: MultiScaleMeta,
+    base: ArrayDocument,
+    shapes: Sequence[tuple[int, ...]],
+    wishes: Wishes,
+) -> list[dict[str, Any]]:
+    """Documents of new levels: as asked for, or else like level 0."""
+    location = position._location
+    layout = layout_of(base.data, location.zarr_format, where=location.storage.where(base.path))
+    axis_names = [axis.name for axis in image.axes]
+    if wishes:
+        layouts = [wishes.layout(s, layout.dtype, location.zarr_format, axis_names) for s in shapes]
+    else:
+        layouts = [level_layout(layout, s) for s in shapes]
+    return [each.document(location.zarr_format, axis_names) for each in layouts]
 
 
 def _recorded(steps: Sequence[Any], shapes: Sequence[Sequence[int]]) -> list[Factors] | None:
@@ -169,14 +194,13 @@ def wanted(
     method: str,
     dims: Sequence[str] | None,
     factors: Sequence[Step] | None,
+    wishes: Wishes = _AS_BEFORE,
 ) -> Levels:
-    """The levels that are asked for, with the layout of level 0."""
-    location = position._location
-    layout = layout_of(base.data, location.zarr_format, where=location.storage.where(base.path))
-    check_method(method, layout.dtype)
-    axis_names = [axis.name for axis in image.axes]
-    steps = plan_factors(layout.shape, axis_names, levels, dims, factors)
-    shapes = level_shapes(layout.shape, steps)[1:]
+    """The levels that are asked for, in the layout of level 0 unless another one is."""
+    summary = summarise(base)
+    check_method(method, summary.dtype)
+    steps = plan_factors(summary.shape, [axis.name for axis in image.axes], levels, dims, factors)
+    shapes = level_shapes(summary.shape, steps)[1:]
     name = image.datasets[0].path if image.datasets else base.path.rpartition("/")[2]
     return Levels(
         base=base,
@@ -184,7 +208,7 @@ def wanted(
         names=_free_names(position, image, name, len(steps)),
         factors=steps,
         method=method,
-        documents=[level_layout(layout, s).document(location.zarr_format, axis_names) for s in shapes],
+        documents=_contents(position, image, base, shapes, wishes),
     )
 
 

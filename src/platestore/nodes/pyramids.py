@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from platestore.errors import ArgumentError
+from platestore.nodes.wishes import Wishes
 from platestore.spec import pyramids
 
 if TYPE_CHECKING:
+    from platestore.arrays.layout import Shards
     from platestore.nodes.levels import Levels, Resources
     from platestore.nodes.position import Position
     from platestore.pyramid.build import Progress
@@ -28,6 +30,12 @@ class Pyramids:
         levels: int | str,
         dims: Sequence[str] | None = None,
         factors: Sequence[Step] | None = None,
+        *,
+        chunks: Sequence[int] | None = None,
+        shards_ratio: Sequence[int] | None = None,
+        shards: Shards | None = None,
+        compressor: str | None = None,
+        checksum: bool = False,
     ) -> None:
         """Create the levels of a pyramid, without pixels.
 
@@ -44,13 +52,17 @@ class Pyramids:
             Names of the axes that shrink, by 2 per level; Z, Y and X by default.
         factors : sequence of dict or tuple, optional
             One per step from a level to the next: the factor of each axis, by name or in order.
+        chunks, shards_ratio, shards, compressor, checksum
+            Layout of the levels, as for :meth:`create_image`; by default that of level 0, with chunks of
+            the same shape.
 
         Raises
         ------
         ArgumentError
             If an argument is wrong, there is no level 0, or levels exist in another number.
         """
-        initialise(cast("Position", self), levels, dims, factors)
+        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        initialise(cast("Position", self), _Ask(levels, self._pyramid_method, dims, factors, wishes=wishes))
 
     def compute_pyramid(
         self,
@@ -63,6 +75,11 @@ class Pyramids:
         max_memory: int | str | None = None,
         workers: int | None = None,
         progress: Progress | None = None,
+        chunks: Sequence[int] | None = None,
+        shards_ratio: Sequence[int] | None = None,
+        shards: Shards | None = None,
+        compressor: str | None = None,
+        checksum: bool = False,
     ) -> None:
         """Compute the levels of the pyramid from level 0, and those of the label images with them.
 
@@ -92,6 +109,9 @@ class Pyramids:
             Number of threads; that of ``platestore.config`` by default.
         progress : callable, optional
             Called with the bytes that are done, and all there are.
+        chunks, shards_ratio, shards, compressor, checksum
+            Layout of the levels, as for :meth:`create_image`; by default the levels keep theirs, and new
+            ones get that of level 0, with chunks of the same shape.
 
         Raises
         ------
@@ -108,7 +128,8 @@ class Pyramids:
         from platestore.nodes.levels import Resources
 
         resources = Resources(max_memory, workers, progress)
-        compute(cast("Position", self), levels, method, dims, factors, region, resources)
+        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        compute(cast("Position", self), _Ask(levels, method, dims, factors, region, wishes), resources)
 
     def delete_pyramid(self) -> None:
         """Delete all levels but level 0, here and in the label images.
@@ -127,6 +148,18 @@ class Pyramids:
             levels.image_of(node._peek(), node)
         for node in nodes:
             levels.delete(node, levels.image_of(node._peek(), node).datasets[0].path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """The arguments of one call."""
+
+    levels: int | str | None
+    method: str
+    dims: Sequence[str] | None = None
+    factors: Sequence[Step] | None = None
+    region: Any = None
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,33 +184,22 @@ def _labels_of(position: Position) -> Iterator[Position]:
             yield label
 
 
-def initialise(
-    position: Position, count: int | str, dims: Sequence[str] | None, factors: Sequence[Step] | None
-) -> None:
+def initialise(position: Position, ask: _Ask) -> None:
     """Create levels; see :meth:`Pyramids.initialize_pyramid`."""
     from platestore.nodes import levels
 
     position._location.storage.require_writable(position._location.path)
-    for job in _jobs(position, count, position._pyramid_method, dims, factors, None):
-        has = len(levels.image_of(job.node._peek(), job.node).datasets)
-        if job.levels.names and has == 1:
+    for job in _jobs(position, ask):
+        if job.levels.names and len(_image(job.node).datasets) == 1:
             levels.initialise(job.node, job.levels)
 
 
-def compute(
-    position: Position,
-    count: int | str | None,
-    method: str,
-    dims: Sequence[str] | None,
-    factors: Sequence[Step] | None,
-    region: Any,
-    resources: Resources,
-) -> None:
+def compute(position: Position, ask: _Ask, resources: Resources) -> None:
     """Compute levels; see :meth:`Pyramids.compute_pyramid`."""
     from platestore.nodes import levels
 
     position._location.storage.require_writable(position._location.path)
-    jobs = _jobs(position, count, method, dims, factors, region)
+    jobs = _jobs(position, ask)
     total, before = sum(job.nbytes for job in jobs), 0
     for job in jobs:
         mine = replace(resources, progress=_shifted(resources.progress, before, total))
@@ -205,7 +227,7 @@ def is_current(
 
     Whether level 0 changed since cannot be told from the documents.
     """
-    for job in _jobs(position, count, method, dims, factors, None):
+    for job in _jobs(position, _Ask(count, method, dims, factors)):
         image = _image(job.node)
         made = pyramids.described(image)
         if not job.levels.names:
@@ -241,16 +263,9 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[in
     return lambda done, _: progress(before + done, total)
 
 
-def _jobs(
-    position: Position,
-    count: int | str | None,
-    method: str,
-    dims: Sequence[str] | None,
-    factors: Sequence[Step] | None,
-    region: Any,
-) -> list[_Job]:
+def _jobs(position: Position, ask: _Ask) -> list[_Job]:
     """What is to be done to the image and its labels; everything is checked before anything is done."""
-    first = _job(position, count, method, dims, factors, region)
+    first = _job(position, ask)
     jobs = [first]
     names = position.axis_names
     for label in _labels_of(position):
@@ -260,48 +275,55 @@ def _jobs(
             for step in first.levels.factors
         ]
         part = None if first.region is None else dict(zip(names, first.region, strict=True))
-        jobs.append(_job(label, len(steps) + 1, label._pyramid_method, None, steps, region, part))
+        theirs = _Ask(len(steps) + 1, label._pyramid_method, None, steps, ask.region)
+        jobs.append(_job(label, theirs, part))
     return jobs
 
 
-def _job(
-    node: Position,
-    count: int | str | None,
-    method: str,
-    dims: Sequence[str] | None,
-    factors: Sequence[Step] | None,
-    region: Any,
-    of_image: dict[str, slice] | None = None,
-) -> _Job:
+def _job(node: Position, ask: _Ask, of_image: dict[str, slice] | None = None) -> _Job:
     from platestore.nodes import levels
 
-    image = levels.image_of(node._peek(), node)
-    has = len(image.datasets)
+    image = _image(node)
     base = levels.documents_of(node, image)[0]
     where = node._location.where
-    if has == 1:
-        if count is None:
+    if len(image.datasets) == 1:
+        if ask.levels is None:
             raise ArgumentError(
                 "there is no pyramid yet, and levels= does not say how many it shall have",
                 path=where,
                 hint='pass levels="auto", or a number that counts level 0',
             )
-        if region is not None:
+        if ask.region is not None:
             raise ArgumentError(
                 "there are no levels whose region could be made anew",
                 path=where,
                 hint="compute the whole pyramid first",
             )
-        return _Job(node, levels.wanted(node, image, base, count, method, dims, factors), "build")
-    found = levels.existing(node, image, method)
-    if count is not None or dims is not None or factors is not None:
-        _require_same(node, image, base, found, count, dims, factors)
-    if region is not None:
+        new = levels.wanted(node, image, base, ask.levels, ask.method, ask.dims, ask.factors, ask.wishes)
+        return _Job(node, new, "build")
+    if ask.wishes and (ask.region is not None or pyramids.incomplete(image)):
+        raise ArgumentError(
+            "levels that are filled in place keep their layout",
+            path=where,
+            hint="call delete_pyramid() first",
+        )
+    found = levels.existing(node, image, ask.method, ask.wishes)
+    if ask.levels is not None or ask.dims is not None or ask.factors is not None:
+        _require_same(node, image, base, found, ask.levels, ask.dims, ask.factors)
+    if ask.region is not None:
         if pyramids.incomplete(image):
             raise ArgumentError(
                 "the levels were never computed", path=where, hint="call compute_pyramid() without region="
             )
-        return _Job(node, found, "region", _check_region(found, region, of_image, node.axis_names, where))
+        made = pyramids.described(image)
+        if made is not None and made[0] != ask.method:
+            raise ArgumentError(
+                f"the levels were made with {made[0]!r}, of which a region cannot be made with {ask.method!r}",
+                path=where,
+                hint=f"pass method={made[0]!r}, or compute the whole pyramid",
+            )
+        region = _check_region(found, ask.region, of_image, node.axis_names, where)
+        return _Job(node, found, "region", region)
     return _Job(node, found, "fill" if pyramids.incomplete(image) else "build")
 
 

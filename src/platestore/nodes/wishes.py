@@ -24,6 +24,10 @@ class Wishes:
     compressor: str | None = None
     checksum: bool = False
 
+    def __bool__(self) -> bool:
+        """Whether anything is asked for."""
+        return self != Wishes()
+
     def layout(
         self,
         shape: Sequence[int],

@@ -93,13 +93,14 @@ class _Local(threading.local):
     """Blocks of one thread that are used again: fresh pages cost as much as decoding."""
 
     def __init__(self) -> None:
-        self.blocks: dict[tuple[str, tuple[int, ...]], npt.NDArray[Any]] = {}
+        self.blocks: dict[str, npt.NDArray[Any]] = {}
 
     def block(self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        found = self.blocks.get((use, shape))
-        if found is None:
-            found = self.blocks[use, shape] = np.empty(shape, dtype)
-        return found
+        size = math.prod(shape)
+        if use not in self.blocks or self.blocks[use].size < size:
+            self.blocks.pop(use, None)  # the old one goes first
+            self.blocks[use] = np.empty(size, dtype)
+        return self.blocks[use][:size].reshape(shape)
 
 
 class PyramidBuild:
@@ -199,7 +200,9 @@ class PyramidBuild:
         size = self._dtype.itemsize
         first = tree.levels[0]
         leaf = reading = 0
-        if self._data is None:
+        if self._data is not None:
+            leaf = math.prod(first.stored_shape) * size if self._gathers(tree) else 0
+        else:
             reader = self._levels[0].reader
             assert reader is not None
             leaf = math.prod(first.stored_shape) * size
@@ -209,17 +212,21 @@ class PyramidBuild:
         encoding = max(self._encoding_nbytes(tree, k) for k in range(len(self._levels)))
         return leaf + reading + encoding + SCRATCH_BYTES
 
+    def _gathers(self, tree: BlockTree) -> bool:
+        """Whether blocks of data in memory are copied: what is contiguous is faster to encode and reduce."""
+        data, first = self._data, tree.levels[0]
+        if data is None or not data.flags.c_contiguous or data.dtype != self._dtype:
+            return True
+        return not _decodes_in_place(first.shape, first.block)
+
     def _encoding_nbytes(self, tree: BlockTree, k: int) -> int:
         """An encoded chunk, and a copy of it where it is not contiguous in its block."""
         level = tree.levels[k]
         if self._levels[k].writer is None:
             return 0
         one = math.prod(level.chunks) * self._dtype.itemsize
-        within = level.stored_shape if k or self._data is None else level.shape
-        copied = not _decodes_in_place(within, level.chunks)
+        copied = not _decodes_in_place(level.stored_shape, level.chunks)
         copied |= any(n % c for n, c in zip(level.shape, level.chunks, strict=True))
-        if k == 0 and self._data is not None:
-            copied |= not self._data.flags.c_contiguous or self._data.dtype != self._dtype
         return one * (2 if copied else 1) + one // 128 + 1024
 
     # --- running ----------------------------------------------------------------------------------
@@ -322,10 +329,14 @@ class PyramidBuild:
         """Read (or take) a level-0 block, write it if it is new, and hand it up."""
         level = self.tree.levels[0]
         region = level.region(place)
-        if self._data is not None:
-            block: npt.NDArray[Any] | None = self._data[region]
-        else:
+        if self._data is None:
             block = self._read(0, region)
+        else:
+            block = self._data[region]
+            if self._gathers(self.tree):
+                gathered = self._local.block("read 0", block.shape, self._dtype)
+                gathered[...] = block
+                block = gathered
         self._complete(0, place, block)
 
     def _read(self, k: int, region: tuple[slice, ...]) -> npt.NDArray[Any] | None:
