@@ -110,6 +110,7 @@ def plan(settings: Settings) -> list[Case]:
                 prepare=prepare(chunks),
                 entries=_entries(settings, windows, True, count=count, edge=inner),
                 extra={"slow": "ms, slowest twentieth"},
+                rounds=2,
             )
         )
     chunks = [1, 1, planes, inner, inner]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -10,7 +11,6 @@ from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
     Future,
-    ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 #: Positions below this are worked on side by side, larger ones one by one with all threads.
 _SIDE_BY_SIDE_BYTES = 256 * 2**20
-#: Many positions below this are mostly documents: separate processes handle them faster than threads.
-_TINY_BYTES = 2**20
-_MANY = 300
-_BATCH = 16
+#: Positions below this are mostly documents, which threads of one process cannot do side by side.
+_TINY_BYTES = 2**19
 
 
 @dataclass
@@ -77,7 +75,7 @@ class _Wish:
 class _Task:
     path: str
     nbytes: int
-    position: Position | None = None
+    open: Callable[[], Position]
 
 
 def compute_pyramids(
@@ -109,7 +107,7 @@ def compute_pyramids(
     max_memory : int or str, optional
         Bytes by which the work may grow memory, over all workers; 1 GiB by default.
     workers : int, optional
-        Number of threads (processes, for many tiny positions); that of ``platestore.config`` by default.
+        Number of threads; that of ``platestore.config`` by default.
     force : bool
         Whether positions that are complete are computed too.
     progress : callable, optional
@@ -164,7 +162,16 @@ def _tasks(
             if current and not force:
                 report.skipped.append(path)
             else:
-                yield _Task(path, summarise(base).nbytes, position)
+                # Positions are opened again when their turn comes: thousands of open ones take memory.
+                yield _Task(path, summarise(base).nbytes, functools.partial(_reopen, node, inner))
+
+
+def _reopen(node: NGFFNode[Any], inner: str) -> Position:
+    position: Any = node
+    if inner != ".":
+        well, _, name = inner.rpartition("/")
+        position = node[well][name] if well else node[name]  # type: ignore[index]
+    return position  # type: ignore[no-any-return]
 
 
 def _positions(node: NGFFNode[Any]) -> Iterator[tuple[str, Position]]:
@@ -185,7 +192,7 @@ def _positions(node: NGFFNode[Any]) -> Iterator[tuple[str, Position]]:
 
 
 class _Run:
-    """One call: hands tasks to threads or processes, and keeps account."""
+    """One call: hands tasks to threads, and keeps account."""
 
     def __init__(
         self,
@@ -203,15 +210,15 @@ class _Run:
         self._total = total
         self._progress = progress
         self._partial: dict[str, int] = {}
+        self._done = 0
         self._lock = threading.Lock()
 
     def run(self, tasks: list[_Task]) -> None:
-        """Do all tasks: small ones side by side, then large ones one by one."""
-        small = [t for t in tasks if t.nbytes <= _SIDE_BY_SIDE_BYTES]
-        alone = [t for t in tasks if t.nbytes > _SIDE_BY_SIDE_BYTES]
+        """Do all tasks: small ones side by side, the others one by one."""
+        small = [t for t in tasks if _TINY_BYTES <= t.nbytes <= _SIDE_BY_SIDE_BYTES]
+        alone = [t for t in tasks if not _TINY_BYTES <= t.nbytes <= _SIDE_BY_SIDE_BYTES]
         if self._workers > 1 and len(small) > 1:
-            tiny = sum(t.nbytes for t in small) <= _TINY_BYTES * len(small)
-            alone += self._by_processes(small) if tiny and len(small) >= _MANY else self._by_threads(small)
+            alone += self._by_threads(small)
         else:
             alone = small + alone
         for task in alone:
@@ -224,10 +231,7 @@ class _Run:
             self._tell(task, round(done / max(1, total) * task.nbytes))
 
         try:
-            position = task.position
-            if position is None:
-                position = open_ome_zarr(task.path, mode="r+")
-            _compute(position, self._wish, budget, workers, tell)
+            _compute(task.open(), self._wish, budget, workers, tell)
         except BudgetError as error:
             if budget < self._budget:
                 return False
@@ -253,8 +257,9 @@ class _Run:
         if self._progress is None:
             return
         with self._lock:
+            self._done += done - self._partial.get(task.path, 0)
             self._partial[task.path] = done
-            self._progress(sum(self._partial.values()), self._total)
+            self._progress(self._done, self._total)
 
     def _by_threads(self, tasks: list[_Task]) -> list[_Task]:
         """Do tasks side by side, each with one thread; returns those that need a larger budget."""
@@ -265,30 +270,6 @@ class _Run:
             for future, done in _finished(futures, pool):
                 if not future.result():
                     left.append(done)
-        return left
-
-    def _by_processes(self, tasks: list[_Task]) -> list[_Task]:
-        """Do tasks in processes of their own, a batch at a time; returns those that need a larger budget."""
-        import multiprocessing
-
-        share = self._budget // self._workers
-        batches = [tasks[i : i + _BATCH] for i in range(0, len(tasks), _BATCH)]
-        left: list[_Task] = []
-        # Never forked: TensorStore and threads do not survive that.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self._workers, mp_context=context) as pool:
-            futures = {
-                pool.submit(_compute_batch, [t.path for t in batch], self._wish, share): batch
-                for batch in batches
-            }
-            for future, batch in _finished(futures, pool):
-                for task, problem in zip(batch, future.result(), strict=True):
-                    if problem is None:
-                        self._succeeded(task)
-                    elif isinstance(problem, BudgetError):
-                        left.append(task)
-                    else:
-                        self._failed(task, problem)
         return left
 
 
@@ -321,18 +302,3 @@ def _compute(
         workers=workers,
         progress=progress,
     )
-
-
-def _compute_batch(paths: Sequence[str], wish: _Wish, budget: int) -> list[Exception | None]:
-    """What a worker process does; errors are returned, so that one does not stop the others."""
-    config.threads = 1
-    out: list[Exception | None] = []
-    for path in paths:
-        try:
-            position: Any = open_ome_zarr(path, mode="r+")
-            _compute(position, wish, budget, 1, None)
-        except (PlatestoreError, OSError) as error:
-            out.append(error)
-        else:
-            out.append(None)
-    return out

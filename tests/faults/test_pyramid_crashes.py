@@ -334,11 +334,53 @@ def test_handles_that_were_open_when_another_process_died_complete_what_it_began
         _report(scene)
 
 
+# --- several at once ------------------------------------------------------------------------------
+
+_TURNS = """
+import sys
+import platestore as ps
+position = ps.open_ome_zarr(sys.argv[1], mode="r+")
+print("go", flush=True)
+sys.stdin.readline()
+for turn in range(4):
+    position.compute_pyramid(3, sys.argv[2], workers=1)
+"""
+
+
+def test_two_processes_that_compute_the_same_levels_do_not_mix_them(version, tmp_path):
+    path = tmp_path / "s.zarr"
+    _image(path, version)
+    command = [sys.executable, "-c", _TURNS, str(path)]
+    both = [
+        subprocess.Popen([*command, method], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for method in ("mean", "max")
+    ]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "go\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in both:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in both] == [0, 0]
+    position = ps.open_ome_zarr(path)
+    assert list(position) == ["0", "1", "2"]
+    method = position.metadata.multiscales[0].to_json()["type"]
+    level = _data(1)
+    for name in ("1", "2"):
+        level = reduce_block(level, (1, 1, 2, 2, 2), method)
+        np.testing.assert_array_equal(position[name].numpy(), level)
+    assert not [p for p in path.rglob("*") if p.name.endswith((".tmp", ".new"))]
+
+
 # --- killed ---------------------------------------------------------------------------------------
 
 _WORK = """
 import sys
 import platestore as ps
+import platestore.arrays.chunkfiles, platestore.nodes.levels, platestore.pyramid.levels
 position = ps.open_ome_zarr(sys.argv[1], mode="r+")
 print("go", flush=True)
 while True:
@@ -378,9 +420,12 @@ def _kill_often(path: Path, version: str, kills: int, seed: int) -> None:
         for _ in range(3):
             levels.append(reduce_block(levels[-1], (1, 1, 2, 2, 2), method))
         expected[method] = levels
+    interrupted = 0
     for number in range(kills):
         method = ("mean", "max")[number % 2]
         _killed(path, method, rng.choice(("delete", "recompute")), rng.uniform(0.0, 0.15))
+        hidden = {p.name for p in path.iterdir() if p.name.endswith((".new", ".tmp"))}
+        interrupted += bool(hidden)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             for mode in ("r", "r+"):
@@ -388,9 +433,9 @@ def _kill_often(path: Path, version: str, kills: int, seed: int) -> None:
                 assert (found.pop("0") == data).all(), "level 0 is not what it was"
                 assert list(found) in ([], ["1", "2", "3"]), f"kill {number}: {list(found)}"
                 assert not found or any(
-                    all((found[str(k)] == levels[k]).all() for k in (1, 2, 3))
-                    for levels in expected.values()
+                    all((found[str(k)] == levels[k]).all() for k in (1, 2, 3)) for levels in expected.values()
                 ), f"kill {number}: the levels are mixed"
+    assert interrupted, "no process was killed while it built levels"
     position = ps.open_ome_zarr(path, mode="r+")
     position.compute_pyramid(4, "max")
     for k in (1, 2, 3):

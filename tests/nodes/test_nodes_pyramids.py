@@ -135,7 +135,7 @@ def test_the_document_names_method_and_version(version, tmp_path):
 
 
 def test_metadata_of_others_in_the_multiscales_stay(version, tmp_path):
-    position, _ = small(tmp_path / "i.zarr", version)
+    small(tmp_path / "i.zarr", version)
     edit(
         tmp_path / "i.zarr",
         lambda content: content["multiscales"][0].update(metadata={"lab": [1, 2]}, extra="theirs"),
@@ -255,7 +255,9 @@ def test_an_array_that_was_open_before_reads_the_new_pixels(version, tmp_path):
 def test_an_exact_copy_of_a_dimension_of_one_is_recomputed(version, tmp_path):
     """Scales of others often stay at the factor although a dimension of 1 cannot shrink."""
     data = noise("uint16", (1, 16, 16))
-    foreign_image(tmp_path / "i.zarr", version, {"0": {"data": data}, "1": {"shape": (1, 8, 8), "dtype": "uint16"}})
+    foreign_image(
+        tmp_path / "i.zarr", version, {"0": {"data": data}, "1": {"shape": (1, 8, 8), "dtype": "uint16"}}
+    )
     edit(
         tmp_path / "i.zarr",
         lambda c: c["multiscales"][0]["datasets"][1].update(
@@ -403,7 +405,9 @@ def test_wrong_arguments_are_refused_and_change_nothing(arguments, names, versio
 def test_levels_that_are_not_those_that_exist_are_refused(arguments, version, tmp_path):
     position, _ = small(tmp_path / "i.zarr", version)
     position.compute_pyramid(3)
-    with refused((ps.ArgumentError, IndexError), (ValueError, IndexError), tree=tmp_path / "i.zarr", names=False):
+    with refused(
+        (ps.ArgumentError, IndexError), (ValueError, IndexError), tree=tmp_path / "i.zarr", names=False
+    ):
         position.compute_pyramid(**arguments)
 
 
@@ -486,7 +490,9 @@ _DAMAGE = {
 @pytest.mark.parametrize("compressor", ["blosc-lz4", "zstd", "gzip", "none"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "few bytes", "zeros", "longer"])
 @pytest.mark.parametrize("existing", [False, True])
-def test_a_damaged_chunk_of_level_0_is_named_and_nothing_is_lost(existing, damage, compressor, version, tmp_path):
+def test_a_damaged_chunk_of_level_0_is_named_and_nothing_is_lost(
+    existing, damage, compressor, version, tmp_path
+):
     if compressor == "none" and damage == "zeros":
         pytest.skip("any bytes are pixels")
     if compressor in ("zstd", "gzip") and damage == "longer":
@@ -554,7 +560,9 @@ def test_levels_made_under_missing_raise_have_all_their_chunks(version, tmp_path
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("existing", [False, True])
 @pytest.mark.parametrize("after", [0, 3, 7])
-def test_a_full_disk_half_way_is_an_error_and_changes_nothing(after, existing, workers, version, tmp_path, monkeypatch):
+def test_a_full_disk_half_way_is_an_error_and_changes_nothing(
+    after, existing, workers, version, tmp_path, monkeypatch
+):
     ratio = (1, 2, 1) if version == "0.5" else None
     position, _ = small(tmp_path / "i.zarr", version, shards_ratio=ratio)
     if existing:
@@ -812,7 +820,9 @@ def test_levels_of_labels_follow(version, tmp_path):
     assert_levels(path / "labels" / "cells", cells, steps, "mode")
     assert multiscales(path / "labels" / "cells")["type"] == "mode"
     label = position.get_label("cells")
-    assert [label.get_effective_scale(n) for n in label] == [position.get_effective_scale(n) for n in position]
+    assert [label.get_effective_scale(n) for n in label] == [
+        position.get_effective_scale(n) for n in position
+    ]
     position["0"][...] = data[:, ::-1]
     label["0"][...] = cells[:, ::-1]
     position.compute_pyramid()
@@ -1008,8 +1018,9 @@ def test_a_new_image_with_wrong_levels_leaves_nothing_behind(arguments, version,
 
 def test_a_method_or_factors_without_levels_are_refused_or_harmless(version, tmp_path):
     position = new_position(tmp_path / "i.zarr", version, "ZYX")
-    with ps.config.using(max_memory=1000), refused(
-        ps.BudgetError, ValueError, tree=tmp_path / "i.zarr", names="max_memory"
+    with (
+        ps.config.using(max_memory=1000),
+        refused(ps.BudgetError, ValueError, tree=tmp_path / "i.zarr", names="max_memory"),
     ):
         position.create_image("0", noise("uint8", (1, 20, 20)), pyramid_levels=2)
 
@@ -1020,7 +1031,9 @@ def test_a_new_image_whose_data_fail_leaves_nothing_behind(version, tmp_path):
 
     position = new_position(tmp_path / "i.zarr", version, "ZYX")
     before = snapshot(tmp_path / "i.zarr")
-    lazy = dask.array.zeros((1, 20, 20), dtype="uint8", chunks=10).map_blocks(fail, dtype="uint8", meta=np.empty((0, 0, 0), "uint8"))
+    lazy = dask.array.zeros((1, 20, 20), dtype="uint8", chunks=10).map_blocks(
+        fail, dtype="uint8", meta=np.empty((0, 0, 0), "uint8")
+    )
     with pytest.raises(RuntimeError, match="no data"):
         position.create_image("0", lazy, pyramid_levels=2)
     assert snapshot(tmp_path / "i.zarr") == before

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import zarr
-from pyramid.pyramid_reference import reduce_reference
 
 import platestore as ps
 from platestore.pyramid.kernels import reduce_block
+from pyramid.pyramid_reference import reduce_reference
 
 DTYPES = ("bool", "uint8", "uint16", "int16", "uint32", "int64", "float32", "float64")
 METHODS = ("mean", "median", "mode", "min", "max", "stride")
@@ -116,12 +116,22 @@ def edit(path: Path, change: Any) -> None:
     """Edit the OME attributes of a group behind the library's back."""
     document = path / ("zarr.json" if (path / "zarr.json").exists() else ".zattrs")
     content = json.loads(document.read_text())
-    change(content["attributes"].setdefault("ome", {"version": "0.5"}) if document.name == "zarr.json" else content)
+    change(
+        content["attributes"].setdefault("ome", {"version": "0.5"})
+        if document.name == "zarr.json"
+        else content
+    )
     document.write_text(json.dumps(content))
 
 
 def foreign_array(
-    path: Path, version: str, data: np.ndarray | None = None, *, shape: Any = None, dtype: Any = None, **how: Any
+    path: Path,
+    version: str,
+    data: np.ndarray | None = None,
+    *,
+    shape: Any = None,
+    dtype: Any = None,
+    **how: Any,
 ) -> zarr.Array:
     """An array that zarr alone makes."""
     array = zarr.create_array(
@@ -149,7 +159,10 @@ def foreign_image(path: Path, version: str, arrays: dict[str, dict[str, Any]], n
         first = first or array.shape
         scale = [round(n / m) for n, m in zip(first, array.shape, strict=True)]
         datasets.append(
-            {"path": name, "coordinateTransformations": [{"type": "scale", "scale": [float(s) for s in scale]}]}
+            {
+                "path": name,
+                "coordinateTransformations": [{"type": "scale", "scale": [float(s) for s in scale]}],
+            }
         )
     entry = {"axes": [axis.to_json() for axis in axes_of(names)], "datasets": datasets}
     if version == "0.4":

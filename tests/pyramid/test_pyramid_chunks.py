@@ -183,7 +183,9 @@ def test_absent_and_fill_chunks_are_not_stored(version, name, tmp_path):
         block = None if place[1] else np.full(opened.array.chunks, 7, "uint16")
         writer.write(place, block)
     documents = ("zarr.json", ".zarray", ".zattrs")
-    assert [p for p in (tmp_path / "i.zarr" / "0").rglob("*") if p.is_file() and p.name not in documents] == []
+    assert [
+        p for p in (tmp_path / "i.zarr" / "0").rglob("*") if p.is_file() and p.name not in documents
+    ] == []
     reader = opened.reader()
     out = np.full(opened.array.chunks, 5, "uint16")
     assert not any(reader.read(place, out) for place in opened.places())
@@ -271,7 +273,9 @@ def test_a_shard_that_cannot_be_appended_is_counted(tmp_path):
     assert first.writer().held_nbytes >= first.format.codec.nbytes * 4
     store = MemoryStore()
     position = ps.open_ome_zarr(store, layout="fov", mode="w-", channel_names=["a"], version="0.5")
-    position.create_zeros("0", (1, 1, 8, 16, 16), "uint16", chunks=(1, 1, 2, 8, 8), shards_ratio=(1, 1, 4, 2, 2))
+    position.create_zeros(
+        "0", (1, 1, 8, 16, 16), "uint16", chunks=(1, 1, 2, 8, 8), shards_ratio=(1, 1, 4, 2, 2)
+    )
     document = position._array_document("0")
     found = chunk_format(document)
     assert found is not None
@@ -296,7 +300,11 @@ def test_the_largest_chunk_as_stored_is_no_more_than_said(version, tmp_path):
     opened.zarr[...] = noise("uint16", opened.array.shape)
     said = opened.reader().largest_encoded()
     documents = ("zarr.json", ".zarray", ".zattrs")
-    sizes = [p.stat().st_size for p in (tmp_path / "i.zarr" / "0").rglob("*") if p.is_file() and p.name not in documents]
+    sizes = [
+        p.stat().st_size
+        for p in (tmp_path / "i.zarr" / "0").rglob("*")
+        if p.is_file() and p.name not in documents
+    ]
     assert max(sizes) <= said
     assert opened.format is not None
     assert said <= opened.format.codec.max_encoded
@@ -317,12 +325,12 @@ def test_damaged_files_are_named(version, name, change, tmp_path):
     opened = Opened(tmp_path / "i.zarr", version, **how_of(version, name))
     opened.zarr[...] = noise("uint16", opened.array.shape)
     documents = ("zarr.json", ".zarray", ".zattrs")
-    file = sorted(p for p in (tmp_path / "i.zarr" / "0").rglob("*") if p.is_file() and p.name not in documents)[0]
+    file = sorted(
+        p for p in (tmp_path / "i.zarr" / "0").rglob("*") if p.is_file() and p.name not in documents
+    )[0]
     file.write_bytes(change)
     out = np.empty(opened.array.chunks, "uint16")
     with pytest.raises(ps.DamagedChunkError) as caught:
         opened.reader().read((0, 0), out)
     assert str(file) in str(caught.value)
     assert isinstance(caught.value, OSError)
-
-

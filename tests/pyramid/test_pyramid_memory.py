@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from zarr.storage import MemoryStore
 
 import platestore as ps
@@ -71,7 +70,12 @@ def growth(tmp_path: Path, path: Path, task: str, **arguments: Any) -> int:
 
 
 def make(
-    path: Path, version: str, shape: tuple[int, ...], chunks: tuple[int, ...], ratio: Any = None, values: int = 8
+    path: Path,
+    version: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    ratio: Any = None,
+    values: int = 8,
 ) -> int:
     """A large image of so many values, written unit by unit; returns its size in bytes."""
     position = new_position(path, version)
@@ -183,7 +187,9 @@ def test_a_shard_whose_index_comes_first_is_counted(tmp_path):
     budget = max(budget, least)
     grown = growth(tmp_path, path, "compute", max_memory=budget, workers=1)
     assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
-    for got, level in zip(list(stored(path).values())[1:], quick_cascade(data, [(2, 2, 2)] * 2, "mean"), strict=True):
+    for got, level in zip(
+        list(stored(path).values())[1:], quick_cascade(data, [(2, 2, 2)] * 2, "mean"), strict=True
+    ):
         np.testing.assert_array_equal(got, level)
 
 
@@ -194,7 +200,9 @@ def test_a_shard_whose_index_comes_first_is_counted(tmp_path):
     ("chunks", "ratio"), [((1, 16, 64, 64), None), ((1, 1, 256, 256), None), ((1, 16, 64, 64), (2, 2, 4, 4))]
 )
 @pytest.mark.parametrize("workers", [1, 3])
-def test_less_than_the_least_is_an_error_with_the_figure_and_that_figure_works(chunks, ratio, workers, tmp_path):
+def test_less_than_the_least_is_an_error_with_the_figure_and_that_figure_works(
+    chunks, ratio, workers, tmp_path
+):
     data = noise("uint16", (2, 32, 256, 256))
     position = new_position(tmp_path / "i.zarr", "0.5", "CZYX", channels=2)
     position.create_image("0", data, chunks=chunks, shards_ratio=ratio)
@@ -218,7 +226,9 @@ def test_the_least_is_about_one_chunk_of_each_level():
 
     with tempfile.TemporaryDirectory() as directory:
         position = new_position(Path(directory, "i.zarr"), "0.5", "ZYX")
-        position.create_zeros("0", (1024, 1024, 1024), "uint16", chunks=(128, 256, 256), shards_ratio=(4, 4, 4))
+        position.create_zeros(
+            "0", (1024, 1024, 1024), "uint16", chunks=(128, 256, 256), shards_ratio=(4, 4, 4)
+        )
         chunk = 128 * 256 * 256 * 2
         needed = least_memory(position, 4)
         assert needed <= (2 + 3) * chunk + 2 * chunk + 16 * MIB
@@ -233,14 +243,15 @@ def test_units_gathered_in_memory_are_no_more_than_is_counted(tmp_path, monkeypa
 
     path = tmp_path / "i.zarr"
     arrays = {}
-    for k in range(4):
-        n = 512 >> k
-        how = {"chunks": (16, 16), "shards": (16, n), "filters": [TransposeCodec(order=(1, 0))]}
+    for k in range(5):
+        n = 2048 >> k
+        how = {"chunks": (64, 64), "shards": (64, n), "filters": [TransposeCodec(order=(1, 0))]}
         arrays[str(k)] = {"shape": (n, n), "dtype": "uint16", **how}
     foreign_image(path, "0.5", arrays, names="YX")
     position = ps.open_ome_zarr(path, mode="r+")
-    data = noise("uint16", (512, 512))
+    data = noise("uint16", (2048, 2048))
     position["0"][...] = data
+    least = least_memory(position)
     most, counted = 0, []
     real = ArrayWriter.write
 
@@ -251,17 +262,20 @@ def test_units_gathered_in_memory_are_no_more_than_is_counted(tmp_path, monkeypa
         most = max(most, sum(unit.data.nbytes for unit in self._units.values()))
 
     monkeypatch.setattr(ArrayWriter, "write", write)
-    position.compute_pyramid(workers=1)
+    position.compute_pyramid(workers=1, max_memory=least)
     monkeypatch.undo()
     assert most <= max(nbytes for _, nbytes in counted)
-    for got, level in zip(list(stored(path).values())[1:], quick_cascade(data, [(2, 2)] * 3, "mean"), strict=True):
+    for got, level in zip(
+        list(stored(path).values())[1:], quick_cascade(data, [(2, 2)] * 4, "mean"), strict=True
+    ):
         np.testing.assert_array_equal(got, level)
 
 
 def test_shards_gathered_for_a_store_that_cannot_append_are_counted(monkeypatch):
     position = new_position(MemoryStore(), "0.5", "YX")
-    data = noise("uint16", (512, 512))
-    position.create_image("0", data, chunks=(16, 16), shards_ratio=(1, 32))
+    data = noise("uint16", (2048, 2048))
+    position.create_image("0", data, chunks=(64, 64), shards_ratio=(1, 32))
+    least = least_memory(position, 5)
     most, counted = 0, 0
     real = ChunkWriter.write
 
@@ -272,5 +286,5 @@ def test_shards_gathered_for_a_store_that_cannot_append_are_counted(monkeypatch)
         most = max(most, sum(shard.size for shard in self._shards.values()))
 
     monkeypatch.setattr(ChunkWriter, "write", write)
-    position.compute_pyramid(4, workers=1)
+    position.compute_pyramid(5, workers=1, max_memory=least)
     assert 0 < most <= counted

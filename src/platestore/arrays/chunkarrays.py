@@ -59,6 +59,7 @@ class ArrayWriter:
         self._array = array
         self._per_unit = tuple(u // c for u, c in zip(array._units, array.chunks, strict=True))
         self._counts: dict[Place, int] | None = None
+        self.most_open = 1
         self._units: dict[Place, _Unit] = {}
         self._lock = threading.Lock()
 
@@ -70,9 +71,14 @@ class ArrayWriter:
             self._counts[unit] = self._counts.get(unit, 0) + 1
 
     @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of what one file holds."""
+        return self._array._units
+
+    @property
     def held_nbytes(self) -> int:
-        """The most bytes of a unit under way, decoded and in the engine's hands."""
-        return 3 * math.prod(self._array._units) * self._array.dtype.itemsize
+        """The most bytes of units under way, decoded; the engine has two more of a complete one."""
+        return (self.most_open + 2) * math.prod(self._array._units) * self._array.dtype.itemsize
 
     def write(self, place: Place, block: npt.NDArray[Any] | None) -> None:
         """Write a chunk, of the whole chunk's shape; None stands for the fill value."""

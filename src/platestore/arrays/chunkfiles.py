@@ -178,16 +178,23 @@ class ChunkWriter:
         self.format = format
         self._fresh = fresh
         self._places: dict[Place, set[Place]] | None = None
+        self.most_open = 1
         self._shards: dict[Place, _Shard] = {}
         self._lock = threading.Lock()
         self._grid = tuple(-(-n // c) for n, c in zip(format.shape, format.codec.chunks, strict=True))
 
     @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of what one file holds."""
+        return self.format.units
+
+    @property
     def held_nbytes(self) -> int:
-        """The most bytes of a shard that are held in memory: none where the store can append."""
+        """The most bytes of shards that are held in memory: none where the store can append."""
         if self.format.shards is None or self._storage.local_path(self._path) is not None:
             return 0
-        return self.format.codec.max_encoded * math.prod(self.format.per_shard)
+        one = self.format.codec.max_encoded * math.prod(self.format.per_shard) + self.format.index_nbytes
+        return one * (self.most_open + 1)  # the complete one is joined to a copy
 
     def write(self, place: Place, block: npt.NDArray[Any] | None) -> None:
         """Encode and write a chunk.
@@ -234,10 +241,8 @@ class ChunkWriter:
             found = self._shards.get(number)
             if found is None:
                 key = join(self._path, self.format.key(number))
-                # An index at the front has its place kept free.
-                appender = self._storage.appender(key) if self.format.index_at_end else None
-                found = _Shard(self.format, self._count(number), appender)
-                if not self.format.index_at_end:
+                found = _Shard(self.format, self._count(number), self._storage.appender(key))
+                if not self.format.index_at_end:  # its place is kept free
                     found.append(bytes(self.format.index_nbytes))
                 self._shards[number] = found
             return found
@@ -276,7 +281,10 @@ class ChunkWriter:
                 return
             index = self.format.index_bytes(shard.index)
             if shard.appender is not None:
-                shard.appender.append(index)
+                if self.format.index_at_end:
+                    shard.appender.append(index)
+                else:
+                    shard.appender.rewrite(0, index)
                 shard.appender.commit()
                 return
             if self.format.index_at_end:

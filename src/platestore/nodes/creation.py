@@ -20,6 +20,7 @@ from platestore.nodes.case import check_case
 from platestore.nodes.leftovers import require_free
 from platestore.nodes.levels import (
     Levels,
+    NewBase,
     Resources,
     build_staged,
     discard,
@@ -97,7 +98,11 @@ def create_image(
         hidden = _write_pixels(position, staged, document, pixels, levels)
         with storage.lock(path):
             replaces = _check_absent(position, name, ours=staged == name)
-            if not replaces:
+            if levels is not None:
+                place = None if staged == name else staged
+                base = NewBase(place, layout.shape, layout.dtype.name, transform)
+                install(position, levels, hidden, base)
+            elif not replaces:
                 if staged != name:
                     storage.remove_tree(position._location.child(name).path)
                     storage.move_tree(
@@ -106,15 +111,14 @@ def create_image(
                 _list(position, name, layout, transform)
     except BaseException:
         with contextlib.suppress(Exception):
+            position._peek()  # this completes what was recorded
             discard(position, hidden)
             if staged != name or position._peek().find(name) is None:
                 storage.remove_tree(position._location.child(staged).path)
         raise
-    if replaces:
+    if replaces and levels is None:
         with storage.lock(path):
             _swap_in(position, name, staged, layout, transform)
-    if levels is not None:
-        install(position, levels, hidden)
     return _opened(position, name, document)
 
 
@@ -125,12 +129,16 @@ def _plan_levels(position: Position, name: str, layout: ArrayLayout, pyramid: Py
     location = position._location
     content = layout.document(location.zarr_format, [axis.name for axis in position.axes])
     base = ArrayDocument(location.child(name).path, location.zarr_format, json.dumps(content).encode())
-    image = position._peek().find(name)
+    found = position._peek().find(name)
+    if found is not None and found[0].datasets[0].path != name:
+        raise ArgumentError(
+            f"{name!r} is a level of {found[0].datasets[0].path!r}, and cannot have levels of its own",
+            path=location.where,
+        )
+    empty = position._state().multiscales[0].model_copy(update={"datasets": []})
     levels = wanted(
         position,
-        image[0]
-        if image is not None
-        else position._state().multiscales[0].model_copy(update={"datasets": []}),
+        empty if found is None else found[0],
         base,
         pyramid.levels,
         pyramid.method,

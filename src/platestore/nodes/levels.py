@@ -9,6 +9,7 @@ in place; a mark in the document says so until they are complete.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,11 +29,11 @@ from platestore.pyramid.geometry import (
     plan_factors,
 )
 from platestore.pyramid.kernels import check_method
-from platestore.pyramid.levels import make_levels
-from platestore.spec import pyramids
+from platestore.pyramid.levels import make_levels, plan_build
+from platestore.spec import edits, pyramids
 from platestore.spec.multiscales import DatasetMeta
 from platestore.spec.own import Intent
-from platestore.spec.transforms import TransformationMeta, scale_of
+from platestore.spec.transforms import TransformationMeta, normalise, scale_of
 from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files, create_node
 
 if TYPE_CHECKING:
@@ -144,7 +145,14 @@ def existing(position: Position, image: MultiScaleMeta, method: str, wishes: Wis
     factors = _recorded(known[1], shapes) if known is not None else None
     if factors is None:
         factors = found_factors(shapes, scales, where=position._location.where)
-    check_method(method, summarise(documents[0]).dtype)
+    types = [summarise(d).dtype for d in documents]
+    check_method(method, types[0])
+    if len(set(types)) > 1:
+        raise InvalidMetadataError(
+            f"the levels have different data types: {', '.join(types)}",
+            path=position._location.where,
+            hint="delete_pyramid(), then compute it anew",
+        )
     contents = [d.content for d in documents[1:]]
     if wishes:
         contents = _contents(position, image, documents[0], shapes[1:], wishes)
@@ -295,6 +303,32 @@ def build_staged(
     return staged
 
 
+def check_budget(position: Position, levels: Levels, resources: Resources, region: Any = None) -> None:
+    """Refuse a budget that is too small, before anything is written.
+
+    Raises
+    ------
+    BudgetError
+        If it is.
+    """
+    location = position._location
+    documents = [
+        ArrayDocument(location.child(name).path, location.zarr_format, json.dumps(content).encode())
+        for name, content in zip(levels.names, levels.documents, strict=True)
+    ]
+    plan_build(
+        location.storage,
+        levels.base,
+        documents,
+        levels.factors,
+        levels.method,
+        fresh=True,
+        region=region,
+        max_memory=resources.max_memory,
+        workers=resources.workers,
+    )
+
+
 def discard(position: Position, staged: Sequence[str]) -> None:
     """Take away what was built under hidden names."""
     for name in staged:
@@ -323,45 +357,48 @@ def fill_in_place(position: Position, levels: Levels, resources: Resources, regi
 # --- documents ------------------------------------------------------------------------------------
 
 
-def transforms(image: MultiScaleMeta, levels: Levels) -> list[list[TransformationMeta]]:
-    """Transformations of the levels after level 0."""
-    current = image.datasets[0].coordinate_transformations
-    out = []
+def transforms(base: Sequence[TransformationMeta], levels: Levels) -> list[list[TransformationMeta]]:
+    """Transformations of the levels, from those of level 0."""
+    current, out = base, []
     for step in levels.factors:
         current = level_transform(current, step, pooled=levels.method != "stride")
         out.append(current)
     return out
 
 
-def install(position: Position, levels: Levels, staged: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class NewBase:
+    """A level 0 that is installed with its levels.
+
+    Attributes
+    ----------
+    staged : str or None
+        Hidden name under which it was built; None if it lies in its place already.
+    shape : tuple of int
+        Its shape.
+    dtype : str
+        Name of its data type.
+    transform : sequence of TransformationMeta, optional
+        Its transformations, as the caller gave them.
+    """
+
+    staged: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    transform: Sequence[TransformationMeta] | None
+
+
+def install(position: Position, levels: Levels, staged: Sequence[str], new: NewBase | None = None) -> None:
     """Put levels that were built under hidden names in the place of those that are listed."""
     storage = position._location.storage
-
-    def unlist(draft: Draft[ImagesMeta]) -> Intent:
-        image = image_of(draft.meta, position, levels.name)
-        old = [d.path for d in image.datasets[1:]]
-        entry = {
-            "levels": [
-                {"path": name, "staged": hidden, "transform": [s.to_json() for s in steps]}
-                for name, hidden, steps in zip(levels.names, staged, transforms(image, levels), strict=True)
-            ],
-            "removed": [path for path in old if path not in levels.names],
-            "method": levels.method,
-            "factors": [list(step) for step in levels.factors],
-        }
-        image.datasets = image.datasets[:1]
-        pyramids.forget(image)
-        intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry)
-        draft.add_intent(intent)
-        return intent
-
     try:
         with storage.lock(position._location.path):
-            listed = {d.path for d in image_of(position._peek(), position, levels.name).datasets}
+            found = position._peek().find(levels.name)
+            listed = {d.path for d in found[0].datasets} if found is not None else set()
             for name in levels.names:
                 if name not in listed:
                     require_free(position._location.child(name), "array")
-            intent = position._commit(unlist)
+            intent = position._commit(lambda draft: _record(position, draft, levels, staged, new))
             intents.finish(position, intent)
     except Exception:
         with contextlib.suppress(Exception):
@@ -371,36 +408,103 @@ def install(position: Position, levels: Levels, staged: Sequence[str]) -> None:
         raise
 
 
+def _record(
+    position: Position,
+    draft: Draft[ImagesMeta],
+    levels: Levels,
+    staged: Sequence[str],
+    new: NewBase | None,
+) -> Intent:
+    """Take what is replaced out of the list, and record what comes."""
+    found = draft.meta.find(levels.name)
+    removed: list[str] = []
+    if found is not None:
+        image = found[0]
+        removed = [d.path for d in image.datasets[1:] if d.path not in levels.names]
+        image.datasets = image.datasets[:1]
+        pyramids.forget(image)
+    entry: dict[str, Any] = {"removed": removed, "method": levels.method}
+    entry["factors"] = [list(step) for step in levels.factors]
+    if new is None:
+        image = image_of(draft.meta, position, levels.name)
+        base: Sequence[TransformationMeta] = image.datasets[0].coordinate_transformations
+    else:
+        base = normalise(new.transform, len(new.shape))
+        place = None if found is None else edits.unlist_image(draft.meta, levels.name)
+        entry["base"] = {
+            "staged": new.staged,
+            "shape": list(new.shape),
+            "dtype": new.dtype,
+            "transform": [s.to_json() for s in base],
+            "place": place,
+        }
+    rows = zip(levels.names, staged, transforms(base, levels), strict=True)
+    entry["levels"] = [
+        {"path": name, "staged": hidden, "transform": [s.to_json() for s in steps]}
+        for name, hidden, steps in rows
+    ]
+    intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry)
+    draft.add_intent(intent)
+    return intent
+
+
 def finish_install(position: Position, intent: Intent) -> None:
-    """Move new levels into place and list them; every step can be repeated."""
-    location, storage = position._location, position._location.storage
+    """Move new arrays into place and list them; every step can be repeated."""
     entry = intent.entry or {}
     for path in entry.get("removed", ()):
-        storage.remove_tree(location.child(path).path)
+        position._location.storage.remove_tree(position._location.child(path).path)
+    base = entry.get("base")
+    whole = base is None or _move_in(position, intent.path, base["staged"])
     present = []
     for level in entry.get("levels", ()):
-        old, new = location.child(level["path"]), location.child(level["staged"])
-        if intents.is_node(new):
-            storage.remove_tree(old.path)
-            storage.move_tree(new.path, old.path)
-        storage.remove_tree(new.path)
-        if not intents.is_node(old):
+        whole = _move_in(position, level["path"], level["staged"]) and whole
+        if not whole:
             break  # whatever happened: what is not there is not listed, nor what comes after it
         present.append(level)
 
     def relist(draft: Draft[ImagesMeta]) -> None:
-        image = image_of(draft.meta, position, intent.path)
-        known = {d.path for d in image.datasets}
-        for level in present:
-            if level["path"] not in known:
-                image.datasets.append(_dataset(level))
-        if len(image.datasets) > 1:
-            from platestore import __version__
-
-            pyramids.describe(image, entry["method"], entry["factors"][: len(present)], __version__)
+        absent = draft.meta.find(intent.path) is None
+        if base is not None and absent and intents.is_node(position._location.child(intent.path)):
+            _list_base(draft.meta, intent.path, base)
+        found = draft.meta.find(intent.path)
+        if found is not None:
+            image = found[0]
+            known = {d.path for d in image.datasets}
+            image.datasets += [_dataset(level) for level in present if level["path"] not in known]
+            if len(image.datasets) > 1:
+                pyramids.describe(image, entry["method"], entry["factors"][: len(present)], _version())
         draft.drop_intent(intent.id)
 
     position._commit(relist, check=False)
+
+
+def _move_in(position: Position, path: str, hidden: str | None) -> bool:
+    """Put an array in its place; whether there is one now."""
+    location, storage = position._location, position._location.storage
+    old = location.child(path)
+    if hidden is not None:
+        new = location.child(hidden)
+        if intents.is_node(new):
+            storage.remove_tree(old.path)
+            storage.move_tree(new.path, old.path)
+        storage.remove_tree(new.path)  # what an interrupted removal of the copied one left
+    return intents.is_node(old)
+
+
+def _list_base(meta: ImagesMeta, name: str, base: dict[str, Any]) -> None:
+    if base.get("place"):
+        place = {**base["place"], "transform": base["transform"]}
+        edits.relist_image(meta, name, place, base["dtype"])
+        return
+    steps = [TransformationMeta.model_validate(s) for s in base["transform"]]
+    # An image with levels of its own never is a level of another one.
+    edits.list_image(meta, name, base["shape"], None, steps, base["dtype"])
+
+
+def _version() -> str:
+    from platestore import __version__
+
+    return __version__
 
 
 def _dataset(level: dict[str, Any]) -> DatasetMeta:
@@ -414,11 +518,10 @@ def initialise(position: Position, levels: Levels) -> None:
 
     def change(draft: Draft[ImagesMeta]) -> None:
         image = image_of(draft.meta, position, levels.name)
-        for name, steps in zip(levels.names, transforms(image, levels), strict=True):
-            image.datasets.append(_dataset({"path": name, "transform": [s.to_json() for s in steps]}))
-        from platestore import __version__
-
-        pyramids.describe(image, levels.method, levels.factors, __version__)
+        base = image.datasets[0].coordinate_transformations
+        for name, steps in zip(levels.names, transforms(base, levels), strict=True):
+            image.datasets.append(DatasetMeta(path=name, coordinate_transformations=steps))
+        pyramids.describe(image, levels.method, levels.factors, _version())
         pyramids.mark_incomplete(image, levels.names)
 
     with storage.lock(location.path):
@@ -450,11 +553,10 @@ def complete(position: Position, levels: Levels, only: list[pyramids.Region] | N
     def change(draft: Draft[ImagesMeta]) -> None:
         image = image_of(draft.meta, position, levels.name)
         if only is None:
-            from platestore import __version__
-
-            for dataset, steps in zip(image.datasets[1:], transforms(image, levels), strict=True):
+            base = image.datasets[0].coordinate_transformations
+            for dataset, steps in zip(image.datasets[1:], transforms(base, levels), strict=True):
                 dataset.coordinate_transformations = steps
-            pyramids.describe(image, levels.method, levels.factors, __version__)
+            pyramids.describe(image, levels.method, levels.factors, _version())
         pyramids.unmark(image, only=only)
 
     position._commit(change)

@@ -199,21 +199,32 @@ def compute(position: Position, ask: _Ask, resources: Resources) -> None:
     from platestore.nodes import levels
 
     position._location.storage.require_writable(position._location.path)
-    jobs = _jobs(position, ask)
-    total, before = sum(job.nbytes for job in jobs), 0
+    jobs = [job for job in _jobs(position, ask) if job.levels.names]
     for job in jobs:
-        mine = replace(resources, progress=_shifted(resources.progress, before, total))
-        if job.how == "build":
-            if job.levels.names:
-                levels.install(job.node, job.levels, levels.build_staged(job.node, job.levels, mine))
-        elif job.how == "fill":
-            levels.fill_in_place(job.node, job.levels, mine)
-            levels.complete(job.node, job.levels)
-        elif job.region is not None:
-            _recompute(job, job.region, mine)
-        before += job.nbytes
-        if mine.progress is not None:
-            mine.progress(job.nbytes, job.nbytes)
+        levels.check_budget(job.node, job.levels, resources, job.region)
+    total, before = sum(job.nbytes for job in jobs), 0
+    built: list[tuple[_Job, list[str]]] = []
+    try:
+        for job in jobs:
+            mine = replace(resources, progress=_shifted(resources.progress, before, total))
+            if job.how == "build":
+                built.append((job, levels.build_staged(job.node, job.levels, mine)))
+            elif job.how == "fill":
+                levels.fill_in_place(job.node, job.levels, mine)
+                levels.complete(job.node, job.levels)
+            elif job.region is not None:
+                _recompute(job, job.region, mine)
+            before += job.nbytes
+            if mine.progress is not None:
+                mine.progress(job.nbytes, job.nbytes)
+        # All of them exist before the first is listed: an image and its labels have as many levels.
+        while built:
+            levels.install(built[0][0].node, built[0][0].levels, built[0][1])
+            del built[0]
+    except BaseException:
+        for job, staged in built:
+            levels.discard(job.node, staged)
+        raise
 
 
 def is_current(
@@ -318,7 +329,7 @@ def _job(node: Position, ask: _Ask, of_image: dict[str, slice] | None = None) ->
         made = pyramids.described(image)
         if made is not None and made[0] != ask.method:
             raise ArgumentError(
-                f"the levels were made with {made[0]!r}, of which a region cannot be made with {ask.method!r}",
+                f"the levels were made with {made[0]!r}: a region of them cannot be made with {ask.method!r}",
                 path=where,
                 hint=f"pass method={made[0]!r}, or compute the whole pyramid",
             )

@@ -159,12 +159,12 @@ class BlockTree:
         rows = zip(self._ranges[k - 1], above.block, level.factors, level.shape, strict=True)
         return tuple(slice(r.start * a // f, min(n, -(-(r.stop * a) // f))) for r, a, f, n in rows)
 
-    def depth_first(self) -> Iterator[Place]:
-        """Places of the level-0 blocks, those of one block of a level together, at every level."""
+    def depth_first(self, level: int = 0) -> Iterator[Place]:
+        """Places of the blocks of a level, those of one block of a coarser level together."""
         top = len(self.levels) - 1
 
         def below(k: int, place: Place) -> Iterator[Place]:
-            if k == 0:
+            if k == level:
                 yield place
                 return
             for child in itertools.product(*self.children(k, place)):
@@ -172,6 +172,37 @@ class BlockTree:
 
         for place in itertools.product(*self._ranges[top]):
             yield from below(top, place)
+
+    def most_open(self, k: int, units: tuple[int, ...]) -> int:
+        """How many units (shards) of a level are begun and not complete at once, at most.
+
+        Parameters
+        ----------
+        k : int
+            The level.
+        units : tuple of int
+            Shape of a unit, of whole chunks.
+        """
+        level, written = self.levels[k], self.written(k)
+        chunks = level.chunk_ranges(written)
+        per_unit = [u // c for u, c in zip(units, level.chunks, strict=True)]
+        left: dict[Place, int] = {}
+        most = 0
+
+        def count(ranges: Ranges, unit: Place) -> int:
+            rows = zip(ranges, unit, per_unit, strict=True)
+            return math.prod(min(r.stop, (u + 1) * n) - max(r.start, u * n) for r, u, n in rows)
+
+        for place in self.depth_first(k):
+            rows = zip(level.chunk_ranges(level.region(place)), chunks, strict=True)
+            ranges = tuple(range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in rows)
+            touched = (range(r.start // n, -(-r.stop // n)) for r, n in zip(ranges, per_unit, strict=True))
+            for unit in itertools.product(*touched):
+                left[unit] = left.get(unit, count(chunks, unit)) - count(ranges, unit)
+                most = max(most, len(left))
+                if not left[unit]:
+                    del left[unit]
+        return most
 
 
 def _joined(block: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

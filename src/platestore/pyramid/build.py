@@ -41,6 +41,13 @@ class Reader(Protocol):
 class Writer(Protocol):
     """Takes the chunks of a level, each once."""
 
+    #: How many unfinished files there are at once, at most.
+    most_open: int
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of what one file holds."""
+
     @property
     def held_nbytes(self) -> int:
         """The most bytes of unfinished files that it keeps in memory."""
@@ -69,6 +76,8 @@ class Target:
         Of level 0 on disk, and of the other levels where only a region is made anew.
     writer : Writer, optional
         Where the level goes; None for level 0 that is on disk already.
+    fill : numpy scalar
+        What chunks that were never written hold.
     """
 
     shape: tuple[int, ...]
@@ -76,6 +85,7 @@ class Target:
     factors: tuple[int, ...]
     reader: Reader | None = None
     writer: Writer | None = None
+    fill: Any = 0
 
 
 @dataclass(slots=True)
@@ -112,8 +122,6 @@ class PyramidBuild:
         Level 0 first.
     dtype : numpy.dtype
         Data type of all levels.
-    fill : numpy scalar
-        What chunks that were never written hold.
     method : str
         How windows are reduced.
     max_memory : int
@@ -137,7 +145,6 @@ class PyramidBuild:
         self,
         levels: Sequence[Target],
         dtype: np.dtype[Any],
-        fill: Any,
         method: str,
         *,
         max_memory: int,
@@ -148,7 +155,7 @@ class PyramidBuild:
     ) -> None:
         self._levels = levels
         self._dtype = dtype
-        self._fill = fill
+        self._fill = levels[0].fill
         self._method = method
         self._data = data
         self._budget = max_memory
@@ -156,7 +163,7 @@ class PyramidBuild:
         self._open: dict[tuple[int, Place], _Open] = {}
         self._changed = threading.Condition()
         self._reserved = 0
-        self._done = 0
+        self._skips_absent = self._keeps_fill()
         self._error: BaseException | None = None
         self.tree = self._choose_tree(region)
         self._written = [lv.chunk_ranges(self.tree.written(k)) for k, lv in enumerate(self.tree.levels)]
@@ -169,12 +176,23 @@ class PyramidBuild:
                 hint=f"pass max_memory={needed} or more; smaller chunks need less",
                 needed=needed,
             )
-        spare = max_memory - self._shared_nbytes(self.tree)
+        spare = max_memory - needed
+        per_worker = self._worker_nbytes(self.tree) + self._unit_nbytes()
         if region is not None:
             for level, ranges in zip(levels[1:], self._written[1:], strict=True):
                 if level.writer is not None:
                     level.writer.restrict(itertools.product(*ranges))
-        self.workers = max(1, min(workers, spare // self._worker_nbytes(self.tree), self.tree.leaves))
+        self.workers = max(1, min(workers, 1 + spare // per_worker, self.tree.leaves))
+
+    def _keeps_fill(self) -> bool:
+        """Whether windows of the fill value give the fill value of the next level, to the bit."""
+        fill = np.full((1,) * len(self._levels[0].shape), self._fill, self._dtype)
+        for level in self._levels[1:]:
+            window = np.broadcast_to(fill, level.factors)
+            reduced = reduce_block(window, level.factors, self._method)
+            if reduced.tobytes() != np.full(reduced.shape, level.fill, self._dtype).tobytes():
+                return False
+        return True
 
     # --- memory -----------------------------------------------------------------------------------
 
@@ -192,7 +210,11 @@ class PyramidBuild:
     def _shared_nbytes(self, tree: BlockTree) -> int:
         """One block per level above 0, and files that cannot be written piece by piece."""
         blocks = sum(level.elements for level in tree.levels[1:]) * self._dtype.itemsize
-        held = sum(level.writer.held_nbytes for level in self._levels if level.writer is not None)
+        held = 0
+        for k, level in enumerate(self._levels):
+            if level.writer is not None and level.writer.held_nbytes:
+                level.writer.most_open = tree.most_open(k, level.writer.units)
+                held += level.writer.held_nbytes
         return _OVERHEAD + blocks + held
 
     def _worker_nbytes(self, tree: BlockTree) -> int:
@@ -211,6 +233,11 @@ class PyramidBuild:
                 reading += math.prod(first.chunks) * size
         encoding = max(self._encoding_nbytes(tree, k) for k in range(len(self._levels)))
         return leaf + reading + encoding + SCRATCH_BYTES
+
+    def _unit_nbytes(self) -> int:
+        """What each further thread may add to the unfinished files in memory: one more of each level."""
+        held = [lv.writer for lv in self._levels if lv.writer is not None and lv.writer.held_nbytes]
+        return sum(w.held_nbytes // w.most_open for w in held)
 
     def _gathers(self, tree: BlockTree) -> bool:
         """Whether blocks of data in memory are copied: what is contiguous is faster to encode and reduce."""
@@ -364,7 +391,7 @@ class PyramidBuild:
             found = found or present
             if not present:
                 absent.append(target)
-        if not found:
+        if not found and self._skips_absent:
             return None
         for target in absent:
             target[...] = self._fill
@@ -442,7 +469,7 @@ class PyramidBuild:
             if view.shape != level.chunks or not view.flags.c_contiguous or view.dtype != self._dtype:
                 whole = self._local.block("encode", level.chunks, self._dtype)
                 if view.shape != level.chunks:
-                    whole[...] = self._fill
+                    whole[...] = self._levels[k].fill
                 whole[tuple(slice(0, n) for n in view.shape)] = view
                 view = whole
             writer.write(chunk, view)

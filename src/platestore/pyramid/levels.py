@@ -10,7 +10,7 @@ import numpy.typing as npt
 from platestore.arrays.chunkarrays import ArrayReader, ArrayWriter
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
-from platestore.arrays.image import open_array
+from platestore.arrays.image import ImageArray, open_array
 from platestore.errors import ArgumentError
 from platestore.pyramid.build import Progress, PyramidBuild, Reader, Target, Writer
 from platestore.pyramid.kernels import check_method
@@ -28,14 +28,42 @@ def make_levels(
     factors: Sequence[Factors],
     method: str,
     *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
+    """Make the levels of a pyramid, whose documents exist, from level 0.
+
+    Parameters
+    ----------
+    storage, base, levels, factors, method, **options
+        As for :func:`plan_build`.
+    progress : callable, optional
+        Called with the bytes of level 0 that are done, and all there are.
+
+    Raises
+    ------
+    BudgetError
+        If the budget is too small.
+    DamagedChunkError, MissingChunkError
+        If a chunk of level 0 cannot be read.
+    """
+    plan_build(storage, base, levels, factors, method, **options).run(progress)
+
+
+def plan_build(
+    storage: Storage,
+    base: ArrayDocument,
+    levels: Sequence[ArrayDocument],
+    factors: Sequence[Factors],
+    method: str,
+    *,
     fresh: bool,
     data: npt.NDArray[Any] | None = None,
     region: tuple[slice, ...] | None = None,
     max_memory: int | str | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Make the levels of a pyramid, whose documents exist, from level 0.
+) -> PyramidBuild:
+    """Check everything and plan a build; nothing is written, and the levels need not exist.
 
     Parameters
     ----------
@@ -59,36 +87,31 @@ def make_levels(
         Bytes by which the process may grow; that of the settings by default.
     workers : int, optional
         Number of threads; that of the settings by default.
-    progress : callable, optional
-        Called with the bytes of level 0 that are done, and all there are.
 
     Raises
     ------
     BudgetError
         If the budget is too small.
-    DamagedChunkError, MissingChunkError
-        If a chunk of level 0 cannot be read.
     """
     image = open_array(storage, base, ())
     check_method(method, image.dtype)
     targets = []
     for k, document in enumerate([base, *levels]):
         array = open_array(storage, document, ())
-        ones = (1,) * image.ndim
         reads = (k == 0 and data is None) or region is not None
         targets.append(
             Target(
                 shape=array.shape,
                 chunks=array.chunks,
-                factors=factors[k - 1] if k else ones,
+                factors=factors[k - 1] if k else (1,) * image.ndim,
                 reader=_reader(storage, document) if reads else None,
                 writer=_writer(storage, document, fresh) if k or data is not None else None,
+                fill=_fill(array),
             )
         )
-    build = PyramidBuild(
+    return PyramidBuild(
         targets,
         image.dtype.newbyteorder("="),
-        image.fill_value if image.fill_value is not None else 0,
         method,
         max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
         workers=config.threads if workers is None else check_workers(workers),
@@ -96,7 +119,10 @@ def make_levels(
         region=region,
         where=storage.where(base.path),
     )
-    build.run(progress)
+
+
+def _fill(array: ImageArray) -> Any:
+    return array.dtype.type(0) if array.fill_value is None else array.fill_value
 
 
 def check_workers(workers: int) -> int:

@@ -98,14 +98,14 @@ class Ranked:
         self, piece: NDArray[Any], mixed: NDArray[np.bool_], out: NDArray[Any], work: Scratch
     ) -> None:
         """Take the value of all windows but those that are flagged."""
-        plain = self._dtype.kind != "f" and self._dtype == out.dtype
+        plain = self._dtype.kind != "f" and self._dtype == out.dtype and out.flags.c_contiguous
         result = out if plain else work.take(out.shape, self._dtype)
         self._copy(result, piece[tuple(slice(None, None, f) for f in self._factors)])
         places = np.flatnonzero(mixed)
         if places.size:
             planes = work.take((self._size, places.size), self._dtype)
             self._gather(piece, places, out.shape, planes)
-            result[mixed] = self._reduce(planes, work)
+            result.reshape(-1)[places] = self._reduce(planes, work)  # much faster than by the flags
         if self._dtype.kind == "f":
             settle(result)
         if result is not out:
@@ -229,7 +229,7 @@ class Ranked:
                 np.take(rank, places, out=plane, mode="clip")
             most = work.take(places.shape, self._dtype)
             self._longest_run(list(part), most, work)
-            np.put(result, places, most, mode="clip")
+            result.reshape(-1)[places] = most
         return result
 
     def _longest_run(self, ranks: list[NDArray[Any]], winner: NDArray[Any], work: Scratch) -> None:

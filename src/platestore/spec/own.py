@@ -93,6 +93,11 @@ def _level_paths(entry: dict[str, Any], document: str) -> list[str]:
     try:
         paths = [level[key] for level in entry["levels"] for key in ("path", "staged")]
         paths += entry["removed"]
+        base = entry.get("base")
+        if base is not None:
+            paths += [base["staged"]] if base["staged"] is not None else []
+            if not isinstance(base["transform"], list) or not isinstance(base["shape"], list):
+                raise TypeError
         usable = all(isinstance(p, str) for p in paths) and isinstance(entry["method"], str)
         usable = usable and len(entry["factors"]) == len(entry["levels"])
         usable = usable and all(isinstance(level["transform"], list) for level in entry["levels"])

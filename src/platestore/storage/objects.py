@@ -159,6 +159,15 @@ class Appender:
             os.close(descriptor)
         return offset
 
+    def rewrite(self, offset: int, data: Piece) -> None:
+        """Write over a piece that was appended before."""
+        descriptor = os.open(self._temporary, _AGAIN)
+        try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            _write_all(descriptor, memoryview(data).cast("B"))
+        finally:
+            os.close(descriptor)
+
     def commit(self) -> None:
         """Give the file its name, in place of what had it."""
         self._objects._adopt(self._temporary, self._key)
