@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: Positions below this are worked on side by side, larger ones one by one with all threads.
 _SIDE_BY_SIDE_BYTES = 256 * 2**20
-#: Positions below this are mostly documents, which threads of one process cannot do side by side.
-_TINY_BYTES = 2**19
+#: Positions below this are mostly documents, which threads of one process hinder each other at.
+_TINY_BYTES = 8 * 2**20
 
 
 @dataclass

@@ -200,7 +200,7 @@ def compute(position: Position, ask: _Ask, resources: Resources) -> None:
 
     position._location.storage.require_writable(position._location.path)
     jobs = [job for job in _jobs(position, ask) if job.levels.names]
-    for job in jobs:
+    for job in jobs if len(jobs) > 1 else []:  # a single one is checked where it is built
         levels.check_budget(job.node, job.levels, resources, job.region)
     total, before = sum(job.nbytes for job in jobs), 0
     built: list[tuple[_Job, list[str]]] = []

@@ -186,6 +186,8 @@ class PyramidBuild:
 
     def _keeps_fill(self) -> bool:
         """Whether windows of the fill value give the fill value of the next level, to the bit."""
+        if all(not np.asarray(level.fill, self._dtype).tobytes().strip(b"\0") for level in self._levels):
+            return True
         fill = np.full((1,) * len(self._levels[0].shape), self._fill, self._dtype)
         for level in self._levels[1:]:
             window = np.broadcast_to(fill, level.factors)
