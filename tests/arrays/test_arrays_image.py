@@ -19,8 +19,8 @@ from zarr.storage import MemoryStore
 
 import platestore as ps
 from platestore.arrays.image import ImageArray, open_array
-from platestore.arrays.tiled import TiledImageArray
 from platestore.arrays.layout import plan
+from platestore.arrays.tiled import TiledImageArray
 from platestore.storage.base import StorageOptions
 from platestore.storage.hierarchy import array_files, create_node, read_array
 from platestore.storage.local import LocalStorage

@@ -16,6 +16,8 @@ from fault_checker import problems
 from fault_scenes import DirectoryScene, MemoryScene, Scene
 
 CASES = [*CREATIONS, *REPLACEMENTS, *IN_PLACE]
+#: In a directory, the engine writes pixels, past the ``os`` that is watched here; real kills test that.
+IN_DIRECTORIES = [case for case in CASES if case.name != "update_channel"]
 
 
 def _named(case: Case) -> str:
@@ -48,7 +50,7 @@ def _die_everywhere(scene: Scene, *, torn: bool) -> None:
         pytest.fail(scene.report(), pytrace=False)
 
 
-@pytest.mark.parametrize("case", CASES, ids=_named)
+@pytest.mark.parametrize("case", IN_DIRECTORIES, ids=_named)
 def test_a_crash_at_any_operation_leaves_the_old_store_or_the_new_one(case, version):
     with DirectoryScene(case, version) as scene:
         _die_everywhere(scene, torn=True)

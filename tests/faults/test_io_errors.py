@@ -13,6 +13,8 @@ from fault_cases import CREATIONS, IN_PLACE, REPLACEMENTS, Case
 from fault_scenes import DirectoryScene, MemoryScene, Scene
 
 CASES = [*CREATIONS, *REPLACEMENTS, *IN_PLACE]
+#: In a directory, the engine writes pixels, past the ``os`` that is watched here; real kills test that.
+IN_DIRECTORIES = [case for case in CASES if case.name != "update_channel"]
 #: What a full disk refuses; everything else fails with an input/output error.
 _NEEDS_SPACE = {"create", "write", "mkdir", "set"}
 
@@ -30,7 +32,7 @@ def _fail_everywhere(scene: Scene) -> None:
         pytest.fail(scene.report(), pytrace=False)
 
 
-@pytest.mark.parametrize("case", CASES, ids=_named)
+@pytest.mark.parametrize("case", IN_DIRECTORIES, ids=_named)
 @pytest.mark.parametrize("version", ["0.5", pytest.param("0.4", marks=pytest.mark.slow)])
 def test_an_error_of_any_operation_surfaces_and_can_be_repeated(case, version):
     with DirectoryScene(case, version) as scene:

@@ -121,6 +121,21 @@ _recipes = st.fixed_dictionaries(
 @given(recipe=_recipes)
 @example(
     recipe={
+        "version": "0.4",
+        "dtype": "float64",
+        "method": "mean",
+        "shape": (1, 1, 1, 2, 4),
+        "chunks": (1, 1, 1, 1, 1),
+        "ratio": None,
+        "steps": [(1, 1, 1, 3, 1), (1, 1, 1, 1, 3)],
+        "sparse": False,
+        "workers": 1,
+        "least": False,
+        "from_memory": False,
+    }
+)
+@example(
+    recipe={
         "version": "0.5",
         "dtype": "uint16",
         "method": "mean",
@@ -168,7 +183,15 @@ def test_levels_are_the_cascade_of_level_0(recipe):
             budget = least_memory(position, count, recipe["method"], **asked) if recipe["least"] else PLENTY
             position.compute_pyramid(count, recipe["method"], max_memory=budget, **asked)
         np.testing.assert_array_equal(stored(path, ["0"])["0"], data)
-        assert_levels(path, cascade(data, steps, recipe["method"]))
+        expected = cascade(data, steps, recipe["method"])
+        if data.dtype.kind == "f" and recipe["method"] == "mean":
+            # Sums of what was rounded in the level above are rounded in the order they are taken: the last
+            # bit is the kernels' own, whatever the layout, budget and workers.
+            exact, expected = expected, quick_cascade(data, steps, "mean")
+            for level, close in zip(expected, exact, strict=True):
+                span = float(np.abs(data).max())
+                np.testing.assert_allclose(level, close, rtol=0, atol=4 * np.finfo(data.dtype).eps * span)
+        assert_levels(path, expected)
         assert not hidden(path)
 
 

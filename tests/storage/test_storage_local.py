@@ -17,8 +17,8 @@ from platestore.arrays.layout import plan
 from platestore.storage import files, local, zarr_compat
 from platestore.storage.base import StorageOptions
 from platestore.storage.documents import commit
-from platestore.storage.hierarchy import array_files, create_node, read_array
 from platestore.storage.files import temporary_name
+from platestore.storage.hierarchy import array_files, create_node, read_array
 from platestore.storage.local import LocalStorage, find_root, is_node
 
 WRITABLE = StorageOptions(read_only=False, lock_timeout=5)

@@ -24,6 +24,9 @@ class ArrayReader:
         The array.
     """
 
+    #: The engine keeps no index.
+    index_nbytes = 0
+
     def __init__(self, array: ImageArray) -> None:
         self._array = array
 
@@ -54,6 +57,9 @@ class ArrayWriter:
     array : ImageArray
         The array.
     """
+
+    #: The engine keeps no index.
+    index_nbytes = 0
 
     def __init__(self, array: ImageArray) -> None:
         self._array = array

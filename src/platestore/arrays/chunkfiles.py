@@ -22,7 +22,8 @@ from platestore.storage.base import Storage, join
 from platestore.storage.objects import Appender, Piece, ReadBuffer
 
 Place = tuple[int, ...]
-_INDEX_CACHE = 64
+_INDEX_CACHE_BYTES = 2**20
+_FEW_FILES = 64
 
 
 class _Local(threading.local):
@@ -122,15 +123,20 @@ class ChunkReader:
         index = None if data is None else self.format.parse_index(data, self._storage.where(key))
         with self._lock:
             self._indices[shard] = index
-            if len(self._indices) > _INDEX_CACHE:
+            while len(self._indices) > max(1, _INDEX_CACHE_BYTES // size):
                 self._indices.popitem(last=False)
         return index
+
+    @property
+    def index_nbytes(self) -> int:
+        """Bytes of the index of a shard, which is kept."""
+        return self.format.index_nbytes if self.format.shards is not None else 0
 
     def largest_encoded(self) -> int:
         """The most bytes that a stored chunk has: measured where that is quick, else the codec's bound."""
         bound = self.format.codec.max_encoded
         grid = [-(-n // c) for n, c in zip(self.format.shape, self.format.codec.chunks, strict=True)]
-        if self.format.shards is not None or math.prod(grid) > _INDEX_CACHE:
+        if self.format.shards is not None or math.prod(grid) > _FEW_FILES:
             return bound
         keys = (join(self._path, self.format.key(p)) for p in itertools.product(*map(range, grid)))
         return min(bound, max((self._storage.size_of(key) or 0 for key in keys), default=0))
@@ -187,6 +193,11 @@ class ChunkWriter:
     def units(self) -> tuple[int, ...]:
         """Shape of what one file holds."""
         return self.format.units
+
+    @property
+    def index_nbytes(self) -> int:
+        """Bytes of the index of a shard under way."""
+        return self.format.index_nbytes if self.format.shards is not None else 0
 
     @property
     def held_nbytes(self) -> int:

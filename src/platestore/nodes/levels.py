@@ -60,11 +60,14 @@ class Resources:
         Number of threads.
     progress : callable, optional
         Called with the bytes of level 0 that are done, and all there are.
+    spent : int
+        Bytes of the budget that are used up already.
     """
 
     max_memory: int | str | None = None
     workers: int | None = None
     progress: Progress | None = None
+    spent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,7 @@ def build_staged(
             data=data,
             max_memory=resources.max_memory,
             workers=resources.workers,
+            spent=resources.spent,
             progress=resources.progress,
         )
     except BaseException:
@@ -326,6 +330,7 @@ def check_budget(position: Position, levels: Levels, resources: Resources, regio
         region=region,
         max_memory=resources.max_memory,
         workers=resources.workers,
+        spent=resources.spent,
     )
 
 
@@ -350,6 +355,7 @@ def fill_in_place(position: Position, levels: Levels, resources: Resources, regi
         region=region,
         max_memory=resources.max_memory,
         workers=resources.workers,
+        spent=resources.spent,
         progress=resources.progress,
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from platestore.errors import ArgumentError
 from platestore.nodes.wishes import Wishes
+from platestore.settings import resident_bytes
 from platestore.spec import pyramids
 
 if TYPE_CHECKING:
@@ -125,9 +127,12 @@ class Pyramids:
         DamagedChunkError, MissingChunkError
             If a chunk of level 0 cannot be read; the former levels stay.
         """
+        # The first call loads what it needs, which is growth too.
+        is_first, before = "platestore.nodes.levels" not in sys.modules, resident_bytes()
         from platestore.nodes.levels import Resources
 
-        resources = Resources(max_memory, workers, progress)
+        loaded = max(0, resident_bytes() - before) if is_first else 0
+        resources = Resources(max_memory, workers, progress, loaded)
         wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
         compute(cast("Position", self), _Ask(levels, method, dims, factors, region, wishes), resources)
 

@@ -34,6 +34,10 @@ class Reader(Protocol):
     def read(self, place: Place, out: npt.NDArray[Any]) -> bool:
         """Decode a chunk into a C-contiguous block; False if it was never written."""
 
+    @property
+    def index_nbytes(self) -> int:
+        """Bytes of the index of a shard, which is kept."""
+
     def largest_encoded(self) -> int:
         """The most bytes that reading one chunk takes beside the block."""
 
@@ -47,6 +51,10 @@ class Writer(Protocol):
     @property
     def units(self) -> tuple[int, ...]:
         """Shape of what one file holds."""
+
+    @property
+    def index_nbytes(self) -> int:
+        """Bytes of the index of a shard under way."""
 
     @property
     def held_nbytes(self) -> int:
@@ -132,6 +140,8 @@ class PyramidBuild:
         Level 0 in memory, where it is not read from disk; then it is written too, if it has a writer.
     region : tuple of slice, optional
         Part of level 0 that changed; only what depends on it is made.
+    spent : int
+        Bytes of the budget that are used up already.
     where : str
         The image, for errors.
 
@@ -151,6 +161,7 @@ class PyramidBuild:
         workers: int,
         data: npt.NDArray[Any] | None = None,
         region: tuple[slice, ...] | None = None,
+        spent: int = 0,
         where: str = "",
     ) -> None:
         self._levels = levels
@@ -159,6 +170,7 @@ class PyramidBuild:
         self._method = method
         self._data = data
         self._budget = max_memory
+        self._overhead = _OVERHEAD + spent
         self._local = _Local()
         self._open: dict[tuple[int, Place], _Open] = {}
         self._changed = threading.Condition()
@@ -217,7 +229,9 @@ class PyramidBuild:
             if level.writer is not None and level.writer.held_nbytes:
                 level.writer.most_open = tree.most_open(k, level.writer.units)
                 held += level.writer.held_nbytes
-        return _OVERHEAD + blocks + held
+            for part in (level.reader, level.writer):
+                held += part.index_nbytes if part is not None else 0
+        return self._overhead + blocks + held
 
     def _worker_nbytes(self, tree: BlockTree) -> int:
         """A level-0 block, a chunk as stored, and what encoding one chunk takes."""
@@ -293,7 +307,6 @@ class PyramidBuild:
 
     def _run_threads(self, report: Callable[[int], None]) -> None:
         in_flight = done = 0
-        per_worker = self._worker_nbytes(self.tree)
 
         def work(place: Place) -> None:
             nonlocal in_flight, done
@@ -310,10 +323,7 @@ class PyramidBuild:
             try:
                 for place in self.tree.depth_first():
                     with self._changed:
-                        while in_flight and (
-                            in_flight >= self.workers
-                            or _OVERHEAD + self._growth(place) + (in_flight + 1) * per_worker > self._budget
-                        ):
+                        while in_flight and not self._fits(place, in_flight):
                             self._changed.wait()
                         if self._error is not None:
                             break
@@ -335,6 +345,13 @@ class PyramidBuild:
             place = self.tree.parent(k - 1, place)
             out.append((k, place))
         return out
+
+    def _fits(self, place: Place, in_flight: int) -> bool:
+        """Whether a further leaf may be read while others are."""
+        if in_flight >= self.workers:
+            return False
+        working = (in_flight + 1) * self._worker_nbytes(self.tree)
+        return self._overhead + self._growth(place) + working <= self._budget
 
     def _growth(self, place: Place) -> int:
         """Bytes of all blocks under way, with those that a further leaf opens."""

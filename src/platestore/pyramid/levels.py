@@ -62,6 +62,7 @@ def plan_build(
     region: tuple[slice, ...] | None = None,
     max_memory: int | str | None = None,
     workers: int | None = None,
+    spent: int = 0,
 ) -> PyramidBuild:
     """Check everything and plan a build; nothing is written, and the levels need not exist.
 
@@ -87,6 +88,8 @@ def plan_build(
         Bytes by which the process may grow; that of the settings by default.
     workers : int, optional
         Number of threads; that of the settings by default.
+    spent : int
+        Bytes of the budget that are used up already.
 
     Raises
     ------
@@ -117,6 +120,7 @@ def plan_build(
         workers=config.threads if workers is None else check_workers(workers),
         data=data,
         region=region,
+        spent=spent,
         where=storage.where(base.path),
     )
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from platestore.errors import ArgumentError, NodeKeyError
+from platestore.spec import pyramids
 from platestore.spec.axes import AxisMeta
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import WindowDict, fit_windows, new_channel, new_omero
@@ -157,6 +158,8 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
     image.datasets.insert(place["level"], DatasetMeta(path=name, coordinate_transformations=steps))
     if len(image.datasets) > 1:
         image.type = header.type
+        if place["level"] == 0:  # the levels are those of the image that was replaced
+            pyramids.mark_incomplete(image, [d.path for d in image.datasets[1:]])
     for item in meta.multiscales:
         _complete(item)
     if meta.omero is not None:
