@@ -179,7 +179,8 @@ class PyramidBuild:
         self._error: BaseException | None = None
         self.tree = self._choose_tree(region)
         self._written = [lv.chunk_ranges(self.tree.written(k)) for k, lv in enumerate(self.tree.levels)]
-        needed = self._shared_nbytes(self.tree) + self._worker_nbytes(self.tree)
+        self._per_worker = self._worker_nbytes(self.tree)
+        needed = self._shared_nbytes(self.tree) + self._per_worker
         if needed > max_memory:
             raise BudgetError(
                 f"max_memory of {max_memory} bytes is too small: this pyramid needs {needed} bytes "
@@ -189,12 +190,12 @@ class PyramidBuild:
                 needed=needed,
             )
         spare = max_memory - needed
-        per_worker = self._worker_nbytes(self.tree) + self._unit_nbytes()
+        further = self._per_worker + self._unit_nbytes()
         if region is not None:
             for level, ranges in zip(levels[1:], self._written[1:], strict=True):
                 if level.writer is not None:
                     level.writer.restrict(itertools.product(*ranges))
-        self.workers = max(1, min(workers, 1 + spare // per_worker, self.tree.leaves))
+        self.workers = max(1, min(workers, 1 + spare // further, self.tree.leaves))
 
     def _keeps_fill(self) -> bool:
         """Whether windows of the fill value give the fill value of the next level, to the bit."""
@@ -350,7 +351,7 @@ class PyramidBuild:
         """Whether a further leaf may be read while others are."""
         if in_flight >= self.workers:
             return False
-        working = (in_flight + 1) * self._worker_nbytes(self.tree)
+        working = (in_flight + 1) * self._per_worker
         return self._overhead + self._growth(place) + working <= self._budget
 
     def _growth(self, place: Place) -> int:
