@@ -6,6 +6,7 @@ import functools
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -17,7 +18,13 @@ from concurrent.futures import (
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import BudgetError, PlatestoreError, UnsupportedError
+from platestore.errors import (
+    ArgumentError,
+    BudgetError,
+    PlatestoreError,
+    UnreadableWarning,
+    UnsupportedError,
+)
 from platestore.opening import open_ome_zarr
 from platestore.settings import config, parse_bytes
 
@@ -145,13 +152,23 @@ def _tasks(
     from platestore.arrays.metadata import summarise
     from platestore.nodes.levels import documents_of, image_of
     from platestore.nodes.pyramids import is_current
+    from platestore.pyramid.geometry import check_levels
     from platestore.pyramid.kernels import check_method
 
     check_method(wish.method, "uint8")
+    if wish.levels not in (None, "auto"):
+        check_levels(wish.levels)
+    if wish.dims is not None and not list(wish.dims):
+        raise ArgumentError("dims names no axis")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     opened = [(os.fspath(path), open_ome_zarr(path, mode="r+")) for path in given]
+    seen: set[str] = set()
     for root, node in opened:
-        for inner, position in _positions(node):
+        for inner, position in _readable(node, report):
+            place = os.path.realpath(position._location.where)
+            if place in seen:
+                continue
+            seen.add(place)
             path = root if inner == "." else f"{root.rstrip('/')}/{inner}"
             try:
                 current = is_current(position, wish.count(position), wish.method, wish.dims, wish.factors)
@@ -174,6 +191,24 @@ def _reopen(node: NGFFNode[Any], inner: str) -> Position:
     return position  # type: ignore[no-any-return]
 
 
+def _readable(node: NGFFNode[Any], report: PyramidReport) -> Iterator[tuple[str, Position]]:
+    """Positions below a node; those that cannot be opened are reported as failed."""
+    positions = _positions(node)
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UnreadableWarning)
+            found = next(positions, None)
+        for warning in caught:
+            if issubclass(warning.category, UnreadableWarning):
+                text = str(warning.message)
+                report.failed[text.partition(": ")[0]] = text
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if found is None:
+            return
+        yield found
+
+
 def _positions(node: NGFFNode[Any]) -> Iterator[tuple[str, Position]]:
     from platestore.nodes.position import Position
 
@@ -189,6 +224,10 @@ def _positions(node: NGFFNode[Any]) -> Iterator[tuple[str, Position]]:
         raise UnsupportedError(
             "has no positions", path=node._location.where, hint="name a plate or a position"
         )
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: the caller was interrupted
+    """The caller does not want the result any more."""
 
 
 class _Run:
@@ -212,6 +251,7 @@ class _Run:
         self._partial: dict[str, int] = {}
         self._done = 0
         self._lock = threading.Lock()
+        self._stop = threading.Event()
 
     def run(self, tasks: list[_Task]) -> None:
         """Do all tasks: small ones side by side, the others one by one."""
@@ -228,10 +268,14 @@ class _Run:
         """Do one task; False if the budget is too small for it."""
 
         def tell(done: int, total: int) -> None:
+            if self._stop.is_set():
+                raise _Stopped
             self._tell(task, round(done / max(1, total) * task.nbytes))
 
         try:
             _compute(task.open(), self._wish, budget, workers, tell)
+        except _Stopped:
+            return True
         except BudgetError as error:
             if budget < self._budget:
                 return False
@@ -267,9 +311,13 @@ class _Run:
         left: list[_Task] = []
         with ThreadPoolExecutor(self._workers, thread_name_prefix="platestore") as pool:
             futures = {pool.submit(self._one, task, share, 1): task for task in tasks}
-            for future, done in _finished(futures, pool):
-                if not future.result():
-                    left.append(done)
+            try:
+                for future, done in _finished(futures, pool):
+                    if not future.result():
+                        left.append(done)
+            except BaseException:
+                self._stop.set()  # whoever is at work gives up with the next block
+                raise
         return left
 
 

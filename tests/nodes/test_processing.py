@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,13 @@ def test_a_position_whose_label_lacks_levels_is_not_skipped(plate):
 # --- what fails -----------------------------------------------------------------------------------
 
 
+def unheard(plate: Path) -> Any:
+    """Two levels of all positions, whether or not the report comes with warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ps.StoreWarning)
+        return ps.compute_pyramids(plate, 2)
+
+
 @pytest.mark.parametrize("side_by_side", [False, True])
 def test_a_torn_chunk_is_reported_by_name_and_the_others_are_done(plate, monkeypatch, side_by_side):
     if side_by_side:
@@ -278,10 +286,10 @@ def test_a_torn_chunk_is_reported_by_name_and_the_others_are_done(plate, monkeyp
 @pytest.mark.parametrize("gone", ["A/1/1/0", "A/1/1", "A/2"], ids=["level 0", "position", "well"])
 def test_what_is_listed_but_not_there_is_reported(plate, gone):
     shutil.rmtree(plate / gone)
-    report = ps.compute_pyramids(plate, 2)
+    report = unheard(plate)
     assert len(report.failed) == 1
-    (path, problem) = next(iter(report.failed.items()))
-    assert path.startswith(f"{plate}/{gone[:5].rstrip('/')}"[: len(str(plate)) + 4])
+    path, problem = next(iter(report.failed.items()))
+    assert path.startswith(f"{plate}/{gone[:3]}")
     assert gone in problem
     assert len(report.computed) == len(NAMES) - 1
 
@@ -291,7 +299,7 @@ def test_a_document_that_is_no_json_is_reported(plate, version, place):
     array = place.count("/") == 3
     name = "zarr.json" if version == "0.5" else ".zarray" if array else ".zattrs"
     (plate / place / name).write_text('{"x":')
-    report = ps.compute_pyramids(plate, 2)
+    report = unheard(plate)
     assert len(report.failed) == 1
     assert sorted(report.computed) == paths_of(plate, ["A/1/0", "A/1/1", "B/1/0"])
 
@@ -387,7 +395,7 @@ def test_the_number_of_workers_changes_no_file(tmp_path, version, monkeypatch, t
     monkeypatch.setattr(processing, "_TINY_BYTES", tiny)
     trees = []
     for workers in (1, 2, 5):
-        plate = plate_at(tmp_path / f"{workers}.zarr", version)
+        plate = plate_at(tmp_path / str(workers) / "plate.zarr", version)
         ps.compute_pyramids(plate, 3, workers=workers)
         trees.append({str(place): what for place, what in snapshot(plate).items()})
     assert trees[0] == trees[1] == trees[2]

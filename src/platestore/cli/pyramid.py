@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -62,7 +63,8 @@ def command(
     bar: Any = click.progressbar(
         length=1000, label="pyramids", file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=False
     )
-    with bar:
+    with bar, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
 
         def show(done: int, total: int) -> None:
             bar.update(int(1000 * done / max(1, total)) - bar.pos)
@@ -99,6 +101,8 @@ def command(
             f"{len(report.computed)} computed, {len(report.skipped)} complete already, "
             f"{len(report.failed)} failed{speed if report.computed else ''}"
         )
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
     for path, problem in report.failed.items():
         click.echo(f"Error: {problem if path in problem else f'{path}: {problem}'}", err=True)
     if report.failed:

@@ -60,7 +60,7 @@ def plan_factors(
     regular = _regular(names, dims)
     if levels == "auto":
         return _auto(tuple(shape), names, regular, asked)
-    count = _check_levels(levels)
+    count = check_levels(levels)
     if asked is None:
         asked = [regular] * (count - 1)
     if len(asked) != count - 1:
@@ -154,7 +154,14 @@ def found_factors(
     return out
 
 
-def _check_levels(levels: int | str) -> int:
+def check_levels(levels: int | str) -> int:
+    """Check a number of levels: an integer of 1 or more.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none.
+    """
     try:
         count = operator.index(levels)  # type: ignore[arg-type]
     except TypeError:
@@ -171,8 +178,9 @@ def _regular(names: Sequence[str], dims: Iterable[str] | None) -> Factors:
         wanted = [name for name in _SPATIAL if name in names]
     else:
         wanted = [str(d).lower() for d in dims]
-        unknown = [d for d in wanted if d not in names]
-        if unknown or not wanted:
+        if not wanted:
+            raise ArgumentError("dims names no axis", hint=f"axes: {', '.join(names)}")
+        if any(d not in names for d in wanted):
             raise ArgumentError(
                 f"dims {list(wanted)} are not axes of the image", hint=f"axes: {', '.join(names)}"
             )
