@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import platestore as ps
 from nodes.store_helpers import refused, scale, snapshot, translation
-from platestore.nodes import levels as node_levels
+from platestore.nodes import level_making
 from platestore.pyramid.build import PyramidBuild
 from pyramid.pyramid_store import (
     attributes,
@@ -755,7 +755,7 @@ def test_an_interrupted_region_is_marked_and_the_next_call_finishes_it_too(versi
     def fail(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(node_levels, "make_levels", fail)
+    monkeypatch.setattr(level_making, "make_levels", fail)
     with pytest.raises(KeyboardInterrupt):
         position.compute_pyramid(region=np.s_[0, :4, :4])
     assert marks(tmp_path / "i.zarr")["regions"] == [[[0, 1], [0, 4], [0, 4]]]
@@ -774,7 +774,7 @@ def test_recomputing_everything_finishes_an_interrupted_region(version, tmp_path
     def fail(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(node_levels, "make_levels", fail)
+    monkeypatch.setattr(level_making, "make_levels", fail)
     with pytest.raises(KeyboardInterrupt):
         position.compute_pyramid(region=np.s_[0, :4, :4])
     monkeypatch.undo()

@@ -175,7 +175,7 @@ def _append_channel(node: Position, intent: Intent) -> None:
 
 
 def _pyramid(node: Position, intent: Intent) -> None:
-    from platestore.nodes.levels import finish_install
+    from platestore.nodes.level_making import finish_install
 
     finish_install(node, intent)
 

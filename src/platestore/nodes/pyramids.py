@@ -14,7 +14,8 @@ from platestore.spec import pyramids
 
 if TYPE_CHECKING:
     from platestore.arrays.layout import Shards
-    from platestore.nodes.levels import Levels, Resources
+    from platestore.nodes.level_making import Resources
+    from platestore.nodes.levels import Levels
     from platestore.nodes.position import Position
     from platestore.pyramid.build import Progress
     from platestore.pyramid.geometry import Step
@@ -128,8 +129,8 @@ class Pyramids:
             If a chunk of level 0 cannot be read; the former levels stay.
         """
         # The first call loads what it needs, which is growth too.
-        is_first, before = "platestore.nodes.levels" not in sys.modules, resident_bytes()
-        from platestore.nodes.levels import Resources
+        is_first, before = "platestore.nodes.level_making" not in sys.modules, resident_bytes()
+        from platestore.nodes.level_making import Resources
 
         loaded = max(0, resident_bytes() - before) if is_first else 0
         resources = Resources(max_memory, workers, progress, loaded)
@@ -144,7 +145,7 @@ class Pyramids:
         ArgumentError
             If there is no level 0.
         """
-        from platestore.nodes import levels
+        from platestore.nodes import level_making, levels
 
         position = cast("Position", self)
         position._location.storage.require_writable(position._location.path)
@@ -152,7 +153,7 @@ class Pyramids:
         for node in nodes:
             levels.image_of(node._peek(), node)
         for node in nodes:
-            levels.delete(node, levels.image_of(node._peek(), node).datasets[0].path)
+            level_making.delete(node, levels.image_of(node._peek(), node).datasets[0].path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,32 +192,32 @@ def _labels_of(position: Position) -> Iterator[Position]:
 
 def initialise(position: Position, ask: _Ask) -> None:
     """Create levels; see :meth:`Pyramids.initialize_pyramid`."""
-    from platestore.nodes import levels
+    from platestore.nodes import level_making
 
     position._location.storage.require_writable(position._location.path)
     for job in _jobs(position, ask):
         if job.levels.names and len(_image(job.node).datasets) == 1:
-            levels.initialise(job.node, job.levels)
+            level_making.initialise(job.node, job.levels)
 
 
 def compute(position: Position, ask: _Ask, resources: Resources) -> None:
     """Compute levels; see :meth:`Pyramids.compute_pyramid`."""
-    from platestore.nodes import levels
+    from platestore.nodes import level_making
 
     position._location.storage.require_writable(position._location.path)
     jobs = [job for job in _jobs(position, ask) if job.levels.names]
     for job in jobs if len(jobs) > 1 else []:  # a single one is checked where it is built
-        levels.check_budget(job.node, job.levels, resources, job.region)
+        level_making.check_budget(job.node, job.levels, resources, job.region)
     total, before = sum(job.nbytes for job in jobs), 0
     built: list[tuple[_Job, list[str]]] = []
     try:
         for job in jobs:
             mine = replace(resources, progress=_shifted(resources.progress, before, total))
             if job.how == "build":
-                built.append((job, levels.build_staged(job.node, job.levels, mine)))
+                built.append((job, level_making.build_staged(job.node, job.levels, mine)))
             elif job.how == "fill":
-                levels.fill_in_place(job.node, job.levels, mine)
-                levels.complete(job.node, job.levels)
+                level_making.fill_in_place(job.node, job.levels, mine)
+                level_making.complete(job.node, job.levels)
             elif job.region is not None:
                 _recompute(job, job.region, mine)
             before += job.nbytes
@@ -224,11 +225,11 @@ def compute(position: Position, ask: _Ask, resources: Resources) -> None:
                 mine.progress(job.nbytes, job.nbytes)
         # All of them exist before the first is listed: an image and its labels have as many levels.
         while built:
-            levels.install(built[0][0].node, built[0][0].levels, built[0][1])
+            level_making.install(built[0][0].node, built[0][0].levels, built[0][1])
             del built[0]
     except BaseException:
         for job, staged in built:
-            levels.discard(job.node, staged)
+            level_making.discard(job.node, staged)
         raise
 
 
@@ -263,14 +264,14 @@ def _image(node: Position) -> MultiScaleMeta:
 
 def _recompute(job: _Job, region: tuple[slice, ...], resources: Resources) -> None:
     """Make the part of the levels that depends on a region anew, and what an earlier call left half done."""
-    from platestore.nodes import levels
+    from platestore.nodes import level_making
 
     with job.node._location.storage.lock(job.node._location.path):
-        todo = levels.mark_regions(job.node, job.levels, [[s.start, s.stop] for s in region])
+        todo = level_making.mark_regions(job.node, job.levels, [[s.start, s.stop] for s in region])
     for bounds in todo:
         part = tuple(slice(*b) for b in bounds)
-        levels.fill_in_place(job.node, job.levels, resources, part)
-    levels.complete(job.node, job.levels, only=todo)
+        level_making.fill_in_place(job.node, job.levels, resources, part)
+    level_making.complete(job.node, job.levels, only=todo)
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int, int], None] | None:

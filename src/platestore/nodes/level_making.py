@@ -1,0 +1,394 @@
+"""Making, installing, marking and deleting the levels of one image.
+
+New levels are built whole under hidden names. One commit takes the old ones out of the list and records what
+is being done; then the files move; a second commit lists the new ones. So readers see level 0 alone, the old
+levels or the new ones, and level 0 is only read. Only levels that were initialised, and regions, are filled
+in place; a mark in the document says so until they are complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from platestore.errors import NodeExistsError
+from platestore.nodes import intents
+from platestore.nodes.leftovers import require_free
+from platestore.nodes.levels import Levels, image_of
+from platestore.pyramid.geometry import level_transform
+from platestore.pyramid.levels import make_levels, plan_build
+from platestore.spec import edits, pyramids
+from platestore.spec.multiscales import DatasetMeta
+from platestore.spec.own import Intent
+from platestore.spec.transforms import TransformationMeta, normalise
+from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files, create_node
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from platestore.nodes.draft import Draft
+    from platestore.nodes.position import Position
+    from platestore.pyramid.build import Progress
+    from platestore.spec.multiscales import ImagesMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a computation may use, and whom it tells.
+
+    Attributes
+    ----------
+    max_memory : int or str, optional
+        Bytes by which the process may grow.
+    workers : int, optional
+        Number of threads.
+    progress : callable, optional
+        Called with the bytes of level 0 that are done, and all there are.
+    spent : int
+        Bytes of the budget that are used up already.
+    """
+
+    max_memory: int | str | None = None
+    workers: int | None = None
+    progress: Progress | None = None
+    spent: int = 0
+
+
+def build_staged(
+    position: Position,
+    levels: Levels,
+    resources: Resources,
+    *,
+    base: ArrayDocument | None = None,
+    data: npt.NDArray[Any] | None = None,
+) -> list[str]:
+    """Build all levels under hidden names, which are returned.
+
+    Parameters
+    ----------
+    position : Position
+        The position.
+    levels : Levels
+        What to build.
+    resources : Resources
+        What may be used.
+    base : ArrayDocument, optional
+        Document of level 0, if it lies elsewhere as yet.
+    data : numpy.ndarray, optional
+        Pixels of level 0, which is then written too.
+    """
+    location = position._location
+    storage, fmt = location.storage, location.zarr_format
+    staged = [intents.staging_name(name.rpartition("/")[2]) for name in levels.names]
+    try:
+        documents = []
+        for name, hidden, content in zip(levels.names, staged, levels.documents, strict=True):
+            place = location.child(hidden)
+            attributes = array_attributes(storage, location.child(name).path, fmt)
+            bare = {k: v for k, v in content.items() if k != "attributes"}
+            files = array_files(fmt, bare, attributes, where=place.where)
+            create_node(storage, place.path, files)
+            documents.append(ArrayDocument(place.path, fmt, files[-1][1]))
+        make_levels(
+            storage,
+            base or levels.base,
+            documents,
+            levels.factors,
+            levels.method,
+            fresh=True,
+            data=data,
+            max_memory=resources.max_memory,
+            workers=resources.workers,
+            spent=resources.spent,
+            progress=resources.progress,
+        )
+    except BaseException:
+        discard(position, staged)
+        raise
+    return staged
+
+
+def check_budget(position: Position, levels: Levels, resources: Resources, region: Any = None) -> None:
+    """Refuse a budget that is too small, before anything is written.
+
+    Raises
+    ------
+    BudgetError
+        If it is.
+    """
+    location = position._location
+    documents = [
+        ArrayDocument(location.child(name).path, location.zarr_format, json.dumps(content).encode())
+        for name, content in zip(levels.names, levels.documents, strict=True)
+    ]
+    plan_build(
+        location.storage,
+        levels.base,
+        documents,
+        levels.factors,
+        levels.method,
+        fresh=True,
+        region=region,
+        max_memory=resources.max_memory,
+        workers=resources.workers,
+        spent=resources.spent,
+    )
+
+
+def discard(position: Position, staged: Sequence[str]) -> None:
+    """Take away what was built under hidden names."""
+    for name in staged:
+        with contextlib.suppress(Exception):
+            position._location.storage.remove_tree(position._location.child(name).path)
+
+
+def fill_in_place(position: Position, levels: Levels, resources: Resources, region: Any = None) -> None:
+    """Fill levels that exist and are marked."""
+    location = position._location
+    documents = [position._array_document(name) for name in levels.names]
+    make_levels(
+        location.storage,
+        levels.base,
+        documents,
+        levels.factors,
+        levels.method,
+        fresh=False,
+        region=region,
+        max_memory=resources.max_memory,
+        workers=resources.workers,
+        spent=resources.spent,
+        progress=resources.progress,
+    )
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+
+def transforms(base: Sequence[TransformationMeta], levels: Levels) -> list[list[TransformationMeta]]:
+    """Transformations of the levels, from those of level 0."""
+    current, out = base, []
+    for step in levels.factors:
+        current = level_transform(current, step, pooled=levels.method != "stride")
+        out.append(current)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class NewBase:
+    """A level 0 that is installed with its levels.
+
+    Attributes
+    ----------
+    staged : str or None
+        Hidden name under which it was built; None if it lies in its place already.
+    shape : tuple of int
+        Its shape.
+    dtype : str
+        Name of its data type.
+    transform : sequence of TransformationMeta, optional
+        Its transformations, as the caller gave them.
+    """
+
+    staged: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    transform: Sequence[TransformationMeta] | None
+
+
+def install(position: Position, levels: Levels, staged: Sequence[str], new: NewBase | None = None) -> None:
+    """Put levels that were built under hidden names in the place of those that are listed."""
+    storage = position._location.storage
+    try:
+        with storage.lock(position._location.path):
+            found = position._peek().find(levels.name)
+            listed = {d.path for d in found[0].datasets} if found is not None else set()
+            for name in levels.names:
+                if name not in listed:
+                    require_free(position._location.child(name), "array")
+            intent = position._commit(lambda draft: _record(position, draft, levels, staged, new))
+            intents.finish(position, intent)
+    except Exception:
+        with contextlib.suppress(Exception):
+            # This completes what was recorded; what is still hidden then, nothing refers to.
+            position._peek()
+            discard(position, staged)
+        raise
+
+
+def _record(
+    position: Position,
+    draft: Draft[ImagesMeta],
+    levels: Levels,
+    staged: Sequence[str],
+    new: NewBase | None,
+) -> Intent:
+    """Take what is replaced out of the list, and record what comes."""
+    found = draft.meta.find(levels.name)
+    removed: list[str] = []
+    if found is not None:
+        image = found[0]
+        removed = [d.path for d in image.datasets[1:] if d.path not in levels.names]
+        image.datasets = image.datasets[:1]
+        pyramids.forget(image)
+    entry: dict[str, Any] = {"removed": removed, "method": levels.method}
+    entry["factors"] = [list(step) for step in levels.factors]
+    if new is None:
+        image = image_of(draft.meta, position, levels.name)
+        base: Sequence[TransformationMeta] = image.datasets[0].coordinate_transformations
+    else:
+        base = normalise(new.transform, len(new.shape))
+        place = None if found is None else edits.unlist_image(draft.meta, levels.name)
+        entry["base"] = {
+            "staged": new.staged,
+            "shape": list(new.shape),
+            "dtype": new.dtype,
+            "transform": [s.to_json() for s in base],
+            "place": place,
+        }
+    rows = zip(levels.names, staged, transforms(base, levels), strict=True)
+    entry["levels"] = [
+        {"path": name, "staged": hidden, "transform": [s.to_json() for s in steps]}
+        for name, hidden, steps in rows
+    ]
+    intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry)
+    draft.add_intent(intent)
+    return intent
+
+
+def finish_install(position: Position, intent: Intent) -> None:
+    """Move new arrays into place and list them; every step can be repeated."""
+    entry = intent.entry or {}
+    for path in entry.get("removed", ()):
+        position._location.storage.remove_tree(position._location.child(path).path)
+    base = entry.get("base")
+    whole = base is None or _move_in(position, intent.path, base["staged"])
+    present = []
+    for level in entry.get("levels", ()):
+        whole = _move_in(position, level["path"], level["staged"]) and whole
+        if not whole:
+            break  # whatever happened: what is not there is not listed, nor what comes after it
+        present.append(level)
+
+    def relist(draft: Draft[ImagesMeta]) -> None:
+        absent = draft.meta.find(intent.path) is None
+        if base is not None and absent and intents.is_node(position._location.child(intent.path)):
+            _list_base(draft.meta, intent.path, base)
+        found = draft.meta.find(intent.path)
+        if found is not None:
+            image = found[0]
+            known = {d.path for d in image.datasets}
+            image.datasets += [_dataset(level) for level in present if level["path"] not in known]
+            if len(image.datasets) > 1:
+                pyramids.describe(image, entry["method"], entry["factors"][: len(present)], _version())
+        draft.drop_intent(intent.id)
+
+    position._commit(relist, check=False)
+
+
+def _move_in(position: Position, path: str, hidden: str | None) -> bool:
+    """Put an array in its place; whether there is one now."""
+    location, storage = position._location, position._location.storage
+    old = location.child(path)
+    if hidden is not None:
+        new = location.child(hidden)
+        if intents.is_node(new):
+            storage.remove_tree(old.path)
+            storage.move_tree(new.path, old.path)
+        storage.remove_tree(new.path)  # what an interrupted removal of the copied one left
+    return intents.is_node(old)
+
+
+def _list_base(meta: ImagesMeta, name: str, base: dict[str, Any]) -> None:
+    if base.get("place"):
+        place = {**base["place"], "transform": base["transform"]}
+        edits.relist_image(meta, name, place, base["dtype"])
+        return
+    steps = [TransformationMeta.model_validate(s) for s in base["transform"]]
+    # An image with levels of its own never is a level of another one.
+    edits.list_image(meta, name, base["shape"], None, steps, base["dtype"])
+
+
+def _version() -> str:
+    from platestore import __version__
+
+    return __version__
+
+
+def _dataset(level: dict[str, Any]) -> DatasetMeta:
+    steps = [TransformationMeta.model_validate(s) for s in level["transform"]]
+    return DatasetMeta(path=level["path"], coordinate_transformations=steps)
+
+
+def initialise(position: Position, levels: Levels) -> None:
+    """Create levels of zeros, list them and mark them as not computed."""
+    location, storage = position._location, position._location.storage
+
+    def change(draft: Draft[ImagesMeta]) -> None:
+        image = image_of(draft.meta, position, levels.name)
+        base = image.datasets[0].coordinate_transformations
+        for name, steps in zip(levels.names, transforms(base, levels), strict=True):
+            image.datasets.append(DatasetMeta(path=name, coordinate_transformations=steps))
+        pyramids.describe(image, levels.method, levels.factors, _version())
+        pyramids.mark_incomplete(image, levels.names)
+
+    with storage.lock(location.path):
+        if len(image_of(position._peek(), position, levels.name).datasets) > 1:
+            raise NodeExistsError("another process made a pyramid meanwhile", path=location.where)
+        for name, content in zip(levels.names, levels.documents, strict=True):
+            place = location.child(name)
+            require_free(place, "array")
+            bare = {k: v for k, v in content.items() if k != "attributes"}
+            files = array_files(location.zarr_format, bare, where=place.where)
+            create_node(storage, place.path, files)
+        position._commit(change)
+
+
+def mark_regions(position: Position, levels: Levels, region: pyramids.Region) -> list[pyramids.Region]:
+    """Say that regions are being made anew; returns these, with those that an earlier call left."""
+
+    def change(draft: Draft[ImagesMeta]) -> list[pyramids.Region]:
+        image = image_of(draft.meta, position, levels.name)
+        pyramids.mark_region(image, region)
+        return pyramids.regions(image)
+
+    return position._commit(change)
+
+
+def complete(position: Position, levels: Levels, only: list[pyramids.Region] | None = None) -> None:
+    """Take the marks away, and say how the levels were made."""
+
+    def change(draft: Draft[ImagesMeta]) -> None:
+        image = image_of(draft.meta, position, levels.name)
+        if only is None:
+            base = image.datasets[0].coordinate_transformations
+            for dataset, steps in zip(image.datasets[1:], transforms(base, levels), strict=True):
+                dataset.coordinate_transformations = steps
+            pyramids.describe(image, levels.method, levels.factors, _version())
+        pyramids.unmark(image, only=only)
+
+    position._commit(change)
+
+
+def delete(position: Position, name: str) -> None:
+    """Unlist all levels but level 0, then remove them."""
+
+    def unlist(draft: Draft[ImagesMeta]) -> list[Intent]:
+        image = image_of(draft.meta, position, name)
+        gone = [d.path for d in image.datasets[1:]]
+        image.datasets = image.datasets[:1]
+        pyramids.forget(image)
+        left = set(draft.meta.paths())
+        records = [
+            Intent(operation="delete", id=intents.new_id(), path=path) for path in gone if path not in left
+        ]
+        for record in records:
+            draft.add_intent(record)
+        return records
+
+    with position._location.storage.lock(position._location.path):
+        if len(image_of(position._peek(), position, name).datasets) > 1:
+            for record in position._commit(unlist):
+                intents.finish(position, record)
