@@ -132,7 +132,7 @@ class Pyramids:
         is_first, before = "platestore.nodes.level_making" not in sys.modules, resident_bytes()
         from platestore.nodes.level_making import Resources
 
-        loaded = max(0, resident_bytes() - before) if is_first else 0
+        loaded = max(2**20, resident_bytes() - before) if is_first else 0
         resources = Resources(max_memory, workers, progress, loaded)
         wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
         compute(cast("Position", self), _Ask(levels, method, dims, factors, region, wishes), resources)

@@ -182,12 +182,13 @@ class PyramidBuild:
         self._per_worker = self._worker_nbytes(self.tree)
         needed = self._shared_nbytes(self.tree) + self._per_worker
         if needed > max_memory:
+            enough = needed + spent // 4  # the next process may load a little more
             raise BudgetError(
-                f"max_memory of {max_memory} bytes is too small: this pyramid needs {needed} bytes "
-                f"({needed / 2**20:.1f} MiB)",
+                f"max_memory of {max_memory} bytes is too small: this pyramid needs {enough} bytes "
+                f"({enough / 2**20:.1f} MiB)",
                 path=where or None,
-                hint=f"pass max_memory={needed} or more; smaller chunks need less",
-                needed=needed,
+                hint=f"pass max_memory={enough} or more; smaller chunks need less",
+                needed=enough,
             )
         spare = max_memory - needed
         further = self._per_worker + self._unit_nbytes()
