@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import platestore as ps
+
+# The same examples each time, so that a run says something about a change; `HYPOTHESIS_RANDOM=1` searches on.
+settings.register_profile("repeatable", derandomize=True)
+if not os.environ.get("HYPOTHESIS_RANDOM"):
+    settings.load_profile("repeatable")
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
 #: Official cases and a real field, where a developer has them; users do not.

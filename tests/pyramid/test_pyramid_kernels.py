@@ -61,7 +61,8 @@ def assert_mean_of_floats(block: np.ndarray, factors: tuple[int, ...], result: n
         if isinstance(exact, float):
             np.testing.assert_equal(float(got), exact)
             continue
-        step = float(np.spacing(np.abs(block.dtype.type(float(exact)))))
+        size = np.abs(block.dtype.type(float(exact)))
+        step = float(np.spacing(np.nextafter(size, size.dtype.type(0))))  # that of the largest is no number
         slack = step + len(pixels) * 2.0**-52 * max(abs(float(p)) for p in pixels)
         assert np.isfinite(got)
         assert abs(float(got) - float(exact)) <= slack
@@ -97,6 +98,15 @@ def blocks(draw: st.DrawFn, dtypes=DTYPES) -> tuple[np.ndarray, tuple[int, ...]]
 @given(case=blocks())
 def test_any_block_is_reduced_as_exact_arithmetic_has_it(method, case):
     assert_as_reference(*case, method)
+
+
+@pytest.mark.parametrize("factors", [(1, 2, 1), (2, 1, 1), (2, 2, 1), (1, 2, 2), (1, 1, 3)], ids=str)
+def test_a_mean_that_overflows_leaves_its_neighbours_alone(factors):
+    largest = np.finfo("float64").max
+    block = np.array(
+        [[[1.0, 0.75 * largest, 3.0], [2.0, largest, 5.0]], [[4.0, -largest, 7.0], [6.0, 2.0, 9.0]]]
+    )
+    assert_as_reference(block, factors, "mean")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

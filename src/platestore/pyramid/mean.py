@@ -230,9 +230,14 @@ class FloatMean:
         broken = ~np.isfinite(mean)
         again = work.take(mean.shape, np.float64)
         # Halved besides, and held to the type's range: roundings of the largest values can add up.
-        self._sum(piece, rows, other, again, 2.0 * self._size)
-        if self._along == 1:
+        if self._along == 1:  # the rows are the means, which the sum would take the place of
+            kept = work.take(mean.shape, np.float64)
+            np.copyto(kept, mean)
+            self._sum(piece, rows, other, rows, 2.0 * self._size)
             np.copyto(again, rows)
+            np.copyto(mean, kept)
+        else:
+            self._sum(piece, rows, other, again, 2.0 * self._size)
         half = np.finfo(np.float64).max / 2
         np.clip(again, -half, half, out=again, where=np.isfinite(again))
         np.multiply(again, 2.0, out=again)
