@@ -22,6 +22,8 @@ _PUBLIC = {
     "platestore.nodes.series": ("Bioformats2RawSeries",),
     "platestore.arrays.image": ("ImageArray",),
     "platestore.arrays.tiled": ("TiledImageArray",),
+    "platestore.copying.api": ("copy",),
+    "platestore.copying.report": ("ArrayReport", "CopyReport"),
     "platestore.processing": ("PyramidReport", "compute_pyramids"),
     "platestore.settings": ("config",),
     "platestore.spec.axes": ("AxisMeta", "ChannelAxisMeta", "SpaceAxisMeta", "TimeAxisMeta"),
@@ -49,17 +51,20 @@ _PUBLIC = {
         "LockTimeoutError",
         "LockUnsupportedError",
         "MissingChunkError",
+        "NoSpaceError",
         "NodeExistsError",
         "NodeKeyError",
         "NodeNotFoundError",
         "PlatestoreError",
         "ReadOnlyError",
         "RewriteWarning",
+        "SourceChangedError",
         "StoreWarning",
         "UnreadableWarning",
         "UnsafeTargetError",
         "UnsupportedError",
         "UnsupportedVersionError",
+        "VerifyError",
     ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
@@ -70,6 +75,8 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
     from platestore.arrays.tiled import TiledImageArray
+    from platestore.copying.api import copy
+    from platestore.copying.report import ArrayReport, CopyReport
     from platestore.errors import (
         ArgumentError,
         BudgetError,
@@ -84,14 +91,17 @@ if TYPE_CHECKING:
         NodeExistsError,
         NodeKeyError,
         NodeNotFoundError,
+        NoSpaceError,
         PlatestoreError,
         ReadOnlyError,
         RewriteWarning,
+        SourceChangedError,
         StoreWarning,
         UnreadableWarning,
         UnsafeTargetError,
         UnsupportedError,
         UnsupportedVersionError,
+        VerifyError,
     )
     from platestore.nodes.labels import LabelImage, LabelsGroup
     from platestore.nodes.node import NGFFNode

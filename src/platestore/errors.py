@@ -154,6 +154,24 @@ def _rebuild_budget(message: str, path: str | None, hint: str | None, needed: in
     return BudgetError(message, path=path, hint=hint, needed=needed)
 
 
+class VerifyError(PlatestoreError, OSError):
+    """A copy that was read again differs from its source."""
+
+    default_hint = "the copy was not put in its place; check the disks, and copy again with overwrite=True"
+
+
+class SourceChangedError(PlatestoreError, RuntimeError):
+    """A source that changed while it was copied, or between an interruption and its resumption."""
+
+    default_hint = "wait until nothing writes to it, then copy again with overwrite=True"
+
+
+class NoSpaceError(PlatestoreError, OSError):
+    """A destination that has less room than the copy needs."""
+
+    default_hint = "free some space, or choose another destination; nothing was written"
+
+
 class RewriteWarning(UserWarning):
     """A write that changes a part of a chunk or shard, and so reads and rewrites all of it."""
 

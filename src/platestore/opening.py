@@ -40,6 +40,7 @@ from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import create_node, group_files, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root
+from platestore.storage.ozx import OzxStorage, find_archive, names_archive
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -146,7 +147,8 @@ def open_ome_zarr(
     ----------
     store_path : str, Path or zarr Store
         The store. A path inside a plate (``plate.zarr/A/1/0``) opens that node without reading the
-        plate. A Store that is no local directory has a single writer and no locks.
+        plate. A zipped store (``plate.ozx``, ``plate.ozx/A/1/0``) is opened for reading only. A Store that
+        is no local directory has a single writer and no locks.
     layout : {"auto", "fov", "hcs", "tiled", "bf2raw"}
         ``"fov"`` is a single position, ``"hcs"`` a plate, ``"tiled"`` a position with tiled arrays,
         ``"bf2raw"`` a bioformats2raw collection (reading only). ``"auto"`` infers it from the metadata
@@ -188,6 +190,8 @@ def open_ome_zarr(
         If an argument is wrong or missing, or the layout does not match the store.
     InvalidMetadataError, UnsupportedVersionError
         If the store's metadata cannot be used.
+    ReadOnlyError, UnsupportedError
+        If a zipped store is to be changed or created.
     """
     try:
         request = _check_arguments(
@@ -262,6 +266,8 @@ def _local_path(store_path: str | os.PathLike[str]) -> str:
 
 
 def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
+    if names_archive(path):
+        return _open_archive(path, request)
     mode = request.mode
     present = targets.exists(path)
     if mode in ("r", "r+") or (mode == "a" and present):
@@ -289,6 +295,27 @@ def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
             raise
         # Somebody else created it first: theirs is the store.
     return _open_existing_path(path, request, created=True)
+
+
+def _open_archive(path: str, request: _Request) -> NGFFNode[Any]:
+    """Open a zipped store, or a node in one."""
+    found = find_archive(path)
+    if found is not None and request.mode in ("r+", "a"):
+        raise ReadOnlyError(
+            f"a zipped store is only read; mode {request.mode!r} cannot be had",
+            path=path,
+            hint="a zip cannot replace an entry: `platestore copy x.ozx x.zarr`, then change that",
+        )
+    if request.mode != "r":
+        raise UnsupportedError(
+            "a zipped store is not created, changed or replaced here: a zip cannot replace an entry",
+            path=path,
+            hint="create a .zarr store, then write the archive with `platestore copy x.zarr x.ozx`",
+        )
+    if found is None:
+        raise NodeNotFoundError("there is no such archive", path=path)
+    archive, inner = found
+    return _open_node(OzxStorage(archive, request.options), inner, request)
 
 
 def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> NGFFNode[Any]:

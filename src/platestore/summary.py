@@ -26,6 +26,7 @@ from platestore.opening import open_ome_zarr
 from platestore.settings import human_bytes
 from platestore.spec import pyramids
 from platestore.spec.edits import effective_scale, effective_translation
+from platestore.storage.ozx import OzxStorage
 
 
 class _Fact(BaseModel):
@@ -325,14 +326,20 @@ def _plate(plate: Plate, wells: dict[str, Well], *, verbose: bool) -> PlateInfo:
 
 def _size(node: NGFFNode[Any], first: Position | None) -> SizeInfo | None:
     """Files and bytes on disk, and the bytes of all decoded pixels."""
-    root = node._location.storage.local_path(node._location.path)
-    if root is None:
-        return None
+    storage, path = node._location.storage, node._location.path
+    root = storage.local_path(path)
     files = size = 0
-    for directory, _, names in os.walk(root):
-        for name in names:
+    if isinstance(storage, OzxStorage):
+        for key in storage.keys(path):
             files += 1
-            size += os.lstat(os.path.join(directory, name)).st_size
+            size += storage.entries[key].compressed
+    elif root is None:
+        return None
+    else:
+        for directory, _, names in os.walk(root):
+            for name in names:
+                files += 1
+                size += os.lstat(os.path.join(directory, name)).st_size
     decoded = 0
     for position in _all_positions(node, first):
         for image in (position, *(label for _, label in position.labels())):

@@ -56,6 +56,19 @@ class ChunkCodec:
         self._checksum = checksum
         self._is_blosc = isinstance(compressor, numcodecs.Blosc)
 
+    @property
+    def decoding_nbytes(self) -> int:
+        """The most bytes that decoding takes beside the encoded and the decoded chunk."""
+        copied = 0 if self._is_blosc or self._compressor is None else self.nbytes
+        return copied + (self.max_encoded if self._checksum else 0)
+
+    @property
+    def encoding_nbytes(self) -> int:
+        """The most bytes that encoding takes beside the decoded and the encoded chunk."""
+        # These two cut what they allocated to what they used of it, in place; others return a copy.
+        in_place = self._compressor is None or isinstance(self._compressor, (numcodecs.Blosc, numcodecs.Zstd))
+        return ((0 if in_place else 2) + (2 if self._checksum else 0)) * self.max_encoded
+
     def encode(self, block: npt.NDArray[Any]) -> Piece:
         """Encode a C-contiguous block of the chunk's shape and type."""
         data: Piece
@@ -156,9 +169,14 @@ class ChunkFormat:
         """Bytes of a shard's index."""
         return 16 * math.prod(self.per_shard) + (_CRC_BYTES if self.index_checksum else 0)
 
+    def locate(self, place: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shard (or the chunk itself, without shards) that holds a chunk, and its place in that."""
+        pairs = [divmod(p, n) for p, n in zip(place, self.per_shard, strict=True)]
+        return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+
     def unit_of(self, place: tuple[int, ...]) -> tuple[int, ...]:
         """Place of the shard (or of the chunk itself, without shards) that holds a chunk."""
-        return tuple(p // n for p, n in zip(place, self.per_shard, strict=True))
+        return self.locate(place)[0]
 
     def key(self, place: tuple[int, ...]) -> str:
         """Key of a chunk or shard, relative to the array."""

@@ -10,7 +10,8 @@ import itertools
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,27 +83,30 @@ class ChunkReader:
         self.format.codec.decode(data, out, where)
         return True
 
+    def forget(self) -> None:
+        """Give back the memory that this thread reads into; the next chunk takes new one."""
+        self._local.buffer = ReadBuffer()
+
     def is_present(self, place: Place) -> bool:
         """Whether a chunk was written."""
         if self.format.shards is None:
             return self._storage.size_of(join(self._path, self.format.key(place))) is not None
-        pairs = [divmod(p, n) for p, n in zip(place, self.format.per_shard, strict=True)]
-        index = self.index(tuple(p[0] for p in pairs))
-        return index is not None and int(index[tuple(p[1] for p in pairs)][0]) != ABSENT
+        shard, inner = self.format.locate(place)
+        index = self.index(shard)
+        return index is not None and int(index[inner][0]) != ABSENT
 
     def read_encoded(self, place: Place) -> tuple[memoryview | None, str]:
         """Bytes of a chunk as stored (until this thread reads the next), and where they are."""
         if self.format.shards is None:
             key = join(self._path, self.format.key(place))
             return self._storage.read_part(key, self._local.buffer), self._storage.where(key)
-        per_shard = self.format.per_shard
-        shard = tuple(p // n for p, n in zip(place, per_shard, strict=True))
+        shard, inner = self.format.locate(place)
         key = join(self._path, self.format.key(shard))
         where = self._storage.where(key)
         index = self.index(shard)
         if index is None:
             return None, where
-        offset, length = map(int, index[tuple(p % n for p, n in zip(place, per_shard, strict=True))])
+        offset, length = map(int, index[inner])
         if offset == ABSENT and length == ABSENT:
             return None, where
         data = self._storage.read_part(key, self._local.buffer, offset, length)
@@ -142,25 +146,108 @@ class ChunkReader:
         return min(bound, max((self._storage.size_of(key) or 0 for key in keys), default=0))
 
 
-class _Shard:
-    """A shard under way."""
+class _Held:
+    """A shard under way in memory, for a store that cannot append; an ``Appender`` otherwise."""
 
-    def __init__(self, format: ChunkFormat, missing: int, appender: Appender | None) -> None:
-        self.missing = missing
-        self.appender = appender
-        self.pieces: list[Piece] = []
-        self.size = 0
-        self.index = np.full((*format.per_shard, 2), ABSENT, np.uint64)
-        self.lock = threading.Lock()
+    def __init__(self, storage: Storage, key: str, fresh: bool) -> None:
+        self._storage = storage
+        self._key = key
+        self._fresh = fresh
+        self._pieces: dict[int, bytes] = {}
+        self._size = 0
+        self._lock = threading.Lock()
 
     def append(self, data: Piece) -> int:
-        if self.appender is not None:
-            return self.appender.append(data)
-        with self.lock:
-            offset = self.size
-            self.pieces.append(bytes(data))
-            self.size += len(self.pieces[-1])
+        with self._lock:
+            offset = self._size
+            self._pieces[offset] = bytes(data)
+            self._size += len(self._pieces[offset])
         return offset
+
+    def rewrite(self, offset: int, data: Piece) -> None:
+        self._pieces[offset] = bytes(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._pieces[offset]
+
+    def commit(self) -> None:
+        self._storage.write_object(self._key, b"".join(self._pieces.values()), fresh=self._fresh)
+
+    def discard(self) -> None:
+        self._pieces.clear()
+
+
+class _Shard:
+    """A shard under way.
+
+    Parameters
+    ----------
+    format : ChunkFormat
+        How its chunks lie in it.
+    missing : int
+        How many chunks are still to come.
+    open : callable
+        Gives what the encoded chunks go to, once there is one.
+    """
+
+    def __init__(self, format: ChunkFormat, missing: int, open: Callable[[], Appender | _Held]) -> None:
+        self.missing = missing
+        self.index = np.full((*format.per_shard, 2), ABSENT, np.uint64)
+        self._format = format
+        self._open = open
+        self._sink: Appender | _Held | None = None
+        self._lock = threading.Lock()
+
+    def add(self, inner: Place, data: Piece) -> None:
+        """Append an encoded chunk."""
+        with self._lock:
+            if self._sink is None:
+                self._sink = self._open()
+                if not self._format.index_at_end:  # its place is kept free
+                    self._sink.append(bytes(self._format.index_nbytes))
+        self.index[inner] = (self._sink.append(data), memoryview(data).nbytes)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no chunk."""
+        return self._sink is None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the complete shard."""
+        lengths = self.index[..., 1]
+        return int(lengths[lengths != ABSENT].sum()) + self._format.index_nbytes
+
+    def in_order(self) -> _Shard:
+        """The shard itself, or one with the same chunks in C order that takes its place."""
+        offsets = self.index[..., 0].reshape(-1)
+        offsets = offsets[offsets != ABSENT]
+        if self._sink is None or (offsets[1:] > offsets[:-1]).all():
+            return self
+        out = _Shard(self._format, 0, self._open)
+        try:
+            for inner in map(tuple, np.argwhere(self.index[..., 0] != ABSENT)):
+                out.add(inner, self._sink.read(*map(int, self.index[inner])))
+        except BaseException:
+            out.discard()
+            raise
+        self.discard()
+        return out
+
+    def commit(self) -> None:
+        """Add the index, and give the shard its name."""
+        assert self._sink is not None
+        index = self._format.index_bytes(self.index)
+        if self._format.index_at_end:
+            self._sink.append(index)
+        else:
+            self._sink.rewrite(0, index)
+        self._sink.commit()
+
+    def discard(self) -> None:
+        """Take it away."""
+        if self._sink is not None:
+            self._sink.discard()
 
 
 class ChunkWriter:
@@ -176,15 +263,34 @@ class ChunkWriter:
         How its chunks lie in files.
     fresh : bool
         Whether the array is new, and nothing refers to it yet.
+    ordered : bool
+        Whether the chunks of a shard lie in C order, in whichever order they come: the same chunks are
+        the same bytes then. A shard whose chunks came in another order is copied once.
+    streams : bool
+        Whether shards come one after another: none is begun before the one before it is complete.
     """
 
-    def __init__(self, storage: Storage, path: str, format: ChunkFormat, *, fresh: bool) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        path: str,
+        format: ChunkFormat,
+        *,
+        fresh: bool,
+        ordered: bool = False,
+        streams: bool = False,
+    ) -> None:
         self._storage = storage
         self._path = path
         self.format = format
         self._fresh = fresh
+        self._ordered = ordered
+        self._streams = streams
         self._places: dict[Place, set[Place]] | None = None
         self.most_open = 1
+        #: What was written so far.
+        self.files = 0
+        self.nbytes = 0
         self._shards: dict[Place, _Shard] = {}
         self._lock = threading.Lock()
         self._grid = tuple(-(-n // c) for n, c in zip(format.shape, format.codec.chunks, strict=True))
@@ -217,19 +323,53 @@ class ChunkWriter:
         block : numpy.ndarray, optional
             C-contiguous, of the whole chunk's shape; None stands for the fill value.
         """
-        data = self._encode(block)
+        self.put(place, self.encode(block))
+
+    def encode(self, block: npt.NDArray[Any] | None) -> Piece | None:
+        """Encode a chunk.
+
+        Parameters
+        ----------
+        block : numpy.ndarray, optional
+            C-contiguous, of the whole chunk's shape; None stands for the fill value.
+
+        Returns
+        -------
+        bytes or memoryview or None
+            None for a chunk that is not stored, since it holds the fill value only. Without compression
+            and checksum this is the memory of the block itself.
+        """
+        keeps_fill = self._storage.options.missing != "fill"
+        if block is None:
+            if not keeps_fill:
+                return None
+            block = np.full(self.format.codec.chunks, self.format.fill, self.format.codec.dtype)
+        elif not keeps_fill and self.format.is_fill(block):
+            return None
+        return self.format.codec.encode(block)
+
+    def put(self, place: Place, data: Piece | None) -> None:
+        """Write a chunk as :meth:`encode` gave it.
+
+        Parameters
+        ----------
+        place : tuple of int
+            Its place on the grid of chunks.
+        data : bytes or memoryview, optional
+            The encoded chunk; None for one that is not stored.
+        """
+        number, inner = self.format.locate(place)
         if self.format.shards is None:
-            key = join(self._path, self.format.key(place))
+            key = join(self._path, self.format.key(number))
             if data is not None:
                 self._storage.write_object(key, data, fresh=self._fresh)
+                self._count_file(memoryview(data).nbytes)
             elif not self._fresh:
                 self._storage.remove(key)
             return
-        number, inner = self._in_shard(place)
         shard = self._shard(number)
         if data is not None:
-            offset = shard.append(data)
-            shard.index[inner] = (offset, memoryview(data).nbytes)
+            shard.add(inner, data)
         with self._lock:
             shard.missing -= 1
             complete = not shard.missing
@@ -238,37 +378,34 @@ class ChunkWriter:
         if complete:
             self._complete(number, shard)
 
-    def _encode(self, block: npt.NDArray[Any] | None) -> Piece | None:
-        if block is None:
-            if self._storage.options.missing == "fill":
-                return None
-            block = np.full(self.format.codec.chunks, self.format.fill, self.format.codec.dtype)
-        elif self._storage.options.missing == "fill" and self.format.is_fill(block):
-            return None
-        return self.format.codec.encode(block)
+    def _count_file(self, nbytes: int) -> None:
+        with self._lock:
+            self.files += 1
+            self.nbytes += nbytes
 
     def _shard(self, number: Place) -> _Shard:
         with self._lock:
             found = self._shards.get(number)
             if found is None:
-                key = join(self._path, self.format.key(number))
-                found = _Shard(self.format, self._count(number), self._storage.appender(key))
-                if not self.format.index_at_end:  # its place is kept free
-                    found.append(bytes(self.format.index_nbytes))
+                found = _Shard(self.format, self._count(number), partial(self._sink, number))
                 self._shards[number] = found
             return found
+
+    def _sink(self, number: Place) -> Appender | _Held:
+        key = join(self._path, self.format.key(number))
+        begin = (
+            getattr(self._storage, "stream", self._storage.appender)
+            if self._streams
+            else self._storage.appender
+        )
+        return begin(key) or _Held(self._storage, key, self._fresh)
 
     def restrict(self, places: Iterable[Place]) -> None:
         """Only these chunks will come; the other chunks of their shards are taken over as they are."""
         self._places = {}
         for place in places:
-            number, inner = self._in_shard(place)
+            number, inner = self.format.locate(place)
             self._places.setdefault(number, set()).add(inner)
-
-    def _in_shard(self, place: Place) -> tuple[Place, Place]:
-        """The shard of a chunk, and its place in that."""
-        pairs = [divmod(p, n) for p, n in zip(place, self.format.per_shard, strict=True)]
-        return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
 
     def _count(self, number: Place) -> int:
         """How many chunks of a shard are to be written."""
@@ -280,33 +417,20 @@ class ChunkWriter:
         )
 
     def _complete(self, number: Place, shard: _Shard) -> None:
-        key = join(self._path, self.format.key(number))
         try:
             if self._places is not None:
                 self._take_over(number, shard)
-            if (shard.index == ABSENT).all():
-                if shard.appender is not None:
-                    shard.appender.discard()
+            if shard.is_empty:
                 if not self._fresh:
-                    self._storage.remove(key)
+                    self._storage.remove(join(self._path, self.format.key(number)))
                 return
-            index = self.format.index_bytes(shard.index)
-            if shard.appender is not None:
-                if self.format.index_at_end:
-                    shard.appender.append(index)
-                else:
-                    shard.appender.rewrite(0, index)
-                shard.appender.commit()
-                return
-            if self.format.index_at_end:
-                shard.pieces.append(index)
-            else:
-                shard.pieces[0] = index
-            self._storage.write_object(key, b"".join(shard.pieces), fresh=self._fresh)
+            if self._ordered:
+                shard = shard.in_order()
+            shard.commit()
         except BaseException:
-            if shard.appender is not None:
-                shard.appender.discard()
+            shard.discard()
             raise
+        self._count_file(shard.nbytes)
 
     def _take_over(self, number: Place, shard: _Shard) -> None:
         """Copy the chunks of the old shard that are not among those written, as they are stored."""
@@ -315,19 +439,18 @@ class ChunkWriter:
         assert self._places is not None
         if old is None:
             return
-        for inner in itertools.product(*map(range, self.format.per_shard)):
+        per_shard = self.format.per_shard
+        for inner in itertools.product(*map(range, per_shard)):
             if inner in self._places[number] or old[inner][0] == ABSENT:
                 continue
-            per_shard = self.format.per_shard
             place = tuple(s * n + i for s, n, i in zip(number, per_shard, inner, strict=True))
             data, _ = reader.read_encoded(place)
             if data is not None:
-                shard.index[inner] = (shard.append(data), len(data))
+                shard.add(inner, data)
 
     def discard(self) -> None:
         """Take away what is under way, after an error."""
         with self._lock:
             for shard in self._shards.values():
-                if shard.appender is not None:
-                    shard.appender.discard()
+                shard.discard()
             self._shards.clear()

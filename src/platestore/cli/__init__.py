@@ -12,6 +12,7 @@ import platestore
 
 # Name, and the line that `platestore --help` shows.
 _COMMANDS = {
+    "copy": "Copy, convert, choose, merge or pack stores.",
     "completion": "Print the script that completes commands in your shell.",
     "demo": "Build a small plate, read it back and describe it.",
     "info": "Describe stores, or nodes in them.",

@@ -35,6 +35,7 @@ from platestore.storage.hierarchy import (
     array_files,
     create_node,
     ensure_group,
+    group_exists,
     group_files,
     require_group,
 )
@@ -141,6 +142,7 @@ def grow_plate(
     planned: ArrayPlan | None = None,
     overwriting: bool = False,
     well: Well | None = None,
+    staged: Staged | None = None,
 ) -> list[Position]:
     """Create positions and the wells they need.
 
@@ -156,6 +158,8 @@ def grow_plate(
         Whether positions that exist are replaced, one after the other, after the new ones are listed.
     well : Well, optional
         The node of a well among them, which shall show the result.
+    staged : Staged, optional
+        The one position, or the well with all of them, that was built elsewhere in the store.
 
     Returns
     -------
@@ -170,8 +174,10 @@ def grow_plate(
         raise ArgumentError(f"positions named more than once: {', '.join(twice)}")
     with contextlib.ExitStack() as locks:
         locks.enter_context(location.storage.lock(location.path))
-        batch = _Batch(plate, specs, planned, overwriting, well, locks)
+        batch = _Batch(plate, specs, planned, overwriting, well, staged, locks)
         batch.run()
+    if staged is not None:
+        return [plate[spec.well][spec.name] for spec in specs]
     # The first document of a new group is the one that holds its attributes.
     return [
         plate._adopt_child(Position, batch.position_files(spec.name)[0][1], spec.well, spec.name)
@@ -180,6 +186,22 @@ def grow_plate(
 
 
 _ARRAY = "/"  # the key of the array's documents, which no position can have as a name
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What was built elsewhere in the store, and is moved into its place before it is listed.
+
+    Attributes
+    ----------
+    path : str
+        Path of a group; if there is none, it is in its place already.
+    is_well : bool
+        Whether it is a well with its positions, and not one position.
+    """
+
+    path: str
+    is_well: bool
 
 
 class _Batch:
@@ -192,8 +214,10 @@ class _Batch:
         planned: ArrayPlan | None,
         overwriting: bool,
         well: Well | None,
+        staged: Staged | None,
         locks: contextlib.ExitStack,
     ) -> None:
+        self.staged = staged
         self.plate = plate
         self.location = plate._location
         self.planned = planned
@@ -238,13 +262,23 @@ class _Batch:
                 )
             self.replaced.append(spec)
             return
-        if not overwriting:
+        if self.staged is not None and self.staged.is_well and well is not None:
+            raise NodeExistsError("the well exists", path=well._location.where)
+        if not overwriting and not self._is_moved(spec):
             if well is not None:
                 require_free(place, "group")
             elif spec.well not in self.new:
                 require_row(self.location.child(spec.row))
                 require_free(self.location.child(spec.well), "group")
         (self.new if well is None else self.added).setdefault(spec.well, []).append(spec)
+
+    def _is_moved(self, spec: Spec) -> bool:
+        """Whether an interrupted call moved what was staged into its place."""
+        if self.staged is None:
+            return False
+        there = self.location.child(spec.well, *([] if self.staged.is_well else [spec.name]))
+        storage, fmt = self.location.storage, self.location.zarr_format
+        return group_exists(storage, there.path, fmt) and not group_exists(storage, self.staged.path, fmt)
 
     def _check_case(self) -> None:
         """Names that differ only in case are one name on some file systems."""
@@ -257,11 +291,14 @@ class _Batch:
     def run(self) -> None:
         """Write everything, in the order that never leaves a dangling reference."""
         try:
-            for specs in (*self.new.values(), *self.added.values()):
-                for spec in specs:
-                    self._write_position(spec.well, spec.name)
-            for path, specs in self.new.items():
-                self._write_well(path, specs)
+            if self.staged is not None and self.staged.is_well:
+                self._move_well(self.staged)
+            else:
+                for specs in (*self.new.values(), *self.added.values()):
+                    for spec in specs:
+                        self._write_position(spec.well, spec.name)
+                for path, specs in self.new.items():
+                    self._write_well(path, specs)
             intent = self._commit()
         except Exception:
             self._take_back()
@@ -273,6 +310,8 @@ class _Batch:
 
     def _take_back(self) -> None:
         """Remove what was made, unless the commit failed so late that it is listed all the same."""
+        if self.staged is not None:
+            return  # the next call finds it
         with contextlib.suppress(Exception):
             fresh = require_group(self.location.storage, self.location.path, self.location.zarr_format)
             meta, own, _ = self.plate._parse(fresh.attributes)
@@ -301,10 +340,23 @@ class _Batch:
             self.begun.add(well)
             if storage.make_directory(well_path):
                 self.fresh.add(well)
+        if self.staged is not None:
+            # It is not taken back if listing it fails: it took longer to make than to list.
+            if group_exists(storage, self.staged.path, self.location.zarr_format):
+                storage.move_tree(self.staged.path, path)
+            return
         self.made.append(path)
         create_node(storage, path, self.position_files(name))
         if self.planned is not None:
             create_node(storage, join(path, self.planned.name), self._array_files())
+
+    def _move_well(self, staged: Staged) -> None:
+        """Move a whole well into its place."""
+        storage = self.location.storage
+        (well,) = self.new
+        ensure_group(storage, join(self.location.path, well.partition("/")[0]), self.location.zarr_format)
+        if group_exists(storage, staged.path, self.location.zarr_format):
+            storage.move_tree(staged.path, join(self.location.path, well))
 
     def position_files(self, name: str) -> list[tuple[str, bytes]]:
         """Documents of a position; all of one name are alike, and serialised once."""

@@ -8,6 +8,7 @@ function and writes the result through the commit function of the storage.
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
@@ -43,6 +44,8 @@ from platestore.storage.hierarchy import (
 
 if TYPE_CHECKING:
     import zarr
+
+    from platestore.copying.report import CopyReport
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
@@ -448,6 +451,24 @@ class NGFFNode(Generic[M]):
     def is_leaf(self) -> bool:
         """Whether the directory holds no child group."""
         return not self.group_keys()
+
+    def copy_to(self, dst: str | os.PathLike[str], **options: Any) -> CopyReport:
+        """Copy this node: as it is, in part, in another layout or version, or into an archive.
+
+        Parameters
+        ----------
+        dst : path
+            The copy; a path inside a plate that exists adds a position, or a well, to that.
+        **options
+            As for :func:`platestore.copy`.
+
+        Returns
+        -------
+        CopyReport
+        """
+        from platestore.copying.api import copy
+
+        return copy(self, dst, **options)
 
     def print_tree(self, level: int | None = None) -> None:
         """Print the hierarchy below this node, as listed in the directories.

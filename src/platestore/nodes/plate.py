@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -371,6 +372,39 @@ class Plate(NGFFNode[PlateMeta]):
             wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
             planned = array_plan(self, image, shape, dtype, wishes, transform)
         return grow_plate(self, positions, planned=planned, overwriting=self._overwriting)
+
+    @classmethod
+    def from_positions(
+        cls, store_path: str | os.PathLike[str], positions: Mapping[str, Position], **options: Any
+    ) -> Plate:
+        """Create a plate from positions of other stores, with their images, labels and metadata.
+
+        Arrays are copied as files where they can be; see :func:`platestore.copy`.
+
+        Parameters
+        ----------
+        store_path : path
+            The new store.
+        positions : mapping of str to Position
+            The positions, by their new places (``"A/1/0"``). They have the same channels and axes.
+        **options
+            As for :func:`platestore.copy`.
+
+        Returns
+        -------
+        Plate
+            The new plate, opened for reading and writing.
+
+        Raises
+        ------
+        ArgumentError
+            If a place is none, or channels or axes differ.
+        NodeExistsError
+            If the store exists.
+        """
+        from platestore.copying.api import plate_from_positions
+
+        return plate_from_positions(store_path, positions, options)
 
     def dump_meta(self, field_count: bool = False) -> None:
         """Write the metadata model, with the edits made to it.

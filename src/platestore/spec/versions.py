@@ -34,6 +34,14 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "labels": ("labels",),
 }
 _SERIES_LAYOUT = "bioformats2raw.layout"
+# What the keys of the specification hold; a key of that name that holds something else is a user's.
+_HOLDS: dict[str, type] = {
+    **dict.fromkeys(("plate", "well", "omero", "image-label"), dict),
+    **dict.fromkeys(("multiscales", "labels", "series"), list),
+    **dict.fromkeys((_SERIES_LAYOUT, "@id", "@type"), object),
+}
+# Where platestore's namespace keeps what had to give way when a group was converted.
+_DISPLACED, _TOP = "displaced", "attributes"
 
 
 def check_version(version: object) -> Version:
@@ -264,3 +272,76 @@ def only_ours(attributes: Mapping[str, Any]) -> bool:
     """Whether attributes hold nothing but what this library writes."""
     parts = {key for keys in _PARTS.values() for key in keys}
     return set(attributes) <= {NAMESPACE, _OME, *parts}
+
+
+def without_others(attributes: Mapping[str, Any], zarr_format: int, kind: Kind) -> dict[str, Any]:
+    """The attributes of the specification and of this library alone."""
+    left = copy.deepcopy(dict(attributes))
+    own = left.get(NAMESPACE)
+    ome = _take_ome(left, zarr_format, kind)
+    if zarr_format == 3 and ome:
+        ome = {_OME: {**dict(attributes[_OME]), **ome}}
+    return {**ome, **({NAMESPACE: own} if own else {})}
+
+
+def convert(attributes: Mapping[str, Any], source_format: int, target: Version, kind: Kind) -> dict[str, Any]:
+    """The attributes of a group in another version, with everything that others keep there.
+
+    Keys of others stay at the top level; those that they put into ``ome`` come there in 0.4, and stay. Where
+    the name is taken, the specification's key goes before a user's, and a user's before that in ``ome``; what
+    gives way (as does a user's own ``ome`` in 0.5) is kept in platestore's namespace until the way back.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Attributes of the group; they are not changed.
+    source_format : int
+        Version of zarr that they are from.
+    target : {"0.4", "0.5"}
+        Version wanted; the result is an equal copy if it is that of the source.
+    kind : str
+        What the group is; ``"unknown"`` leaves it to the attributes.
+    """
+    others = copy.deepcopy(dict(attributes))
+    if ZARR_FORMATS[target] == source_format:
+        return others
+    own = others.pop(NAMESPACE, {})
+    ome = _take_ome(others, source_format, kind_of(attributes, source_format) if kind == "unknown" else kind)
+    back = _object(_object(own).pop(_DISPLACED, {}))
+    others, ome = {**_object(back.get(_TOP)), **others}, {**_object(back.get(_OME)), **ome}
+    aside: dict[str, dict[str, Any]] = {}
+    for key in [key for key in others if key in (ome if target == "0.4" else (_OME,))]:
+        side, loser = (_TOP, others) if key in _HOLDS or key == _OME else (_OME, ome)
+        aside.setdefault(side, {})[key] = loser.pop(key)
+    if aside or isinstance(own, dict):
+        items = _object(own).items()
+        own = {key: target if key == "version" else _restamp(key, value, target) for key, value in items}
+        own.update({_DISPLACED: aside} if aside else {})
+    out = {key: _restamp(key, value, target) for key, value in ome.items()}
+    if out and target == "0.5":
+        out = {_OME: {"version": target, **out}}
+    return {**out, **others, **({NAMESPACE: own} if own else {})}
+
+
+def _take_ome(attributes: dict[str, Any], zarr_format: int, kind: Kind) -> dict[str, Any]:
+    """Take the OME keys out of attributes."""
+    if zarr_format == 3:
+        wrapper = attributes.pop(_OME) if isinstance(attributes.get(_OME), dict) else {}
+        return {key: value for key, value in wrapper.items() if key != "version"}
+    # Lists called "labels" or "series" are in groups of their own; elsewhere they are somebody else's.
+    elsewhere = {"series": {"labels"}, "unknown": {"labels", "@id", "@type"}}.get(kind, {"labels", "series"})
+    kinds = {key: t for key, t in _HOLDS.items() if key not in elsewhere}
+    parts = _PARTS.get(kind, ())
+    keys = [k for k, value in attributes.items() if k in parts or isinstance(value, kinds.get(k, ()))]
+    return {key: attributes.pop(key) for key in keys}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _restamp(key: str, value: Any, version: Version) -> Any:
+    """As :func:`_stamp`, for documents of others, which may hold anything."""
+    if key == "multiscales" and isinstance(value, list):
+        return [_restamp("image", item, version) for item in value]
+    return _stamp(key, value, version) if isinstance(value, dict) and key != "multiscales" else value

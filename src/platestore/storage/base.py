@@ -175,6 +175,13 @@ class Storage(abc.ABC):
     def appender(self, key: str) -> Appender | None:
         """A chunk or shard that grows piece by piece; None where the store cannot append."""
 
+    def stream(self, key: str) -> Appender | None:
+        """An object written piece by piece, while nothing else is; None where the store cannot.
+
+        Stores that can append to one object at a time offer this, and no :meth:`appender`.
+        """
+        return self.appender(key)
+
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
         """Exclude other writers of the documents in a directory.

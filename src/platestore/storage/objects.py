@@ -6,6 +6,7 @@ Documents have their own functions: they are small, locked and flushed more ofte
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from typing import TYPE_CHECKING, TypeAlias
@@ -165,6 +166,21 @@ class Appender:
         try:
             os.lseek(descriptor, offset, os.SEEK_SET)
             _write_all(descriptor, memoryview(data).cast("B"))
+        finally:
+            os.close(descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read a piece that was appended before."""
+        descriptor = os.open(self._temporary, _READ)
+        try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            pieces = []
+            while length:
+                pieces.append(os.read(descriptor, length))
+                length -= len(pieces[-1])
+                if not pieces[-1]:
+                    raise OSError(errno.EIO, "the file was cut off while it grew", self._temporary)
+            return b"".join(pieces)
         finally:
             os.close(descriptor)
 

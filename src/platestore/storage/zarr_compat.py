@@ -5,25 +5,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import zarr
-from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.array_spec import ArrayConfig
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from platestore.errors import DamagedChunkError
+from platestore.errors import DamagedChunkError, NodeNotFoundError
 from platestore.storage.base import DOCUMENTS
+from platestore.storage.objects import ReadBuffer
 
 if TYPE_CHECKING:
-    from zarr.abc.store import ByteRequest, Store
+    from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
+
+    from platestore.storage.base import Storage
 
 T = TypeVar("T")
 
@@ -70,6 +74,107 @@ class SyncingLocalStore(GuardedLocalStore):
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+class StorageStore(Store):
+    """A zarr store over one of our storages, for reading; an empty chunk or shard is an error.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the bytes are.
+    """
+
+    supports_writes = False
+    supports_deletes = False
+    supports_listing = True
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(read_only=True)
+        self.storage = storage
+
+    def with_read_only(self, read_only: bool = False) -> StorageStore:
+        """The same store; there is none that can be written."""
+        if not read_only:
+            self.storage.require_writable()
+            raise NotImplementedError("zarr cannot write into this store")
+        return type(self)(self.storage)
+
+    def __str__(self) -> str:
+        return self.storage.url
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.storage.url!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StorageStore):
+            return False
+        return type(self.storage) is type(other.storage) and self.storage.url == other.storage.url
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a value, or a part of it."""
+        return await asyncio.to_thread(self._get, key, prototype, byte_range)
+
+    def _get(self, key: str, prototype: BufferPrototype, part: ByteRequest | None) -> Buffer | None:
+        start, length = 0, None
+        if isinstance(part, RangeByteRequest):
+            start, length = part.start, max(0, part.end - part.start)
+        elif isinstance(part, OffsetByteRequest):
+            start = part.offset
+        elif isinstance(part, SuffixByteRequest):
+            start, length = -part.suffix, part.suffix
+        elif part is not None:
+            raise TypeError(f"{part!r} is no range of bytes")
+        data = self.storage.read_part(key, ReadBuffer(), start, length)
+        value = None if data is None else prototype.buffer.from_bytes(data)
+        return _refuse_empty(key, value, self.storage.url)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Read parts of values."""
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is a value."""
+        return self.storage.exists(key)
+
+    async def getsize(self, key: str) -> int:
+        """Bytes of a value."""
+        size = self.storage.size_of(key)
+        if size is None:
+            raise FileNotFoundError(key)
+        return size
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Refused."""
+        self._check_writable()
+
+    async def delete(self, key: str) -> None:
+        """Refused."""
+        self._check_writable()
+
+    async def list(self) -> AsyncIterator[str]:
+        """All keys."""
+        for key in self.storage.keys(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Keys that begin with a prefix."""
+        for key in self.storage.keys(prefix.rpartition("/")[0]):
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Names of the next segments below a path; none if there is nothing."""
+        try:
+            directories, files = self.storage.list(prefix.strip("/"))
+        except NodeNotFoundError:
+            return
+        for name in (*directories, *files):
+            yield name
 
 
 def local_store(root: str, *, read_only: bool, sync: bool) -> LocalStore:

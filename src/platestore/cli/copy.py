@@ -1,0 +1,224 @@
+"""``platestore copy``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time as clock
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from platestore.settings import human_bytes
+
+if TYPE_CHECKING:
+    from platestore.copying.report import CopyReport
+
+_VERIFY_FAILED = 3
+_INTERRUPTED = 130
+_SHOWN = 20
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """A shape: ``1,1,16,256,256`` or ``1x1x16x256x256``."""
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.lower().replace("x", ",").split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no shape such as 1,1,16,256,256") from None
+
+
+def _shards(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """A shape, a size (1GB) or axes (ZYX)."""
+    if value is not None and ("," in value or value.lower().replace("x", "").isdecimal()):
+        return _numbers(ctx, param, value)
+    return value
+
+
+def _channels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    """Names, one per option or several with commas."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    return [name for name in names if name] or None
+
+
+def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
+
+
+@click.command(
+    "copy",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong options, 3 the copy differs from the source (--verify), "
+    "130 interrupted.",
+)
+@click.argument("paths", metavar="SRC... DST", nargs=-1, required=True, type=click.Path())
+@click.option("-p", "--positions", multiple=True, metavar="GLOB", help="Positions, such as 'A/*/0'.")
+@click.option("-w", "--wells", multiple=True, metavar="GLOB", help="Wells, such as 'B/*'.")
+@click.option("-a", "--acquisition", multiple=True, type=int, help="Fields of an acquisition.")
+@click.option("-c", "--channels", multiple=True, callback=_channels, metavar="NAMES", help="GFP,DAPI")
+@click.option("-t", "--time", metavar="RANGE", help="Time points: 3, 0:10, ::2.")
+@click.option("-z", "--z", metavar="RANGE", help="Planes: 3, 0:10, ::2.")
+@click.option("--crop", metavar="Y0:Y1,X0:X1", help="Pixels of the full resolution.")
+@click.option(
+    "--levels",
+    type=click.Choice(["all", "0", "none"]),
+    default="all",
+    show_default=True,
+    help="Resolution levels; none: arrays without pixels, as a template.",
+)
+@click.option("--no-labels", is_flag=True, help="Leave label images out.")
+@click.option("--only-ome", is_flag=True, help="Leave out attributes, tables and groups of others.")
+@click.option("--version", type=click.Choice(["0.4", "0.5"]), help="OME-NGFF version of the copy.")
+@click.option("--chunks", callback=_numbers, metavar="SHAPE", help="Chunks, such as 1,1,16,512,512.")
+@click.option("--shards", callback=_shards, metavar="SHAPE|SIZE|AXES", help="Shards, such as 1GB or ZYX.")
+@click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
+@click.option("--pyramid", callback=_levels, metavar="N|auto", help="Make this many levels anew.")
+@click.option("--map", "map_", type=click.Path(), metavar="CSV", help="New wells: columns from and to.")
+@click.option("--overwrite", is_flag=True, help="Replace DST when the copy is complete; start anew.")
+@click.option("--resume", is_flag=True, help="Continue an unfinished copy.")
+@click.option("--verify", is_flag=True, help="Read the copy again and compare it.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
+@click.option("--workers", type=int, help="Number of threads; all processors by default.")
+@click.option(
+    "--durability",
+    type=click.Choice(["process", "metadata", "full"]),
+    default="process",
+    show_default=True,
+    help="What is flushed to the device: nothing, documents, or everything.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    paths: tuple[str, ...],
+    acquisition: tuple[int, ...],
+    positions: tuple[str, ...],
+    wells: tuple[str, ...],
+    no_labels: bool,
+    map_: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Copy plates, wells, positions or series: whole or in part, as they are or in another layout.
+
+    A DST that ends with .ozx becomes an archive; one inside a plate (PLATE.zarr/B/2/0) becomes a part of
+    it. Several SRC are merged into one plate. The copy grows in DST.copying and gets its name when it is
+    complete.
+    """
+    from platestore.copying.api import copy
+    from platestore.errors import VerifyError
+
+    if len(paths) < 2:
+        raise click.UsageError("name at least one source and the destination: SRC... DST")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with _bar() as show:
+                report = copy(
+                    list(paths[:-1]),
+                    paths[-1],
+                    positions=positions or None,
+                    wells=wells or None,
+                    acquisition=acquisition or None,
+                    labels=not no_labels,
+                    map=map_,
+                    progress=show,
+                    **options,
+                )
+        except KeyboardInterrupt:
+            click.echo(
+                "\nInterrupted. Nothing is lost: the same command with --resume continues, "
+                "with --overwrite starts anew.",
+                err=True,
+            )
+            sys.exit(_INTERRUPTED)
+        except VerifyError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(_VERIFY_FAILED)
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        _print(report)
+
+
+class _bar:  # noqa: N801 - a function in the eyes of those who use it
+    """A progress bar with throughput and remaining time, where standard error is a terminal."""
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._start = clock.monotonic()
+        self._done = 0
+        self._bar: Any = click.progressbar(
+            length=1000,
+            label="copying",
+            file=sys.stderr,
+            hidden=not sys.stderr.isatty(),
+            show_eta=True,
+            item_show_func=lambda _: self._rate(),
+        )
+        self._bar.__enter__()
+        return self._show
+
+    def _show(self, done: int, total: int) -> None:
+        self._done = done
+        step = int(1000 * done / max(1, total)) - self._bar.pos
+        if step > 0:
+            self._bar.update(step)
+
+    def _rate(self) -> str:
+        seconds = max(1e-3, clock.monotonic() - self._start)
+        return f"{human_bytes(self._done)}, {human_bytes(self._done / seconds)}/s"
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._bar.__exit__(*exc_info)
+
+
+def _print(report: CopyReport) -> None:
+    """The report as text: a plan in some lines, what was done in one."""
+    counts = {how: report.count(how) for how in ("files", "pixels", "levels", "empty")}
+    words = {
+        "files": "copied as files",
+        "pixels": "encoded anew",
+        "levels": "levels made anew",
+        "empty": "left empty",
+    }
+    arrays = ", ".join(f"{n} {words[how]}" for how, n in counts.items() if n) or "none"
+    if report.dry_run:
+        _print_plan(report)
+        state = "would be written"
+    else:
+        state = f"written in {report.seconds:.1f} s"
+        if report.seconds:
+            state += f" ({human_bytes(report.nbytes / report.seconds)}/s)"
+    done = [f"{report.destination}: {_plural(report.positions, 'position')}, arrays: {arrays}"]
+    done.append(f"{_plural(report.files, 'file')}, {human_bytes(report.nbytes)} {state}")
+    if report.resumed:
+        done.append("resumed")
+    if report.verified:
+        done.append("verified")
+    for note in report.notes:
+        click.echo(f"Note: {note}", err=True)
+    click.echo("; ".join(done))
+
+
+def _print_plan(report: CopyReport) -> None:
+    for source in report.sources:
+        click.echo(f"from    {source}")
+    click.echo(f"to      {report.destination} (OME-NGFF {report.version})")
+    click.echo(f"memory  {human_bytes(report.memory)} at least")
+    for array in report.arrays[:_SHOWN]:
+        size = f"{_plural(array.files, 'file')}, {human_bytes(array.nbytes)}"
+        click.echo(f"  {array.path}: {array.how} ({array.why}), {size}")
+    if len(report.arrays) > _SHOWN:
+        click.echo(f"  ... and {len(report.arrays) - _SHOWN} more arrays; --json lists all")
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

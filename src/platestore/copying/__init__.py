@@ -1,0 +1,1 @@
+"""Copying stores: moving, converting, selecting, merging and packing them."""

@@ -1,0 +1,307 @@
+"""``platestore.copy``: from arguments to a finished copy."""
+
+from __future__ import annotations
+
+import os
+import time as clock
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from platestore.copying.ask import Ask, check_ask, read_moves
+from platestore.copying.destination import Destination, find_destination
+from platestore.copying.files import can_share, free_bytes, walk
+from platestore.copying.members import own_place
+from platestore.copying.place import WorkPlace, check_apart, finish_interrupted
+from platestore.copying.plan import Plan
+from platestore.copying.planner import Planner, open_sources, version_of
+from platestore.copying.plates import SameLook
+from platestore.copying.report import CopyReport
+from platestore.copying.run import Work, memory_needed
+from platestore.errors import ArgumentError, NoSpaceError
+from platestore.nodes.node import NGFFNode
+from platestore.nodes.plate import Plate
+from platestore.nodes.position import Position
+from platestore.nodes.well import Well
+from platestore.nodes.wishes import Wishes
+from platestore.opening import open_ome_zarr
+from platestore.settings import config, human_bytes, parse_bytes
+from platestore.storage.base import Durability, StorageOptions
+from platestore.storage.local import LocalStorage
+
+#: New places: a mapping, a CSV file, or (number of the source, old, new).
+Moves = Mapping[str, str] | str | os.PathLike[str] | Sequence[tuple[int | None, str, str]] | None
+#: What can be copied: a path, or a node.
+Copyable = str | os.PathLike[str] | NGFFNode[Any]
+
+
+def copy(
+    src: Copyable | Sequence[Copyable],
+    dst: str | os.PathLike[str],
+    *,
+    positions: str | Sequence[str] | None = None,
+    wells: str | Sequence[str] | None = None,
+    channels: str | Sequence[str] | None = None,
+    time: str | int | slice | None = None,
+    z: str | int | slice | None = None,
+    crop: str | Mapping[str, Any] | None = None,
+    levels: int | str = "all",
+    labels: bool = True,
+    acquisition: int | Sequence[int] | None = None,
+    version: str | None = None,
+    chunks: Sequence[int] | None = None,
+    shards: str | int | Sequence[int] | None = None,
+    shards_ratio: Sequence[int] | None = None,
+    compressor: str | None = None,
+    checksum: bool = False,
+    pyramid: int | str | None = None,
+    map: Moves = None,
+    only_ome: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    verify: bool = False,
+    dry_run: bool = False,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    durability: Durability = "process",
+    progress: Callable[[int, int], None] | None = None,
+) -> CopyReport:
+    """Copy plates, wells, positions or series: as they are, in part, in another layout, into one plate.
+
+    An array whose encoding stays the same is copied as files, which are never decoded; so is one that only
+    changes its version, where the other version has the same encoding. What else is asked for is done in one
+    pass. The copy appears under its name when it is complete; a store that it replaces is there until then.
+
+    Parameters
+    ----------
+    src : path, node, or sequence of them
+        What is copied: a plate, well, position or series, in a directory or an ``.ozx`` archive. Several
+        are merged into one plate.
+    dst : path
+        The copy. A name that ends with ``.ozx`` makes an archive (RFC-9). A path inside a plate that exists
+        (``plate.zarr/B/2/0``) adds a position, or a well, to it.
+    positions, wells : str or sequence of str, optional
+        Globs of paths (``"A/*/0"``, ``"B/1"``); each must match something.
+    channels : str or sequence of str, optional
+        Names of channels, in the order they get.
+    time, z : str, int or slice, optional
+        Ranges of time points and planes: ``"2:10"``, ``"::2"``, ``5``.
+    crop : str or mapping, optional
+        Range of pixels: ``"100:612,0:512"`` (Y, X). Translations are updated.
+    levels : {"all", 0, "none"}
+        Resolution levels: all, the full resolution only, or none: arrays without pixels, as a template. A
+        level that a crop cuts between its pixels is made anew, by the method that is recorded.
+    labels : bool
+        Whether label images come along.
+    acquisition : int or sequence of int, optional
+        Acquisitions whose fields are taken.
+    version : {"0.4", "0.5"}, optional
+        OME-NGFF version of the copy; that of the (first) source by default.
+    chunks, shards, shards_ratio, compressor, checksum
+        As for :meth:`Position.create_image`; what is not given stays as it is.
+    pyramid : int or "auto", optional
+        Number of levels, level 0 included, that are made anew.
+    map : mapping or path, optional
+        New places of wells and positions, or a CSV file with the columns ``from`` and ``to``.
+    only_ome : bool
+        Whether attributes, tables and groups of others stay behind.
+    overwrite, resume : bool
+        Whether what is there is replaced when the copy is complete; whether an unfinished copy is continued.
+    verify : bool
+        Whether the copy is read again and compared before it gets its name.
+    dry_run : bool
+        Whether only the plan is made.
+    max_memory : int or str, optional
+        Bytes by which the process may grow; that of ``platestore.config`` by default.
+    workers : int, optional
+        Number of threads; that of ``platestore.config`` by default.
+    durability : {"process", "metadata", "full"}
+        What is flushed to the device before the copy gets its name.
+    progress : callable, optional
+        Called with the bytes that are done, and all there are.
+
+    Returns
+    -------
+    CopyReport
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is wrong, a glob matches nothing, or sources cannot be merged.
+    NodeNotFoundError, InvalidMetadataError
+        If a source cannot be read.
+    NodeExistsError
+        If the destination exists, or positions clash.
+    NoSpaceError
+        If there is not enough room.
+    DamagedChunkError, SourceChangedError, VerifyError
+        If a chunk of the source cannot be read, the source changed, or the copy differs from it.
+    """
+    from platestore.pyramid.levels import check_workers
+
+    ask = check_ask(
+        positions=positions,
+        wells=wells,
+        channels=channels,
+        time=time,
+        z=z,
+        crop=crop,
+        levels=levels,
+        labels=labels,
+        acquisition=acquisition,
+        version=version,
+        layout=Wishes(chunks, shards_ratio, shards, compressor, checksum),
+        pyramid=pyramid,
+        moves=read_moves(map),
+        only_ome=only_ome,
+    )
+    start = clock.monotonic()
+    how = _How(
+        overwrite=bool(overwrite),
+        resume=bool(resume),
+        verify=bool(verify),
+        dry_run=bool(dry_run),
+        max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
+        workers=config.threads if workers is None else check_workers(workers),
+        durability=StorageOptions(durability=durability).durability,
+        progress=progress,
+    )
+    given: Sequence[Copyable] = [src] if isinstance(src, (str, os.PathLike, NGFFNode)) else list(src)
+    if not given:
+        raise ArgumentError("there is nothing to copy: src is empty")
+    report = _Copy(open_sources(given), ask, find_destination(dst), how).run()
+    report.seconds = clock.monotonic() - start
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The arguments that say how, and not what."""
+
+    overwrite: bool
+    resume: bool
+    verify: bool
+    dry_run: bool
+    max_memory: int
+    workers: int
+    durability: Durability
+    progress: Callable[[int, int], None] | None
+
+
+class _Copy:
+    """One call of :func:`copy`."""
+
+    def __init__(self, nodes: list[NGFFNode[Any]], ask: Ask, destination: Destination, how: _How) -> None:
+        self._nodes = nodes
+        self._ask = ask
+        self._destination = destination
+        self._place = destination.place
+        self._how = how
+        self._sources = [node._location.where for node in nodes]
+
+    def run(self) -> CopyReport:
+        """Check everything, plan, and do it."""
+        place, how = self._place, self._how
+        check_apart(place, self._sources)
+        if how.resume and place.is_done() and not place.inside:
+            finish_interrupted(place)
+            version = open_ome_zarr(place.final, mode="r").version
+            return CopyReport(self._sources, place.final, version, resumed=True)
+        place.check(overwrite=how.overwrite, resume=how.resume)
+        plate = None
+        if self._destination.root is not None:
+            if len(self._nodes) > 1:
+                raise ArgumentError("only one position or well is added to a plate", path=place.final)
+            self._destination.check_fits(self._nodes[0])
+            plate = self._destination.plate(how.durability)
+            SameLook().check_pair(plate, self._nodes[0], self._ask.selection.channels)
+        version = version_of(self._nodes, self._ask, self._destination, plate)
+        plan = Planner(self._nodes, self._ask, self._destination, version).make()
+        report = CopyReport(self._sources, place.final, version, plan.positions, plan.arrays)
+        report.notes, report.memory = plan.notes, memory_needed(plan, how.max_memory, how.workers)
+        self._check_space(plan)
+        if how.dry_run:
+            report.dry_run, report.nbytes = True, plan.estimate
+            report.files = sum(a.files for a in plan.arrays) + sum(map(len, plan.documents.values()))
+        else:
+            self._carry_out(plan, report, plate)
+        return report
+
+    def _check_space(self, plan: Plan) -> None:
+        """Refuse a copy that there is no room for."""
+        place, parent = self._place, self._place.final
+        while not os.path.isdir(parent := os.path.dirname(parent)):
+            pass
+        there = 0
+        if self._how.resume and os.path.isdir(place.work):
+            there = sum(nbytes for _, _, nbytes in walk(place.work))
+        free = free_bytes(parent)
+        if plan.estimate - there > free and not self._shares(plan, parent):
+            raise NoSpaceError(
+                f"the copy takes about {human_bytes(plan.estimate - there)}, and "
+                f"{human_bytes(free)} are free",
+                path=parent,
+            )
+
+    def _shares(self, plan: Plan, directory: str) -> bool:
+        """Whether the bytes are shared with the source, and take no room."""
+        if self._place.is_archive or plan.pixels or plan.levels:
+            return False
+        for tree in plan.trees:
+            if not isinstance(tree.source, LocalStorage):
+                return False
+            for _, path, nbytes in walk(tree.source.local_path(tree.path)):
+                if nbytes:
+                    return can_share(path, directory)
+        return False
+
+    def _carry_out(self, plan: Plan, report: CopyReport, plate: Plate | None) -> None:
+        how = self._how
+        work = WorkPlace(self._place, plan, how.durability, resume=how.resume)
+        options = {**self._ask.to_json(), "sources": self._sources}
+        with work.opened(options=options) as storage:
+            run = Work(
+                plan=plan,
+                target=storage,
+                workers=how.workers,
+                max_memory=how.max_memory,
+                resume=work.resumed,
+                sync=how.durability == "full",
+                progress=how.progress,
+            )
+            run.run()
+            if how.verify:
+                run.verify()
+            run.finish()
+            if plate is not None:
+                node = self._nodes[0]
+                self._destination.add(plate, _images(node, self._destination), is_well=isinstance(node, Well))
+                work.remove()
+            else:
+                work.install()
+        report.files, report.nbytes = run.files, run.nbytes
+        report.verified, report.resumed = how.verify, work.resumed
+
+
+def _images(node: NGFFNode[Any], destination: Destination) -> list[tuple[str, int | None]]:
+    """Names and acquisitions of the positions that are added to a plate."""
+    if isinstance(node, Well):
+        return [(image.path, image.acquisition) for image in node._state().images]
+    return [(destination.inner.rpartition("/")[2], own_place(node)[2])]
+
+
+def plate_from_positions(
+    store_path: str | os.PathLike[str], positions: Mapping[str, Position], options: Mapping[str, Any]
+) -> Plate:
+    """Do the work of :meth:`platestore.Plate.from_positions`."""
+    if not positions:
+        raise ArgumentError("there are no positions", path=os.fspath(store_path))
+    nodes = []
+    for place, position in positions.items():
+        if not isinstance(position, Position):
+            raise ArgumentError(f"{place!r} is no Position but a {type(position).__name__}")
+        nodes.append(position)
+    moves = [(i, ".", new) for i, place in enumerate(positions) for _, _, new in read_moves({".": place})]
+    report = copy(nodes, store_path, map=moves, **options)
+    plate: Plate = open_ome_zarr(report.destination, layout="hcs", mode="r+")
+    return plate

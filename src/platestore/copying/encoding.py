@@ -1,0 +1,284 @@
+"""How one array is stored in the copy: with its files as they are where that can be, else encoded anew."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from platestore.arrays.convert import Unconvertible, convert_array
+from platestore.arrays.layout import ArrayLayout, layout_of, level_layout
+from platestore.copying.groups import stripped
+from platestore.copying.plan import Rename
+from platestore.copying.selection import Pick, is_whole, picked_shape
+from platestore.errors import ArgumentError, UnsupportedError
+from platestore.nodes.wishes import Wishes
+from platestore.storage.documents import serialise
+from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How one array is stored in the copy.
+
+    Attributes
+    ----------
+    content : dict
+        Its document.
+    as_files : bool
+        Whether the files of its chunks are copied as they are.
+    why : str
+        The reason.
+    inner : str
+        Directory of these files in the array, where they all lie in one that the copy has not.
+    rename : callable, optional
+        Gives their new names.
+    """
+
+    content: dict[str, Any]
+    as_files: bool
+    why: str
+    inner: str = ""
+    rename: Rename | None = None
+
+
+def choose_encoding(
+    array: ArrayDocument,
+    picks: Sequence[Pick],
+    zarr_format: ZarrFormat,
+    layout: Wishes,
+    axis_names: Sequence[str],
+    where: str,
+) -> Encoding:
+    """Choose how a part of an array is stored in the copy.
+
+    Parameters
+    ----------
+    array : ArrayDocument
+        The array.
+    picks : sequence of slice or of tuple of int
+        What is taken of it.
+    zarr_format : {2, 3}
+        Version of zarr of the copy.
+    layout : Wishes
+        What is asked for.
+    axis_names : sequence of str
+        Names of its axes.
+    where : str
+        Its path, for errors.
+
+    Raises
+    ------
+    ArgumentError
+        If the layout asked for cannot be had.
+    """
+    found = _layout(array, where)
+    asked = None if not layout else _asked(array, found, picks, zarr_format, layout, axis_names, where)
+    if asked is not None and not (found is not None and _same(asked, found, picks)):
+        return Encoding(asked.document(zarr_format, axis_names), False, _describe(asked))
+    return _kept(array, found, picks, zarr_format, axis_names, where)
+
+
+def _layout(array: ArrayDocument, where: str) -> ArrayLayout | None:
+    """The layout of an array; None if it is none of numbers on a regular grid."""
+    try:
+        return layout_of(array.data, array.zarr_format, where=where)
+    except UnsupportedError:
+        return None
+
+
+def _kept(
+    array: ArrayDocument,
+    found: ArrayLayout | None,
+    picks: Sequence[Pick],
+    zarr_format: ZarrFormat,
+    axis_names: Sequence[str],
+    where: str,
+) -> Encoding:
+    """Keep the encoding, as far as it has a form in the other version."""
+    content, inner, strip, why = array.content, "", "", "same encoding"
+    content.pop("attributes", None)
+    content.pop("consolidated_metadata", None)
+    if zarr_format != array.zarr_format:
+        converted = convert_array(array, zarr_format, axis_names)
+        if isinstance(converted, Unconvertible):
+            if found is None:
+                raise UnsupportedError(
+                    f"cannot be stored in zarr v{zarr_format}: {converted.reason}", path=where
+                )
+            return Encoding(_anew(found, picks, zarr_format, axis_names), False, converted.reason)
+        content, strip = converted.content, converted.source_prefix
+        why = f"same chunks, described for zarr v{zarr_format}"
+    if found is None:
+        raise UnsupportedError("only arrays of numbers on a regular grid can be copied in part", path=where)
+    if is_whole(picks, found.shape):
+        inner, rename = stripped(strip)
+        return Encoding(content, True, why, inner, rename)
+    mapped = _units(found, picks)
+    if mapped is None:
+        cut = _cut_axes(found, picks, axis_names)
+        shape = picked_shape(picks, found.shape)
+        template = replace(found, template=json.dumps(content)) if zarr_format != array.zarr_format else found
+        smaller = level_layout(template, shape)
+        return Encoding(
+            smaller.document(zarr_format, axis_names), False, f"cut inside chunks along {', '.join(cut)}"
+        )
+    content["shape"] = list(picked_shape(picks, found.shape))
+    prefix, separator = _key_format(array)
+    kept_prefix = "" if strip else prefix
+    return Encoding(content, True, "whole chunks", "", _UnitNames(prefix, kept_prefix, separator, mapped))
+
+
+@dataclass(frozen=True, slots=True)
+class _UnitNames:
+    """New names of chunks or shards of which only some are taken."""
+
+    prefix: str
+    new_prefix: str
+    separator: str
+    places: tuple[dict[int, int], ...]
+
+    def __call__(self, key: str) -> str | None:
+        if not key.startswith(self.prefix):
+            return None
+        parts = key[len(self.prefix) :].split(self.separator)
+        if len(parts) != len(self.places) or not all(part.isdecimal() for part in parts):
+            return None
+        new = [places.get(int(part)) for part, places in zip(parts, self.places, strict=True)]
+        return None if None in new else self.new_prefix + self.separator.join(map(str, new))
+
+
+def _key_format(array: ArrayDocument) -> tuple[str, str]:
+    """What the keys of an array's chunks begin with, and what is between the numbers."""
+    content = array.content
+    if array.zarr_format == 2:
+        return "", content.get("dimension_separator", ".")
+    encoding = content["chunk_key_encoding"]
+    name = encoding if isinstance(encoding, str) else encoding["name"]
+    configuration = {} if isinstance(encoding, str) else encoding.get("configuration") or {}
+    separator = configuration.get("separator", "/" if name == "default" else ".")
+    return (f"c{separator}" if name == "default" else ""), separator
+
+
+def _units(found: ArrayLayout, picks: Sequence[Pick]) -> tuple[dict[int, int], ...] | None:
+    """Where each unit of the array goes; None if the picks cut through one."""
+    out = []
+    for size, unit, pick in zip(found.shape, found.units, picks, strict=True):
+        places = _axis_units(size, unit, pick)
+        if places is None:
+            return None
+        out.append(places)
+    return tuple(out)
+
+
+def _axis_units(size: int, unit: int, pick: Pick) -> dict[int, int] | None:
+    if unit == 1:
+        indices = pick if isinstance(pick, tuple) else range(pick.start, pick.stop, pick.step)
+        return {old: new for new, old in enumerate(indices)}
+    if isinstance(pick, tuple) or pick.step != 1 or pick.start % unit:
+        return None
+    if pick.stop % unit and pick.stop != size:
+        return None
+    first = pick.start // unit
+    return {n: n - first for n in range(first, -(-pick.stop // unit))}
+
+
+def _cut_axes(found: ArrayLayout, picks: Sequence[Pick], axis_names: Sequence[str]) -> list[str]:
+    rows = zip(axis_names, found.shape, found.units, picks, strict=True)
+    return [name for name, size, unit, pick in rows if _axis_units(size, unit, pick) is None]
+
+
+def _anew(
+    found: ArrayLayout, picks: Sequence[Pick], zarr_format: ZarrFormat, axis_names: Sequence[str]
+) -> dict[str, Any]:
+    """The document of an array whose encoding has no form in the other version: same chunks, our codecs."""
+    shape = picked_shape(picks, found.shape)
+    chunks = tuple(min(c, n) for c, n in zip(found.chunks, shape, strict=True))
+    wishes = Wishes(chunks=chunks, compressor=None if found.compressor is None else str(found.compressor))
+    return wishes.layout(shape, found.dtype, zarr_format, axis_names).document(zarr_format, axis_names)
+
+
+def _asked(
+    array: ArrayDocument,
+    found: ArrayLayout | None,
+    picks: Sequence[Pick],
+    zarr_format: ZarrFormat,
+    layout: Wishes,
+    axis_names: Sequence[str],
+    where: str,
+) -> ArrayLayout:
+    """The layout that is asked for, completed by what the array has."""
+    if found is None:
+        raise UnsupportedError("only arrays of numbers on a regular grid can be laid out anew", path=where)
+    shape = picked_shape(picks, found.shape)
+    wishes = layout
+    if layout.compressor is None and found.compressor is not None:
+        wishes = replace(wishes, compressor=str(found.compressor))
+    if not layout.checksum and zarr_format == 3:
+        wishes = replace(wishes, checksum=found.checksum)
+    if layout.shards is None and layout.shards_ratio is None:
+        if layout.chunks is None:
+            wishes = replace(
+                wishes, chunks=tuple(min(c, n) for c, n in zip(found.chunks, shape, strict=True))
+            )
+        if found.shards is not None and zarr_format == 3:
+            wishes = replace(wishes, shards=_kept_shards(found, wishes.chunks or found.chunks, shape))
+    try:
+        planned = wishes.layout(shape, found.dtype, zarr_format, axis_names)
+    except ArgumentError as error:
+        raise type(error)(error.message, path=where, hint=error.hint) from None
+    if found.template is None or array.zarr_format != zarr_format:
+        return planned
+    fill = json.loads(found.template).get("fill_value")
+    return replace(planned, template=_with_fill(planned, zarr_format, axis_names, fill))
+
+
+def _kept_shards(found: ArrayLayout, chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Shards of about the size they have, in whole chunks of a new shape."""
+    assert found.shards is not None
+    cover = (-(-n // c) * c for n, c in zip(shape, chunks, strict=True))
+    return tuple(
+        min(max(c, s // c * c), all_of_it)
+        for s, c, all_of_it in zip(found.shards, chunks, cover, strict=True)
+    )
+
+
+def _with_fill(
+    layout: ArrayLayout, zarr_format: ZarrFormat, axis_names: Sequence[str], fill: Any
+) -> str | None:
+    """The document of a new layout with the array's own fill value, so that missing chunks read the same."""
+    content = layout.document(zarr_format, axis_names)
+    if fill is None or content["fill_value"] == fill:
+        return None
+    return json.dumps({**content, "fill_value": fill})
+
+
+def _same(asked: ArrayLayout, found: ArrayLayout, picks: Sequence[Pick]) -> bool:
+    """Whether what is asked for is what there is."""
+    return (
+        is_whole(picks, found.shape)
+        and (asked.chunks, asked.shards, asked.checksum) == (found.chunks, found.shards, found.checksum)
+        and asked.compressor == found.compressor
+    )
+
+
+def _describe(layout: ArrayLayout) -> str:
+    chunks = "x".join(map(str, layout.chunks))
+    shards = "" if layout.shards is None else f", shards {'x'.join(map(str, layout.shards))}"
+    return f"chunks {chunks}{shards}, {layout.compressor}"
+
+
+def target_document(path: str, zarr_format: ZarrFormat, content: dict[str, Any]) -> ArrayDocument:
+    """An array of the copy, as the readers and writers of pixels take it."""
+    return ArrayDocument(path, zarr_format, serialise(content, where=path))
+
+
+def unit_count(content: dict[str, Any], zarr_format: ZarrFormat) -> int:
+    """Number of chunks or shards that a whole array has."""
+    if zarr_format == 2:
+        units = content["chunks"]
+    else:
+        units = content["chunk_grid"]["configuration"]["chunk_shape"]
+    return math.prod(-(-n // u) for n, u in zip(content["shape"], units, strict=True))

@@ -1,0 +1,257 @@
+"""The two ends of a copy: an array that is read chunk by chunk, and one that is written unit by unit.
+
+Arrays whose codecs are handled one by one go through their files; all others through their own indexing,
+in whole units (shards, or chunks where there are no shards).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from platestore.arrays.chunkarrays import ArrayReader
+from platestore.arrays.chunkcodec import ChunkFormat, chunk_format
+from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
+from platestore.arrays.image import ImageArray, open_array
+from platestore.copying.blocks import Place
+from platestore.storage.base import Storage, join
+from platestore.storage.hierarchy import ArrayDocument
+from platestore.storage.objects import Piece
+
+Pixels = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is read.
+
+    Attributes
+    ----------
+    reader : ChunkReader or ArrayReader
+        Gives its chunks.
+    shape, chunks : tuple of int
+        Shapes of the array and of a chunk.
+    dtype : numpy.dtype
+        Data type in this machine's byte order.
+    fill : numpy scalar
+        What chunks that were never written hold.
+    """
+
+    reader: ChunkReader | ArrayReader
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: Any
+
+    @classmethod
+    def open(cls, storage: Storage, document: ArrayDocument) -> Source:
+        """Take an array as a source."""
+        found = chunk_format(document)
+        if found is not None:
+            reader = ChunkReader(storage, document.path, found)
+            return cls(reader, found.shape, found.codec.chunks, found.codec.dtype, found.fill)
+        array = open_array(storage, document, ())
+        dtype = array.dtype.newbyteorder("=")
+        return cls(ArrayReader(array), array.shape, array.chunks, dtype, _fill(array))
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Bytes of a whole chunk, decoded."""
+        return math.prod(self.chunks) * self.dtype.itemsize
+
+    def reading_nbytes(self, small: int) -> int:
+        """The most bytes that reading one chunk takes beside it; files are not looked at if it is small."""
+        if isinstance(self.reader, ArrayReader):
+            return self.reader.largest_encoded()
+        codec = self.reader.format.codec
+        stored = codec.max_encoded if codec.max_encoded <= small else self.reader.largest_encoded()
+        return stored + codec.decoding_nbytes
+
+
+class Target(Protocol):
+    """What is written (or compared), in *tiles*: what is encoded at once."""
+
+    shape: tuple[int, ...]
+    tile: tuple[int, ...]
+    units: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: Any
+    path: str
+    #: Whether :meth:`finish` must get every tile of a shard, in the order in which they are to lie there.
+    in_shards: bool
+    #: The most bytes of a tile as :meth:`store` returns it, and what it takes beside that.
+    stored_nbytes: int
+    storing_nbytes: int
+    #: Bytes kept for all the time.
+    held_nbytes: int
+
+    def unit_of(self, place: Place) -> Place:
+        """Place of the file that holds a tile."""
+
+    def exists(self, unit: Place) -> bool:
+        """Whether there is the file of a unit."""
+
+    def store(self, place: Place, tile: Pixels | None) -> Piece | None:
+        """Encode a tile (None is the fill value) and, where a file holds only that, write it."""
+
+    def finish(self, place: Place, data: Piece | None) -> None:
+        """Put what :meth:`store` returned into its shard."""
+
+    def read(self, place: Place, out: Pixels) -> bool:
+        """Decode a tile; False if it was never written."""
+
+    def reading_nbytes(self) -> int:
+        """The most bytes that :meth:`read` takes."""
+
+    def discard(self) -> None:
+        """Take away what is under way, after an error."""
+
+    def written(self) -> tuple[int, int]:
+        """How many files and bytes were written so far."""
+
+
+def open_target(storage: Storage, document: ArrayDocument) -> Target:
+    """Take an array, whose document exists, as a target."""
+    found = chunk_format(document)
+    if found is not None:
+        return FileTarget(storage, document.path, found)
+    return ArrayTarget(storage, open_array(storage, document, ()))
+
+
+class FileTarget:
+    """An array whose chunks are encoded one by one.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where it is.
+    path : str
+        Its path.
+    format : ChunkFormat
+        How its chunks lie in files.
+    """
+
+    def __init__(self, storage: Storage, path: str, format: ChunkFormat) -> None:
+        self.shape, self.tile, self.units = format.shape, format.codec.chunks, format.units
+        self.dtype, self.fill = format.codec.dtype, format.fill
+        self.path = storage.where(path)
+        self.in_shards = format.shards is not None
+        self.stored_nbytes = format.codec.max_encoded
+        self.storing_nbytes = format.codec.encoding_nbytes
+        self._storage, self._place, self._format = storage, path, format
+        self._writer = ChunkWriter(storage, path, format, fresh=False, ordered=True, streams=True)
+        self._reader = ChunkReader(storage, path, format)
+        self.held_nbytes = self._writer.held_nbytes + self._writer.index_nbytes
+
+    def unit_of(self, place: Place) -> Place:
+        """Place of the file that holds a chunk."""
+        return self._format.locate(place)[0]
+
+    def exists(self, unit: Place) -> bool:
+        """Whether there is the file of a unit."""
+        return self._storage.size_of(join(self._place, self._format.key(unit))) is not None
+
+    def store(self, place: Place, tile: Pixels | None) -> Piece | None:
+        """Encode a chunk; write it, unless it is one of a shard."""
+        data = self._writer.encode(tile)
+        if self.in_shards:
+            return data
+        self._writer.put(place, data)
+        return None
+
+    def finish(self, place: Place, data: Piece | None) -> None:
+        """Append a chunk to its shard."""
+        if self.in_shards:
+            self._writer.put(place, data)
+
+    def read(self, place: Place, out: Pixels) -> bool:
+        """Decode a chunk; False if it was never written."""
+        return self._reader.read(place, out)
+
+    def reading_nbytes(self) -> int:
+        """The most bytes that reading a chunk takes beside it."""
+        return self._format.codec.max_encoded + self._format.codec.decoding_nbytes
+
+    def discard(self) -> None:
+        """Take away the shard under way."""
+        self._writer.discard()
+
+    def written(self) -> tuple[int, int]:
+        """How many files and bytes were written so far."""
+        return self._writer.files, self._writer.nbytes
+
+
+class ArrayTarget:
+    """An array that is written through its own indexing, a whole unit at a time.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where it is.
+    array : ImageArray
+        The array.
+    """
+
+    def __init__(self, storage: Storage, array: ImageArray) -> None:
+        self.shape, self.tile, self.units = array.shape, array._units, array._units
+        self.dtype, self.fill = array.dtype.newbyteorder("="), _fill(array)
+        self.path = storage.where(array.path)
+        self.in_shards = False
+        self.stored_nbytes = 0
+        self.storing_nbytes = 2 * math.prod(self.units) * self.dtype.itemsize  # the engine's own copies
+        self.held_nbytes = 0
+        self._storage, self._array = storage, array
+        self._files = self._nbytes = 0
+        self._lock = threading.Lock()
+
+    def unit_of(self, place: Place) -> Place:
+        """A tile is a unit."""
+        return place
+
+    def exists(self, unit: Place) -> bool:
+        """Whether there is the file of a unit."""
+        return self._size(unit) is not None
+
+    def _size(self, unit: Place) -> int | None:
+        return self._storage.size_of(join(self._array.path, self._array.metadata.encode_chunk_key(unit)))
+
+    def store(self, place: Place, tile: Pixels | None) -> Piece | None:
+        """Write a unit."""
+        region = self._array._unit_region(place)
+        inside = tuple(slice(0, r.stop - r.start) for r in region)
+        self._array[region] = self.fill if tile is None else tile[inside]
+        size = self._size(place)
+        if size is not None:
+            with self._lock:
+                self._files += 1
+                self._nbytes += size
+        return None
+
+    def finish(self, place: Place, data: Piece | None) -> None:
+        """Nothing is left to do."""
+
+    def read(self, place: Place, out: Pixels) -> bool:
+        """Read a unit; units that were never written read as the fill value."""
+        region = self._array._unit_region(place)
+        out[tuple(slice(0, r.stop - r.start) for r in region)] = self._array[region]
+        return True
+
+    def reading_nbytes(self) -> int:
+        """The most bytes that reading a unit takes beside it."""
+        return self.storing_nbytes
+
+    def discard(self) -> None:
+        """Units are written whole: nothing is under way."""
+
+    def written(self) -> tuple[int, int]:
+        """How many files and bytes were written so far."""
+        return self._files, self._nbytes
+
+
+def _fill(array: ImageArray) -> Any:
+    return array.dtype.type(0) if array.fill_value is None else array.fill_value

@@ -1,0 +1,234 @@
+"""Files as they are: walking trees of them, and copying them, many at a time.
+
+The kernel moves the bytes (``copy_file_range``), and shares them where the file system can do that
+(reflinks of XFS, btrfs, bcachefs, ...), so that nothing is read and no room is taken. Elsewhere they are
+read and written.
+
+A small file gets its name at once, a large one when it is whole. A file of the source's length is therefore
+complete after an interruption: its bytes were handed over one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+from platestore.copying.plan import Stamp
+from platestore.errors import DamagedChunkError, SourceChangedError
+from platestore.storage.base import DOCUMENTS
+from platestore.storage.files import CREATE, replace, temporary_name
+
+#: Larger files are copied under a temporary name.
+LARGE = 16 * 2**20
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_REWRITE = (CREATE & ~os.O_EXCL) | os.O_TRUNC
+_PIECE = 8 * 2**20
+# What interrupted writers leave beside chunks: zarr's temporary files, TensorStore's locks.
+_LEFTOVER = re.compile(r".+\.[0-9a-f]{32}\.partial|.+\.__lock")
+_CANNOT = {
+    errno.EXDEV,
+    errno.ENOSYS,
+    errno.EINVAL,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.ETXTBSY,
+    errno.EBADF,
+}
+
+
+def belongs(name: str) -> bool:
+    """Whether a file or directory is part of a store: neither hidden nor left by an interrupted writer."""
+    if name.startswith("."):
+        return name in DOCUMENTS
+    return _LEFTOVER.fullmatch(name) is None
+
+
+def listing(directory: str) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    """Directories and files in a directory that belong to a store, sorted by name."""
+    directories: list[os.DirEntry[str]] = []
+    files: list[os.DirEntry[str]] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if belongs(entry.name):
+                (directories if entry.is_dir() else files).append(entry)
+    directories.sort(key=_name)
+    files.sort(key=_name)
+    return directories, files
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def stamp_of(directory: str, *, documents: bool) -> Stamp:
+    """Number, bytes and latest change of the files below a directory.
+
+    Parameters
+    ----------
+    directory : str
+        Absolute path.
+    documents : bool
+        Whether documents count.
+    """
+    files = nbytes = newest = 0
+    below = [directory]
+    while below:
+        try:
+            directories, found = listing(below.pop())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        below += [d.path for d in directories]
+        for entry in found:
+            if documents or entry.name not in DOCUMENTS:
+                info = entry.stat()
+                files += 1
+                nbytes += info.st_size
+                newest = max(newest, info.st_mtime_ns)
+    return Stamp(files, nbytes, newest)
+
+
+def walk(directory: str, prefix: str = "") -> Iterator[tuple[str, str, int]]:
+    """Files below a directory that belong to a store.
+
+    Yields
+    ------
+    tuple of str, str and int
+        Key relative to the directory, absolute path, and bytes.
+    """
+    directories, files = listing(directory)
+    for entry in files:
+        yield prefix + entry.name, entry.path, entry.stat().st_size
+    for entry in directories:
+        yield from walk(entry.path, f"{prefix}{entry.name}/")
+
+
+def copy_file(source: str, target: str, *, resume: bool, sync: bool) -> int:
+    """Copy one file.
+
+    Parameters
+    ----------
+    source, target : str
+        Absolute paths; the target's directory exists.
+    resume : bool
+        Whether the target may be there: then it is complete if it has the source's length.
+    sync : bool
+        Whether its bytes are flushed to the device.
+
+    Returns
+    -------
+    int
+        Its bytes.
+
+    Raises
+    ------
+    DamagedChunkError
+        If the source is an empty chunk, which a writer that died left.
+    SourceChangedError
+        If the source changes meanwhile.
+    """
+    descriptor = os.open(source, _READ)
+    try:
+        info = os.fstat(descriptor)
+        size = info.st_size
+        if not size and os.path.basename(source) not in DOCUMENTS:
+            raise DamagedChunkError("the file is empty", path=source)
+        if resume:
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(target).st_size == size:
+                    return size
+        name = target
+        if size > LARGE:
+            name = os.path.join(os.path.dirname(target), temporary_name(os.path.basename(target)))
+        out = os.open(name, _REWRITE if resume else CREATE, 0o666)
+        try:
+            moved = move_bytes(descriptor, out, size)
+            if sync:
+                os.fsync(out)
+        finally:
+            os.close(out)
+        after = os.fstat(descriptor)
+        if moved != size or (after.st_size, after.st_mtime_ns) != (size, info.st_mtime_ns):
+            os.unlink(name)
+            raise SourceChangedError("the file changed while it was copied", path=source)
+        if name != target:
+            replace(name, target)
+        return size
+    finally:
+        os.close(descriptor)
+
+
+def move_bytes(descriptor: int, out: int, size: int) -> int:
+    """Move the bytes of one open file to another, in the kernel where it can; returns how many there were."""
+    moved = 0
+    if hasattr(os, "copy_file_range"):
+        try:
+            while moved < size:
+                count = os.copy_file_range(descriptor, out, size - moved)
+                if not count:
+                    break
+                moved += count
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+        if moved == size:
+            return moved
+        # Some file systems say that there is nothing to copy where they cannot: read and see.
+    while moved < size:
+        piece = os.read(descriptor, min(_PIECE, size - moved))
+        if not piece:
+            break
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(out, view) :]
+        moved += len(piece)
+    return moved
+
+
+def same_bytes(one: str, other: str) -> bool:
+    """Whether two files hold the same bytes."""
+    with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:
+        if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
+            return False
+        while piece := first.read(_PIECE):
+            rest = second.read(len(piece))
+            while len(rest) < len(piece):
+                more = second.read(len(piece) - len(rest))
+                if not more:
+                    return False
+                rest += more
+            if piece != rest:
+                return False
+        return True
+
+
+def can_share(source: str, directory: str) -> bool:
+    """Whether files can be copied into a directory without taking room (Linux: reflinks)."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    clone = 0x40049409  # FICLONE, the same on all architectures that matter here
+    probe = os.path.join(directory, temporary_name("probe"))
+    try:
+        descriptor = os.open(source, _READ)
+        try:
+            out = os.open(probe, CREATE, 0o666)
+            try:
+                fcntl.ioctl(out, clone, descriptor)
+            finally:
+                os.close(out)
+                os.unlink(probe)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def free_bytes(directory: str) -> int:
+    """Room on the file system of a directory, for this user."""
+    return shutil.disk_usage(directory).free

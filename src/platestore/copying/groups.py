@@ -1,0 +1,262 @@
+"""Documents of groups in the copy, and what lies in groups beside what the specification names."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from typing import Any
+
+from platestore.arrays.convert import Unconvertible, convert_array
+from platestore.copying.files import belongs, stamp_of, walk
+from platestore.copying.plan import Plan, Rename, Stamp, TreeCopy
+from platestore.copying.report import ArrayReport
+from platestore.errors import InvalidMetadataError, NodeNotFoundError
+from platestore.nodes.location import Location
+from platestore.nodes.node import NGFFNode
+from platestore.spec import versions
+from platestore.spec.versions import Kind, Version
+from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.hierarchy import (
+    ArrayDocument,
+    ZarrFormat,
+    array_attributes,
+    array_files,
+    group_files,
+    read_array,
+    read_group,
+)
+from platestore.storage.local import LocalStorage
+
+_NODES = ("plate", "well", "image", "label", "series")
+
+
+class _NoFormError(Exception):
+    """An array of others has no form in the other version."""
+
+
+class GroupWriter:
+    """Plans the documents of groups.
+
+    Parameters
+    ----------
+    plan : Plan
+        Gets them.
+    version : {"0.4", "0.5"}
+        Version of the copy.
+    only_ome : bool
+        Whether what others wrote stays behind.
+    """
+
+    def __init__(self, plan: Plan, version: Version, *, only_ome: bool) -> None:
+        self.plan = plan
+        self.version = version
+        self.zarr_format: ZarrFormat = 2 if versions.ZARR_FORMATS[version] == 2 else 3
+        self.only_ome = only_ome
+        self._places: dict[str, str] = {}
+
+    def register(self, where: str, target: str) -> None:
+        """Remember where a position goes."""
+        self._places[where] = target
+
+    def place_of(self, node: NGFFNode[Any], path: str) -> str | None:
+        """Where the node at a path of the same store goes; None if it is not copied."""
+        return self._places.get(node._location.storage.where("" if path == "." else path))
+
+    def write(self, node: NGFFNode[Any], target: str, parts: dict[str, Any] | None) -> None:
+        """Plan the document of a node.
+
+        Parameters
+        ----------
+        node : NGFFNode
+            The node.
+        target : str
+            Its path in the copy.
+        parts : dict, optional
+            JSON of the parts that make it up, by key, where they are not as in the source.
+        """
+        location = node._location
+        attributes = node._loaded().attributes
+        own: dict[str, Any] | None = None
+        if parts is not None:
+            own = {key: value for key, value in node._own.to_json().items() if key != "intents"}
+        self.attributes(location, attributes, node._kind, target, parts, own)
+
+    def attributes(
+        self,
+        location: Location,
+        attributes: dict[str, Any],
+        kind: Kind,
+        target: str,
+        parts: dict[str, Any] | None = None,
+        own: dict[str, Any] | None = None,
+    ) -> None:
+        """Plan the document of a group from its attributes in the source."""
+        where = location.where
+        self.plan.add_stamp(where, repr(attributes).encode())
+        converted = versions.convert(attributes, location.zarr_format, self.version, kind)
+        if self.only_ome:
+            converted = versions.without_others(converted, self.zarr_format, kind)
+        if parts is not None:
+            versions.pack(converted, self.version, kind, parts, own or {})
+        files = group_files(self.zarr_format, converted, where=where)
+        self.plan.add_documents(target, files)
+
+    def bare(self, location: Location, target: str) -> None:
+        """Plan a group that the specification gives no document (a row): attributes of others come along."""
+        group = read_group(location.storage, location.path, location.zarr_format)
+        self.attributes(location, group.attributes if group is not None else {}, "unknown", target)
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def stamp(self, storage: Storage, path: str, *, documents: bool, rename: Rename | None = None) -> Stamp:
+        """What the files below a path look like."""
+        if isinstance(storage, LocalStorage) and rename is None:
+            return stamp_of(storage.local_path(path), documents=documents)
+        total = Stamp()
+        for key, nbytes in _sizes(storage, path):
+            name = key.rpartition("/")[2]
+            if (documents or name not in DOCUMENTS) and (rename is None or rename(key) is not None):
+                total += Stamp(1, nbytes)
+        return total
+
+    def new(self, kind: Kind, target: str, parts: dict[str, Any], own: dict[str, Any]) -> None:
+        """Plan a group that no source has."""
+        attributes = {} if kind == "unknown" else versions.bare_attributes(self.version, kind, parts, own)
+        self.plan.add_documents(target, group_files(self.zarr_format, attributes, where=target))
+
+    def others(
+        self, location: Location, target: str, known: Iterable[str], taken: Iterable[str], *, listed: bool
+    ) -> set[str]:
+        """Plan what lies in a group beside what its document names: tables, unknown groups, files.
+
+        Parameters
+        ----------
+        location : Location
+            The group.
+        target : str
+            Its path in the copy.
+        known : iterable of str
+            Names of members that are copied, or left behind, for what they are.
+        taken : iterable of str
+            Names that are not to be used, for another source has them.
+        listed : bool
+            Whether the group's document lists its positions: one that is not listed is no part of the plate.
+
+        Returns
+        -------
+        set of str
+            The names.
+        """
+        if self.only_ome:
+            return set()
+        try:
+            directories, files = location.storage.list(location.path)
+        except NodeNotFoundError:
+            return set()
+        names = tuple(n for n in files if belongs(n) and n not in DOCUMENTS and n not in taken)
+        if names:
+            self._files(location, target, names)
+        found = [name for name in directories if name not in known and belongs(name)]
+        for name in found:
+            if name in taken:
+                self.plan.notes.append(f"{location.child(name).where}: another source has one; not copied")
+                continue
+            child = location.child(name)
+            if listed and _kind(child) in _NODES:
+                self.plan.notes.append(f"{child.where}: is not listed, and not copied")
+            else:
+                self._foreign(child, join(target, name))
+        return {*names, *found}
+
+    def _files(self, location: Location, target: str, names: tuple[str, ...]) -> None:
+        stamp = Stamp()
+        for name in names:
+            stamp += Stamp(1, location.storage.size_of(join(location.path, name)) or 0)
+            self.plan.add_stamp(location.child(name).where, stamp)
+        tree = TreeCopy(location.storage, location.path, target, documents=False, stamp=stamp, only=names)
+        self.plan.trees.append(tree)
+        self.plan.estimate += stamp.nbytes
+
+    def _foreign(self, location: Location, target: str) -> None:
+        """Plan a group, array or directory of others, in the version of the copy if it has a form there."""
+        before = (dict(self.plan.documents), len(self.plan.trees), len(self.plan.arrays))
+        try:
+            self._walk(location, target, convert=True)
+        except _NoFormError as error:
+            self.plan.documents = before[0]
+            del self.plan.trees[before[1] :]
+            del self.plan.arrays[before[2] :]
+            self.plan.notes.append(f"{target}: stays in zarr v{location.zarr_format}, since {error}")
+            self._walk(location, target, convert=False)
+
+    def _walk(self, location: Location, target: str, *, convert: bool) -> None:
+        storage = location.storage
+        directories, files = storage.list(location.path)
+        array = read_array(storage, location.path, location.zarr_format)
+        documents = [name for name in files if name in DOCUMENTS and name != ".zmetadata"]
+        same = not convert or location.zarr_format == self.zarr_format
+        inner, rename = "", None
+        if same or not documents:
+            kept = [(name, storage.read(join(location.path, name)) or b"") for name in documents]
+            self.plan.add_documents(target, kept)
+        elif array is not None:
+            inner, rename = self._array(location, array, target)
+        else:
+            group = read_group(storage, location.path, location.zarr_format)
+            self.attributes(location, group.attributes if group else {}, "unknown", target)
+        if array is not None:
+            path = join(location.path, inner)
+            stamp = self.stamp(storage, path, documents=False, rename=rename)
+            self.plan.add_stamp(f"{location.where}/*", stamp)
+            self.plan.trees.append(TreeCopy(storage, path, target, False, stamp, rename))
+            self.plan.estimate += stamp.nbytes
+            self.plan.arrays.append(ArrayReport(target, "files", "as it is", stamp.files, stamp.nbytes))
+            return
+        names = tuple(n for n in files if belongs(n) and n not in DOCUMENTS)
+        if names:
+            self._files(location, target, names)
+        for name in directories:
+            if belongs(name):
+                self._walk(location.child(name), join(target, name), convert=convert)
+
+    def _array(self, location: Location, array: ArrayDocument, target: str) -> tuple[str, Rename | None]:
+        converted = convert_array(array, self.zarr_format, None)
+        if isinstance(converted, Unconvertible):
+            raise _NoFormError(converted.reason)
+        attributes = array_attributes(location.storage, array.path, array.zarr_format)
+        files = array_files(self.zarr_format, converted.content, attributes, where=target)
+        self.plan.add_documents(target, files)
+        return stripped(converted.source_prefix)
+
+
+def stripped(prefix: str) -> tuple[str, Rename | None]:
+    """Where chunks lie whose keys lose a prefix: in a directory, or in files that get new names."""
+    if prefix.endswith("/"):
+        return prefix[:-1], None
+    if prefix:
+        return "", lambda key: key.removeprefix(prefix) if key.startswith(prefix) else None
+    return "", None
+
+
+def _sizes(storage: Storage, path: str) -> Iterable[tuple[str, int]]:
+    """Keys relative to a path, and their bytes."""
+    if isinstance(storage, LocalStorage):
+        try:
+            yield from ((key, size) for key, _, size in walk(storage.local_path(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        return
+    prefix = f"{path}/" if path else ""
+    for key in storage.keys(path):
+        if belongs(posixpath.basename(key)):
+            yield key[len(prefix) :], storage.size_of(key) or 0
+
+
+def _kind(location: Location) -> Kind:
+    try:
+        group = read_group(location.storage, location.path, location.zarr_format)
+    except InvalidMetadataError:
+        return "unknown"
+    if group is None:
+        return "unknown"
+    return versions.kind_of(group.attributes, group.zarr_format)

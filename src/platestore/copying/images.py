@@ -1,0 +1,389 @@
+"""Planning the copy of a position or of a label image: its document, and what becomes of each array."""
+
+from __future__ import annotations
+
+import copy
+import posixpath
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from platestore.arrays.layout import layout_of, level_layout
+from platestore.arrays.metadata import summarise
+from platestore.copying.ask import Ask
+from platestore.copying.encoding import Encoding, choose_encoding, target_document, unit_count
+from platestore.copying.groups import GroupWriter
+from platestore.copying.levels import LevelChoice, choose_levels, method_of
+from platestore.copying.plan import LevelsCopy, PixelCopy, Plan, Stamp, TreeCopy
+from platestore.copying.report import ArrayReport
+from platestore.copying.selection import Pick, is_whole, level_pick, picked_transform
+from platestore.errors import ArgumentError
+from platestore.nodes.labels import LabelImage
+from platestore.nodes.levels import documents_of
+from platestore.nodes.position import Position
+from platestore.nodes.wishes import Wishes
+from platestore.pyramid.geometry import Factors, level_transform, next_shape
+from platestore.spec import pyramids
+from platestore.spec.labels import LabelImageMeta
+from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
+from platestore.spec.omero import OMEROMeta
+from platestore.storage.base import join
+from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files
+
+_BROADCAST = ("t", "c", "z")
+
+
+class MainImage:
+    """The image that a selection is made in, for others (labels) to follow.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of its axes, in lower case.
+    shape : sequence of int
+        Its shape.
+    picks : tuple
+        What is taken of it.
+    """
+
+    def __init__(self, names: Sequence[str], shape: Sequence[int], picks: tuple[Pick, ...]) -> None:
+        self.names = list(names)
+        self.shape = tuple(shape)
+        self.picks = picks
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is taken."""
+        return bool(is_whole(self.picks, self.shape))
+
+    def follow(self, names: Sequence[str], shape: Sequence[int], where: str) -> tuple[Pick, ...]:
+        """The same part of another image of the same field.
+
+        Raises
+        ------
+        ArgumentError
+            If the other one has another resolution, and the part does not begin and end between its pixels.
+        """
+        out: list[Pick] = []
+        for name, size in zip(names, shape, strict=True):
+            pick: Pick | None = slice(0, size, 1)
+            if name in self.names:
+                axis = self.names.index(name)
+                full, part = self.shape[axis], self.picks[axis]
+                if size == full:
+                    pick = part
+                elif not is_whole((part,), (full,)) and not (size == 1 and name in _BROADCAST):
+                    factor = round(full / size)
+                    fits = factor >= 1 and size in (-(-full // factor), full // factor)
+                    pick = level_pick(part, factor, full, size) if fits else None
+            if pick is None:
+                full = self.shape[self.names.index(name)]
+                raise ArgumentError(
+                    f"has {size} pixels along {name}, the image {full}: what is taken of the image "
+                    "is no whole number of its pixels",
+                    path=where,
+                    hint="choose bounds that are, or leave labels out (labels=False, --no-labels)",
+                )
+            out.append(pick)
+        return tuple(out)
+
+
+class ImagePlanner:
+    """Plans images, one after the other, into one plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        Gets the work.
+    ask : Ask
+        What is asked for.
+    groups : GroupWriter
+        Makes the documents of groups.
+    """
+
+    def __init__(self, plan: Plan, ask: Ask, groups: GroupWriter) -> None:
+        self.plan = plan
+        self.ask = ask
+        self.groups = groups
+        self.zarr_format = groups.zarr_format
+
+    def image(self, node: Position, target: str, main: MainImage | None = None) -> MainImage | None:
+        """Plan one position (or label image), without its labels.
+
+        Parameters
+        ----------
+        node : Position
+            The position or label image.
+        target : str
+            Its path in the copy.
+        main : MainImage, optional
+            The image that a label image follows.
+
+        Returns
+        -------
+        MainImage or None
+            The first image; None if the position holds none.
+        """
+        meta = copy.deepcopy(node._state())
+        changed = False
+        others = set(meta.paths())
+        channels: Pick | None = None
+        for image in meta.multiscales:
+            if not image.datasets:
+                continue
+            documents = documents_of(node, image)
+            shapes = [summarise(d).shape for d in documents]
+            names = [axis.name.lower() for axis in image.axes]
+            if main is None:
+                where = node._location.where
+                selection = self.ask.selection
+                picks = selection.resolve(names, shapes[0], node.channel_names, where=where)
+                main = MainImage(names, shapes[0], picks)
+            else:
+                picks = main.follow(names, shapes[0], node._location.child(image.datasets[0].path).where)
+            if channels is None and "c" in names:
+                channels = picks[names.index("c")]
+            choice = self._choose(node, image, documents, shapes, picks, others)
+            changed = self._arrays(node, image, documents, shapes, choice, target) or changed
+        if main is not None and not main.is_whole and meta.omero is not None:
+            _select_channels(meta.omero, channels)
+            _select_defaults(meta.omero, main)
+        changed = self._label_source(node, meta, target) or changed
+        self._document(node, meta if changed else None, target)
+        return main
+
+    def _choose(
+        self,
+        node: Position,
+        image: MultiScaleMeta,
+        documents: Sequence[ArrayDocument],
+        shapes: Sequence[tuple[int, ...]],
+        picks: tuple[Pick, ...],
+        others: set[str],
+    ) -> LevelChoice:
+        fallback = "mode" if isinstance(node, LabelImage) else "mean"
+        return choose_levels(
+            image,
+            shapes,
+            picks,
+            levels=self.ask.levels,
+            pyramid=self.ask.pyramid,
+            method=method_of(image, summarise(documents[0]).dtype, fallback),
+            taken=others - {d.path for d in image.datasets},
+        )
+
+    def _document(self, node: Position, meta: ImagesMeta | None, target: str) -> None:
+        """Plan the group's document: as it is, or with the changed models."""
+        own = node._own
+        if meta is None and own.intents:
+            meta = node._state()  # what is unfinished in the source does not concern the copy
+        parts = None if meta is None else node._parts(meta)
+        self.groups.write(node, target, parts)
+
+    # --- arrays -----------------------------------------------------------------------------------
+
+    def _arrays(
+        self,
+        node: Position,
+        image: MultiScaleMeta,
+        documents: Sequence[ArrayDocument],
+        shapes: Sequence[tuple[int, ...]],
+        choice: LevelChoice,
+        target: str,
+    ) -> bool:
+        """Plan the arrays of one image, and edit its metadata; whether anything changes in that."""
+        axis_names = [axis.name for axis in image.axes]
+        layout = self._layout(axis_names)
+        last: ArrayDocument | None = None
+        for k, picks in enumerate(choice.picks):
+            array, name = documents[k], choice.names[k]
+            where = node._location.storage.where(array.path)
+            encoding = choose_encoding(array, picks, self.zarr_format, layout, axis_names, where)
+            last = self._write_array(array, node, join(target, name), encoding)
+            self._work(node, array, last, picks, encoding)
+        assert last is not None
+        if choice.remade:
+            self._remake(node, image, documents, choice, last, target)
+        return self._edit(image, choice, shapes)
+
+    def _layout(self, axis_names: Sequence[str]) -> Wishes:
+        """The layout that is asked for, for an image that may lack some axes (a label image)."""
+        layout, count = self.ask.layout, len(axis_names)
+
+        def fitted(values: Any) -> Any:
+            if values is None or isinstance(values, (str, int)) or len(values) == count:
+                return values
+            if any(isinstance(v, str) for v in values):
+                return values
+            by_name = dict(zip("TCZYX"[-len(values) :], values, strict=True)) if len(values) <= 5 else {}
+            return tuple(by_name.get(name.upper(), 1) for name in axis_names) if by_name else values
+
+        return replace(
+            layout,
+            chunks=fitted(layout.chunks),
+            shards=fitted(layout.shards),
+            shards_ratio=fitted(layout.shards_ratio),
+        )
+
+    def _write_array(
+        self, array: ArrayDocument, node: Position, path: str, encoding: Encoding
+    ) -> ArrayDocument:
+        """Plan the documents of an array."""
+        storage = node._location.storage
+        attributes: dict[str, Any] = {}
+        if not self.ask.only_ome:
+            attributes = array_attributes(storage, array.path, array.zarr_format)
+        files = array_files(self.zarr_format, encoding.content, attributes, where=path)
+        if self.zarr_format == 2 and not attributes:
+            files = files[-1:]
+        self.plan.add_documents(path, files)
+        self.plan.add_stamp(storage.where(array.path), array.data)
+        return target_document(path, self.zarr_format, encoding.content)
+
+    def _work(
+        self,
+        node: Position,
+        array: ArrayDocument,
+        target: ArrayDocument,
+        picks: tuple[Pick, ...],
+        encoding: Encoding,
+    ) -> None:
+        """Plan what becomes of the pixels of an array."""
+        storage, plan = node._location.storage, self.plan
+        if self.ask.levels == "none":
+            plan.arrays.append(ArrayReport(target.path, "empty", "no pixels are asked for", 0, 0))
+            return
+        path = join(array.path, encoding.inner)
+        stamp = self.groups.stamp(storage, path, documents=False, rename=encoding.rename)
+        plan.add_stamp(f"{storage.where(path)}/*", stamp)
+        if encoding.as_files:
+            plan.trees.append(
+                TreeCopy(storage, path, target.path, documents=False, stamp=stamp, rename=encoding.rename)
+            )
+            plan.estimate += stamp.nbytes
+            plan.arrays.append(ArrayReport(target.path, "files", encoding.why, stamp.files, stamp.nbytes))
+            return
+        nbytes = summarise(target).nbytes
+        plan.pixels.append(PixelCopy(storage, array, target, picks))
+        plan.estimate += self._estimate(array, stamp, nbytes)
+        count = unit_count(encoding.content, self.zarr_format)
+        plan.arrays.append(ArrayReport(target.path, "pixels", encoding.why, count, nbytes))
+
+    @staticmethod
+    def _estimate(array: ArrayDocument, stamp: Stamp, nbytes: int) -> int:
+        """Bytes that pixels are expected to take: as many as in the source."""
+        decoded = summarise(array).nbytes
+        return min(nbytes, round(nbytes * stamp.nbytes / decoded)) if decoded else 0
+
+    def _remake(
+        self,
+        node: Position,
+        image: MultiScaleMeta,
+        documents: Sequence[ArrayDocument],
+        choice: LevelChoice,
+        base: ArrayDocument,
+        target: str,
+    ) -> None:
+        """Plan levels that are made anew from the last one that is taken."""
+        layout = layout_of(base.data, self.zarr_format, where=base.path)
+        axis_names = [axis.name for axis in image.axes]
+        kept, made = len(choice.picks), []
+        shape = layout.shape
+        known = {d.path: a for d, a in zip(image.datasets, documents, strict=False)}
+        why = f"made by {choice.method} from {base.path}"
+        for name, step in zip(choice.names[kept:], choice.remade, strict=True):
+            shape = next_shape(shape, step)
+            content = level_layout(layout, shape).document(self.zarr_format, axis_names)
+            path = join(target, name)
+            source = known.get(name)
+            if source is not None:
+                made.append(self._write_array(source, node, path, Encoding(content, False, why)))
+            else:
+                self.plan.add_documents(path, array_files(self.zarr_format, content, where=path))
+                made.append(target_document(path, self.zarr_format, content))
+            count = unit_count(content, self.zarr_format)
+            nbytes = summarise(made[-1]).nbytes
+            if self.ask.levels == "none":
+                nbytes = 0
+            self.plan.arrays.append(ArrayReport(path, "levels", why, count, nbytes))
+            self.plan.estimate += nbytes // 2
+        self.plan.levels.append(LevelsCopy(base, made, list(choice.remade), choice.method))
+
+    # --- metadata ---------------------------------------------------------------------------------
+
+    def _edit(self, image: MultiScaleMeta, choice: LevelChoice, shapes: Sequence[tuple[int, ...]]) -> bool:
+        """Bring the metadata of one image in line with its levels; whether anything changes."""
+        from platestore import __version__
+
+        untouched = not choice.remade and len(choice.picks) == len(shapes)
+        if untouched and all(is_whole(p, s) for p, s in zip(choice.picks, shapes, strict=True)):
+            return False
+        known = pyramids.described(image)
+        datasets, current = [], image.datasets[0].coordinate_transformations
+        for name, dataset, picks in zip(choice.names, image.datasets, choice.picks, strict=False):
+            current = picked_transform(dataset.coordinate_transformations, _placed(picks, image))
+            datasets.append(DatasetMeta(path=name, coordinate_transformations=current))
+        for name, step in zip(choice.names[len(choice.picks) :], choice.remade, strict=True):
+            current = level_transform(current, step, pooled=choice.method != "stride")
+            datasets.append(DatasetMeta(path=name, coordinate_transformations=current))
+        image.datasets = datasets
+        if len(datasets) == 1:
+            pyramids.forget(image)
+        elif choice.remade and (known is not None or len(choice.picks) == 1):
+            steps: list[Sequence[int]] = list(known[1][: len(choice.picks) - 1]) if known is not None else []
+            pyramids.describe(image, choice.method, [*steps, *_lists(choice.remade)], __version__)
+        if choice.remade:
+            pyramids.unmark(image)
+        return True
+
+    def _label_source(self, node: Position, meta: ImagesMeta, target: str) -> bool:
+        """Let a label image name the copy of the image it annotates."""
+        if not isinstance(meta, LabelImageMeta) or meta.image_label is None:
+            return False
+        source = meta.image_label.source
+        if source is None or not source.image:
+            return False
+        here = node._location.path
+        annotated = posixpath.normpath(posixpath.join(here or ".", source.image))
+        found = self.groups.place_of(node, annotated)
+        if found is None:
+            self.plan.notes.append(f"{target}: the image that it annotates ({source.image}) is not copied")
+            return False
+        if posixpath.normpath(posixpath.join(target or ".", source.image)) == posixpath.normpath(
+            found or "."
+        ):
+            return False
+        source.image = posixpath.relpath(found or ".", target) + "/"
+        return True
+
+
+def _placed(picks: tuple[Pick, ...], image: MultiScaleMeta) -> tuple[Pick, ...]:
+    """The picks that move an image in space and time: channels have no place."""
+    rows = zip(picks, image.axes, strict=True)
+    return tuple(slice(0, 1, 1) if axis.name.lower() == "c" else pick for pick, axis in rows)
+
+
+def _lists(steps: Sequence[Factors]) -> list[list[int]]:
+    return [list(step) for step in steps]
+
+
+def _select_channels(omero: OMEROMeta, pick: Pick | None) -> None:
+    if pick is None:
+        return
+    indices = pick if isinstance(pick, tuple) else range(pick.start, pick.stop, pick.step)
+    omero.channels = [omero.channels[i] for i in indices if i < len(omero.channels)]
+
+
+def _select_defaults(omero: OMEROMeta, main: MainImage) -> None:
+    """Keep the plane and time point that viewers open with inside of what is taken."""
+    if omero.rdefs is None:
+        return
+    for name, key in (("t", "default_t"), ("z", "default_z")):
+        value = getattr(omero.rdefs, key)
+        if value is None or name not in main.names:
+            continue
+        pick = main.picks[main.names.index(name)]
+        if isinstance(pick, tuple):
+            continue
+        count = len(range(pick.start, pick.stop, pick.step))
+        setattr(omero.rdefs, key, min(max(0, (value - pick.start) // pick.step), count - 1))

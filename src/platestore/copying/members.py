@@ -1,0 +1,225 @@
+"""Which positions of which sources are copied, and where each of them goes."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from platestore.copying.ask import Ask
+from platestore.errors import ArgumentError, NodeExistsError
+from platestore.nodes.node import NGFFNode
+from platestore.nodes.plate import Plate, enclosing_plate
+from platestore.nodes.position import Position
+from platestore.nodes.well import Well
+from platestore.spec.names import check_field_name
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One position that is copied into a plate or a well.
+
+    Attributes
+    ----------
+    source : int
+        Number of its source.
+    node : Plate, Well or Position
+        That source.
+    parent : Well or None
+        Its well, unless it is a source by itself.
+    well, name : str
+        Path of its well, and its name there.
+    acquisition : int or None
+        Its acquisition.
+    new_well, new_name : str
+        The same in the copy.
+    """
+
+    source: int
+    node: NGFFNode[Any]
+    parent: Well | None
+    well: str
+    name: str
+    acquisition: int | None
+    new_well: str
+    new_name: str
+
+    @property
+    def path(self) -> str:
+        """Path in the copy."""
+        return f"{self.new_well}/{self.new_name}" if self.new_well else self.new_name
+
+    @property
+    def where(self) -> str:
+        """Path in the source, as users know it."""
+        location = self.node._location if self.parent is None else self.parent._location.child(self.name)
+        return location.where
+
+    def open(self) -> Position:
+        """Open the position."""
+        position: Position = self.node if self.parent is None else self.parent[self.name]  # type: ignore[assignment]
+        return position
+
+
+class Members:
+    """The positions that are copied.
+
+    Parameters
+    ----------
+    nodes : sequence of node
+        The sources: plates, wells, positions.
+    ask : Ask
+        What is asked for.
+    in_plate : bool
+        Whether they go into a plate, and so need the name of a well.
+    """
+
+    def __init__(self, nodes: Sequence[NGFFNode[Any]], ask: Ask, *, in_plate: bool) -> None:
+        self._ask = ask
+        self._in_plate = in_plate
+        self._moves = _Moves(ask, len(nodes))
+        self._matched: set[str] = set()
+        found = [entry for i, node in enumerate(nodes) for entry in self._of(i, node)]
+        self._check_globs(nodes)
+        self._moves.check_used()
+        if not found:
+            raise ArgumentError("nothing is left to be copied", hint=self._hint())
+        _check_unique(found)
+        self.entries = found
+
+    def _hint(self) -> str:
+        if self._ask.acquisitions is not None:
+            return f"no field has acquisition {', '.join(map(str, self._ask.acquisitions))}"
+        return "positions=, wells= and acquisition= leave nothing, or the source is empty"
+
+    def _of(self, number: int, node: NGFFNode[Any]) -> Iterator[Entry]:
+        for parent, well, name, acquisition in self._places(node):
+            path = f"{well}/{name}" if well else name
+            itself = isinstance(node, Position)
+            new_well, new_name = self._moves.apply(number, well, name, itself=itself)
+            if not (self._wanted(well, path) and self._acquired(acquisition)):
+                continue
+            if self._in_plate and new_well.count("/") != 1:
+                raise ArgumentError(
+                    "is no position of a plate, and has no well",
+                    path=node._location.where,
+                    hint="name one in the map: from '.', to 'A/1/0'",
+                )
+            yield Entry(number, node, parent, well, name, acquisition, new_well, new_name)
+
+    def _places(self, node: NGFFNode[Any]) -> Iterator[tuple[Well | None, str, str, int | None]]:
+        """Well, its path, name and acquisition of each position of a source."""
+        if isinstance(node, Position):
+            yield None, *(own_place(node) if self._in_plate else ("", ".", None))
+            return
+        wells: dict[str, Well] = {}
+        if isinstance(node, Plate):
+            wells = {path: node[path] for path in node._entries()}
+        elif isinstance(node, Well):
+            in_plate = self._in_plate and enclosing_plate(node._location, 2) is not None
+            wells = {"/".join(node._location.path.split("/")[-2:]) if in_plate else "": node}
+        for path, well in wells.items():
+            for image in well._state().images:
+                yield well, path, image.path, image.acquisition
+
+    def _wanted(self, well: str, path: str) -> bool:
+        taken = True
+        for globs, name in ((self._ask.wells, well), (self._ask.positions, path)):
+            if globs is not None:
+                hits = [glob for glob in globs if matches(glob, name)]
+                self._matched.update(hits)
+                taken = taken and bool(hits)
+        return taken
+
+    def _acquired(self, acquisition: int | None) -> bool:
+        return self._ask.acquisitions is None or (acquisition or 0) in self._ask.acquisitions
+
+    def _check_globs(self, nodes: Sequence[NGFFNode[Any]]) -> None:
+        """Refuse a glob that matches nothing: it is a mistake more often than not."""
+        for option, globs in (("wells", self._ask.wells), ("positions", self._ask.positions)):
+            for glob in globs or ():
+                if glob not in self._matched:
+                    raise ArgumentError(
+                        f"{option}: nothing matches {glob!r}",
+                        path=nodes[0]._location.where,
+                        hint="`platestore ls` lists the positions",
+                    )
+
+
+def own_place(node: NGFFNode[Any]) -> tuple[str, str, int | None]:
+    """Well, name and acquisition of a position that is a source by itself."""
+    above = node._location.parent(1)
+    segments = node._location.path.split("/")
+    if above is not None and len(segments) >= 3 and enclosing_plate(node._location, 3) is not None:
+        listed = Well(above)._state().image(segments[-1])
+        acquisition = None if listed is None else listed.acquisition
+        return "/".join(segments[-3:-1]), segments[-1], acquisition
+    return "", ".", None
+
+
+def matches(glob: str, path: str) -> bool:
+    """Whether a path matches a glob, segment by segment; a shorter glob takes all below what it matches."""
+    wanted, parts = glob.split("/"), path.split("/")
+    return len(wanted) <= len(parts) and all(
+        fnmatch.fnmatchcase(part, pattern) for pattern, part in zip(wanted, parts, strict=False)
+    )
+
+
+class _Moves:
+    """The map of wells and positions."""
+
+    def __init__(self, ask: Ask, sources: int) -> None:
+        self._table: dict[tuple[int | None, str], str] = {}
+        self._used: set[tuple[int | None, str]] = set()
+        for source, old, new in ask.moves:
+            if source is not None and source >= sources:
+                raise ArgumentError(f"map: there is no source {source + 1}", hint=f"there are {sources}")
+            if self._table.setdefault((source, old), new) != new:
+                raise ArgumentError(f"map: {old!r} has two new places")
+            for part, kind in zip(new.split("/"), ("row", "column", "position"), strict=False):
+                check_field_name(part, kind)
+
+    def apply(self, source: int, well: str, name: str, *, itself: bool) -> tuple[str, str]:
+        """New well and name of a position (``itself``: that is a source)."""
+        path = f"{well}/{name}" if well else name
+        for key in ((source, "."), (None, ".")) if itself else ():
+            if key in self._table:
+                path = "."
+        for key in ((source, path), (None, path)):
+            if key in self._table:
+                self._used.add(key)
+                new_well, _, new_name = self._table[key].rpartition("/")
+                return (new_well, new_name) if "/" in new_well else (self._table[key], "0")
+        for key in ((source, well), (None, well)):
+            if key in self._table:
+                self._used.add(key)
+                return self._table[key], name
+        return well, name
+
+    def check_used(self) -> None:
+        """Refuse entries that match nothing."""
+        unused = [key[1] for key in self._table if key not in self._used]
+        if unused:
+            raise ArgumentError(
+                f"map: {', '.join(map(repr, unused[:_SHOWN]))} is not in the sources",
+                hint="`platestore ls` lists the wells and positions",
+            )
+
+
+def _check_unique(entries: Sequence[Entry]) -> None:
+    """Refuse two positions with one place."""
+    first: dict[str, Entry] = {}
+    clashes = []
+    for entry in entries:
+        other = first.setdefault(entry.path, entry)
+        if other is not entry:
+            clashes.append(entry)
+    if clashes:
+        shown = "; ".join(f"{e.path} is {first[e.path].where} and {e.where}" for e in clashes[:_SHOWN])
+        raise NodeExistsError(
+            f"{len(clashes)} positions clash: {shown}",
+            hint="give them other places with a map (map=, --map), or choose with positions=",
+        )

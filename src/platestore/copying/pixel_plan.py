@@ -1,0 +1,226 @@
+"""What copying a part of one array into another takes: blocks, threads and memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from platestore.arrays.layout import grid
+from platestore.copying.blocks import Axis, Pick, choose_block, decodes_in_place, picked_size
+from platestore.copying.ends import Source, Target, open_target
+from platestore.errors import ArgumentError, BudgetError
+from platestore.storage.base import Storage
+from platestore.storage.hierarchy import ArrayDocument
+
+# What a call costs beside pixels: threads, indices, paths.
+_OVERHEAD = 4 * 2**20
+# Share of the budget that a block takes at most: two of them, and what the threads need, fit.
+_BLOCK_SHARE = 0.3
+_MOST_BLOCK_BYTES = 2**30
+# Threads take work of about this size: less work per pixel where chunks are small.
+_PART_BYTES = 2**20
+# Encoded parts beside those that the threads are making, which wait to be appended to a shard.
+_WAITING = 2
+# Files are not asked how large they are where the bound of the codec is below this share of the budget.
+_SMALL_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class PixelJob:
+    """What is to be copied where.
+
+    Attributes
+    ----------
+    source, target : Storage
+        Where the arrays are.
+    source_array, target_array : ArrayDocument
+        The two arrays, of the same data type up to byte order; the target's document exists.
+    picks : tuple of slice or tuple of int
+        What is taken along each axis of the source: a slice of step 1 or more with bounds inside the
+        array, or indices in any order. The target has the shape of the selection.
+    """
+
+    source: Storage
+    source_array: ArrayDocument
+    target: Storage
+    target_array: ArrayDocument
+    picks: tuple[Pick, ...]
+
+    def open(self) -> tuple[Source, Target, tuple[Axis, ...]]:
+        """Both ends, and how they meet along each axis."""
+        source = Source.open(self.source, self.source_array)
+        target = open_target(self.target, self.target_array)
+        rows = zip(self.picks, source.chunks, target.tile, target.units, strict=True)
+        return source, target, tuple(Axis.of(*row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPlan:
+    """How a job is done.
+
+    Attributes
+    ----------
+    job : PixelJob
+        The job.
+    block : tuple of int
+        Shape of the part of the target that is put together at once. It depends on the arrays and on
+        ``max_memory``, not on the number of threads.
+    workers : int
+        Number of threads.
+    depth : int
+        Number of blocks in memory at once.
+    window : int
+        Number of encoded parts in memory at once, where they wait for their turn in a shard.
+    fill_part, drain_part : int
+        Number of source chunks, and of target chunks, that a thread takes at a time.
+    frugal : bool
+        Whether memory to read in is given back before chunks are encoded.
+    nbytes_needed : int
+        Bytes of memory that it takes at most.
+    total : int
+        Bytes of the target's pixels.
+    files : int
+        Number of shards of the target; of chunks, where there are no shards.
+    """
+
+    job: PixelJob
+    block: tuple[int, ...]
+    workers: int
+    depth: int
+    window: int
+    fill_part: int
+    drain_part: int
+    frugal: bool
+    nbytes_needed: int
+    total: int
+    files: int
+
+
+def plan_pixels(job: PixelJob, *, max_memory: int, workers: int) -> PixelPlan:
+    """Plan a copy; nothing is written.
+
+    Parameters
+    ----------
+    job : PixelJob
+        What is copied.
+    max_memory : int
+        Bytes by which the process may grow.
+    workers : int
+        Number of threads, where memory and work suffice for so many.
+
+    Returns
+    -------
+    PixelPlan
+
+    Raises
+    ------
+    BudgetError
+        If the budget is below what this needs at least.
+    ArgumentError
+        If shapes or data types of the two arrays do not fit.
+    """
+    source, target, axes = job.open()
+    sizes = tuple(map(picked_size, job.picks))
+    if source.dtype != target.dtype or sizes != target.shape:
+        raise ArgumentError(
+            f"{sizes} {source.dtype} cannot be copied into {target.shape} {target.dtype}", path=target.path
+        )
+    share = min(int(max_memory * _BLOCK_SHARE), _MOST_BLOCK_BYTES)
+    needs = _Needs(source, target, axes, choose_block(axes, source.dtype.itemsize, share), max_memory)
+    while needs.least > max_memory and needs.tiles > 1:
+        share //= 2
+        needs = _Needs(source, target, axes, choose_block(axes, source.dtype.itemsize, share), max_memory)
+    if needs.least > max_memory:
+        needs.frugal = True
+    if needs.least > max_memory:
+        raise BudgetError(
+            f"max_memory of {max_memory} bytes is too small: this copy needs {needs.least} bytes "
+            f"({needs.least / 2**20:.1f} MiB)",
+            path=target.path,
+            hint=f"pass max_memory={needs.least} or more; smaller chunks need less",
+            needed=needs.least,
+        )
+    count, depth = needs.shared_out(workers, max_memory)
+    return PixelPlan(
+        job=job,
+        block=needs.block,
+        workers=count,
+        depth=depth,
+        window=needs.window(count, depth),
+        fill_part=needs.fill_part,
+        drain_part=needs.drain_part,
+        frugal=needs.frugal,
+        nbytes_needed=needs.nbytes(count, depth),
+        total=math.prod(target.shape) * target.dtype.itemsize,
+        files=math.prod(grid(target.shape, target.units)),
+    )
+
+
+class _Needs:
+    """What blocks of one shape take.
+
+    Parameters
+    ----------
+    source, target : Source, Target
+        Both ends.
+    axes : tuple of Axis
+        How they meet.
+    block : tuple of int
+        Shape of a block.
+    max_memory : int
+        The budget.
+    """
+
+    def __init__(
+        self, source: Source, target: Target, axes: tuple[Axis, ...], block: tuple[int, ...], max_memory: int
+    ) -> None:
+        tile = math.prod(target.tile) * target.dtype.itemsize
+        self.block = block
+        self.frugal = False
+        self.tiles = math.prod(-(-size // n) for size, n in zip(block, target.tile, strict=True))
+        self.fill_part = max(1, _PART_BYTES // max(1, source.chunk_nbytes))
+        self.drain_part = max(1, _PART_BYTES // max(1, tile))
+        self._fixed = _OVERHEAD + source.reader.index_nbytes + target.held_nbytes
+        self._block = self.tiles * tile
+        # Where chunks are appended to a shard, they wait for their turn; elsewhere they are written at once.
+        self._encoded = min(self.tiles, self.drain_part) * target.stored_nbytes
+        self._waits = target.in_shards
+        scratch = 0 if decodes_in_place(axes) else source.chunk_nbytes
+        self._reading = source.reading_nbytes(int(max_memory * _SMALL_SHARE)) + scratch
+        written = target.storing_nbytes + (0 if self._waits else target.stored_nbytes)
+        self._using = max(written, tile + target.reading_nbytes())  # written, or read again and compared
+        chunks = math.prod(
+            math.ceil(axis.decodes(size) / axis.count(size)) for axis, size in zip(axes, block, strict=True)
+        )
+        self._drains = -(-self.tiles // self.drain_part)
+        self._parts = max(-(-chunks // self.fill_part), self._drains)
+
+    def window(self, workers: int, depth: int) -> int:
+        """How many encoded parts may be in memory."""
+        return min(workers + _WAITING, depth * self._drains) if self._waits else depth * self._drains
+
+    def nbytes(self, workers: int, depth: int) -> int:
+        """Bytes that so many threads and blocks take."""
+        each = max(self._reading, self._using) if self.frugal else self._reading + self._using
+        waiting = self.window(workers, depth) * self._encoded if self._waits else 0
+        return self._fixed + depth * self._block + workers * each + waiting
+
+    @property
+    def least(self) -> int:
+        """Bytes that one thread and one block take."""
+        return self.nbytes(1, 1)
+
+    def shared_out(self, workers: int, max_memory: int) -> tuple[int, int]:
+        """How many threads and blocks there are: as many threads as possible, then two blocks if possible."""
+        if self.frugal:
+            return 1, 1
+        best, at_work = (1, 1), 0
+        for depth in range(1, workers + 2):
+            count = min(workers, depth * self._parts)
+            while count > 1 and self.nbytes(count, depth) > max_memory:
+                count -= 1
+            if self.nbytes(count, depth) > max_memory:
+                break
+            if count > at_work or (count == at_work and best[1] == 1):
+                best, at_work = (count, depth), count
+        return best

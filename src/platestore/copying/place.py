@@ -1,0 +1,331 @@
+"""Where a copy grows, and how it takes its place.
+
+The copy of ``OUT.zarr`` grows in ``OUT.zarr.copying``, beside a journal that says what it is a copy of. Its
+root has no document until all the rest is there. When it is whole (and verified, if that is asked for) it
+takes its name in one step; a store that it replaces stays as it is until then. What an interruption leaves
+is continued by ``resume``, or started anew by ``overwrite``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from platestore.copying.plan import Plan
+from platestore.errors import (
+    ArgumentError,
+    LockTimeoutError,
+    NodeExistsError,
+    NodeNotFoundError,
+    ReadOnlyError,
+    SourceChangedError,
+    UnsafeTargetError,
+)
+from platestore.storage import locks, targets
+from platestore.storage.archive import ArchiveStorage
+from platestore.storage.base import Durability, Storage, StorageOptions
+from platestore.storage.files import CREATE, replace, sync_directory, temporary_name
+from platestore.storage.local import LocalStorage
+
+_JOURNAL = "journal.json"
+_DATA = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of one copy.
+
+    Attributes
+    ----------
+    final : str
+        Absolute path that it gets.
+    is_archive : bool
+        Whether it is an ``.ozx`` file.
+    work : str
+        Directory in which it grows, on the same file system.
+    inside : bool
+        Whether it becomes a part of a store that exists.
+    """
+
+    final: str
+    is_archive: bool
+    work: str
+    inside: bool = False
+
+    @property
+    def data(self) -> str:
+        """The growing copy."""
+        return os.path.join(self.work, _DATA)
+
+    def check(self, *, overwrite: bool, resume: bool) -> None:
+        """Refuse a destination that must not be written, before anything is.
+
+        Raises
+        ------
+        NodeExistsError
+            If something is there, or an unfinished copy is.
+        UnsafeTargetError
+            If something is there that is no store.
+        ReadOnlyError
+            If there is no right to write there.
+        """
+        if overwrite and resume:
+            raise ArgumentError("overwrite starts anew, resume continues", hint="pass one of them")
+        unfinished = os.path.exists(self.work)
+        if unfinished and not (overwrite or resume):
+            raise NodeExistsError(
+                f"an unfinished copy is there ({os.path.basename(self.work)})",
+                path=self.final,
+                hint="resume=True (--resume) continues it, overwrite=True (--overwrite) starts anew",
+            )
+        if targets.exists(self.final) and not (resume and unfinished):
+            if not overwrite:
+                raise NodeExistsError(
+                    "the destination exists",
+                    path=self.final,
+                    hint="overwrite=True (--overwrite) replaces it when the copy is complete",
+                )
+            self._check_replaceable()
+        parent = self.final
+        while not os.path.isdir(parent := os.path.dirname(parent)):
+            if os.path.lexists(parent):
+                raise ArgumentError("is a file, not a directory", path=parent)
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise ReadOnlyError(
+                "there is no right to write here", path=parent, hint="choose another destination"
+            )
+
+    def _check_replaceable(self) -> None:
+        if self.inside:
+            raise NodeExistsError(
+                "the destination exists, in a store", path=self.final, hint="delete it first: del plate[...]"
+            )
+        if not self.is_archive:
+            targets.check_replaceable(self.final, check_name=False)
+        elif not stat.S_ISREG(os.lstat(self.final).st_mode) or not zipfile.is_zipfile(self.final):
+            raise UnsafeTargetError(
+                "is no archive", path=self.final, hint="remove it yourself, or name another destination"
+            )
+
+    def is_done(self) -> bool:
+        """Whether an earlier call put the copy in its place, and was interrupted after that."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return bool(_identity(self.final) == _read(self.work)["identity"])
+        return False
+
+
+def check_apart(place: Place, sources: Sequence[str]) -> None:
+    """Refuse a destination inside a source, a source inside the destination, and both being one.
+
+    Raises
+    ------
+    UnsafeTargetError
+        If that is so.
+    """
+    final = os.path.realpath(place.final)
+    for source in sources:
+        real = os.path.realpath(source)
+        if final == real:
+            raise UnsafeTargetError("source and destination are the same", path=place.final)
+        if final.startswith(real + os.sep):
+            raise UnsafeTargetError(f"lies inside the source {source}", path=place.final)
+        if real.startswith(final + os.sep) and not place.inside:
+            raise UnsafeTargetError(f"holds the source {source}", path=place.final)
+
+
+class WorkPlace:
+    """A place while it is worked on, under a lock.
+
+    Parameters
+    ----------
+    place : Place
+        The place.
+    plan : Plan
+        The copy.
+    durability : {"process", "metadata", "full"}
+        What is flushed to the device.
+    resume : bool
+        Whether an unfinished copy is continued.
+    """
+
+    def __init__(self, place: Place, plan: Plan, durability: Durability, *, resume: bool) -> None:
+        self.place = place
+        self.resumed = False
+        self._plan = plan
+        self._durability = durability
+        self._resume = resume
+        self._storage: Storage | None = None
+
+    @contextlib.contextmanager
+    def opened(self, *, options: dict[str, Any]) -> Iterator[Storage]:
+        """Hold the lock, and give the storage of the growing copy.
+
+        Parameters
+        ----------
+        options : dict
+            What was asked for, for the message if an unfinished copy was made with something else.
+        """
+        work = self.place.work
+        os.makedirs(os.path.dirname(work), exist_ok=True)
+        while True:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(work)
+            try:
+                with contextlib.ExitStack() as stack:
+                    stack.enter_context(self._locked(work))
+                    self._prepare(options)
+                    assert self._storage is not None
+                    yield self._storage
+                return
+            except NodeNotFoundError:
+                if self._storage is not None:
+                    raise  # what was looked for is not the lock
+                # Somebody else finished, and took the directory away.
+
+    @contextlib.contextmanager
+    def _locked(self, work: str) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locks.locked(work, work, 0))
+            except LockTimeoutError:
+                raise LockTimeoutError(
+                    "another process is copying to this destination", path=self.place.final
+                ) from None
+            yield
+
+    def _prepare(self, options: dict[str, Any]) -> None:
+        """Start anew, or find out what is there already."""
+        place, journal = self.place, _read(self.place.work)
+        fingerprint = self._plan.fingerprint()
+        if journal and self._resume and os.path.lexists(place.data):
+            _require_same(place, journal, self._plan, fingerprint, options)
+            self.resumed = True
+        else:
+            _clear(place.work)
+            if not place.is_archive:
+                os.mkdir(place.data)
+            else:
+                os.close(os.open(place.data, CREATE, 0o666))
+            _write(
+                place.work,
+                {
+                    "plan": fingerprint,
+                    "options": options,
+                    "identity": _identity(place.data),
+                    "stamps": self._plan.stamps,
+                },
+            )
+        if place.is_archive:
+            self._storage = ArchiveStorage(place.data, resume=self.resumed, durability=self._durability)
+        else:
+            if self.resumed:
+                _sweep(place.data)
+            self._storage = LocalStorage(
+                place.data, StorageOptions(read_only=False, durability=self._durability, lock=False)
+            )
+
+    def install(self) -> None:
+        """Give the complete copy its name; a store that it replaces is deleted after that."""
+        place, sync = self.place, self._durability != "process"
+        if isinstance(self._storage, ArchiveStorage):
+            self._storage.finish()
+            self._storage.close()
+            replace(place.data, place.final)
+            if sync:
+                sync_directory(os.path.dirname(place.final))
+        else:
+            targets.install(place.data, place.final, replace=True, sync=sync)
+        self.remove()
+
+    def remove(self) -> None:
+        """Take the working directory away."""
+        shutil.rmtree(self.place.work, ignore_errors=True)
+
+
+def _require_same(
+    place: Place, journal: dict[str, Any], plan: Plan, fingerprint: str, options: dict[str, Any]
+) -> None:
+    """Refuse to continue a copy that was begun from other sources or with other options."""
+    if journal.get("plan") == fingerprint:
+        return
+    before, now = journal.get("stamps") or {}, json.loads(json.dumps(plan.stamps))
+    if journal.get("options") == options and before != now:
+        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        shown = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
+        raise SourceChangedError(f"the source changed since the copy was begun: {shown}", path=place.final)
+    old = journal.get("options") or {}
+    other = sorted(k for k in old.keys() | options.keys() if old.get(k) != options.get(k))
+    what = "; ".join(f"{k} was {old.get(k)!r}, is {options.get(k)!r}" for k in other) or "another version"
+    raise ArgumentError(
+        f"the unfinished copy was begun with other options: {what}",
+        path=place.final,
+        hint="repeat them, or start anew with overwrite=True (--overwrite)",
+    )
+
+
+def finish_interrupted(place: Place) -> None:
+    """Remove what is left of a copy that took its place before it was interrupted."""
+    shutil.rmtree(place.work, ignore_errors=True)
+
+
+def _identity(path: str) -> list[int]:
+    info = os.stat(path)
+    return [info.st_dev, info.st_ino]
+
+
+def _read(work: str) -> dict[str, Any]:
+    try:
+        with open(os.path.join(work, _JOURNAL), "rb") as file:
+            content = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(work: str, content: dict[str, Any]) -> None:
+    temporary = os.path.join(work, temporary_name(_JOURNAL))
+    descriptor = os.open(temporary, CREATE, 0o666)
+    try:
+        view = memoryview(json.dumps(content).encode())
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+    replace(temporary, os.path.join(work, _JOURNAL))
+
+
+def _clear(work: str) -> None:
+    """Empty a working directory: what is in it belongs to a copy that is not continued."""
+    known = {_JOURNAL, _DATA}
+    with os.scandir(work) as found:
+        entries = list(found)
+    foreign = [e.name for e in entries if e.name not in known and not e.name.startswith(".")]
+    if foreign:
+        raise UnsafeTargetError(
+            f"holds files that no copy left: {', '.join(sorted(foreign)[:5])}",
+            path=work,
+            hint="nothing was deleted; move them away first",
+        )
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+
+
+def _sweep(directory: str) -> None:
+    """Remove temporary files of the interrupted process; nobody else works here."""
+    with os.scandir(directory) as found:
+        entries = list(found)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            _sweep(entry.path)
+        elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
+            os.unlink(entry.path)

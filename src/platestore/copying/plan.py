@@ -1,0 +1,172 @@
+"""What is to be done: documents, files, pixels and levels, in this order, before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from platestore.copying.report import ArrayReport
+from platestore.storage.base import Storage
+from platestore.storage.hierarchy import ArrayDocument
+
+if TYPE_CHECKING:
+    from platestore.copying.selection import Pick
+
+#: The new name of a file, relative to its array; None if it stays behind.
+Rename = Callable[[str], "str | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a tree of files looked like when the copy was planned.
+
+    Attributes
+    ----------
+    files, nbytes : int
+        Number of its files, and their bytes.
+    newest : int
+        Latest time of change, in nanoseconds; 0 where the store does not tell.
+    """
+
+    files: int = 0
+    nbytes: int = 0
+    newest: int = 0
+
+    def __add__(self, other: Stamp) -> Stamp:
+        return Stamp(self.files + other.files, self.nbytes + other.nbytes, max(self.newest, other.newest))
+
+
+@dataclass(frozen=True, slots=True)
+class TreeCopy:
+    """Files that are copied as they are.
+
+    Attributes
+    ----------
+    source : Storage
+        Where they are.
+    path : str
+        Directory in it.
+    target : str
+        Directory in the copy.
+    documents : bool
+        Whether the documents in it come along, too.
+    stamp : Stamp
+        What is in it.
+    rename : callable, optional
+        Gives the new names.
+    only : tuple of str, optional
+        Names of the files in this directory that are meant; by default all below it.
+    """
+
+    source: Storage
+    path: str
+    target: str
+    documents: bool
+    stamp: Stamp
+    rename: Rename | None = None
+    only: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelCopy:
+    """An array whose chunks are decoded and encoded again.
+
+    Attributes
+    ----------
+    source : Storage
+        Where it is.
+    array : ArrayDocument
+        The array there.
+    target : ArrayDocument
+        The array in the copy.
+    picks : tuple of slice or of tuple of int
+        What is taken, for each axis.
+    """
+
+    source: Storage
+    array: ArrayDocument
+    target: ArrayDocument
+    picks: tuple[Pick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsCopy:
+    """Levels that are made from a finer one of the copy.
+
+    Attributes
+    ----------
+    base : ArrayDocument
+        The finer level.
+    levels : list of ArrayDocument
+        The levels.
+    factors : list of tuple of int
+        Factors of each step.
+    method : str
+        How windows are reduced.
+    """
+
+    base: ArrayDocument
+    levels: list[ArrayDocument]
+    factors: list[tuple[int, ...]]
+    method: str
+
+
+@dataclass
+class Plan:
+    """One copy.
+
+    Attributes
+    ----------
+    documents : dict
+        Names and contents of the documents of each group and array, by path; parents come first.
+    trees, pixels, levels : list
+        The work.
+    arrays : list of ArrayReport
+        How each array comes into the copy.
+    stamps : dict
+        What the sources looked like, by path: to notice a source that changed.
+    positions : int
+        Number of positions.
+    notes : list of str
+        What could not come along, or is different.
+    estimate : int
+        Bytes that the copy is expected to take, files that are copied as they are included.
+    """
+
+    documents: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
+    trees: list[TreeCopy] = field(default_factory=list)
+    pixels: list[PixelCopy] = field(default_factory=list)
+    levels: list[LevelsCopy] = field(default_factory=list)
+    arrays: list[ArrayReport] = field(default_factory=list)
+    stamps: dict[str, Any] = field(default_factory=dict)
+    positions: int = 0
+    notes: list[str] = field(default_factory=list)
+    estimate: int = 0
+
+    def add_documents(self, path: str, files: list[tuple[str, bytes]]) -> None:
+        """Plan the documents of a group or array of the copy."""
+        self.documents[path] = files
+        self.estimate += sum(len(data) for _, data in files)
+
+    def add_stamp(self, key: str, value: Stamp | bytes) -> None:
+        """Keep what a source looks like: its files, or a digest of its document."""
+        if isinstance(value, bytes):
+            self.stamps[key] = hashlib.blake2b(value, digest_size=16).hexdigest()
+        else:
+            self.stamps[key] = [value.files, value.nbytes, value.newest]
+
+    def fingerprint(self) -> str:
+        """What tells this plan from every other one: the result, and the state of the sources."""
+        digest = hashlib.blake2b(digest_size=16)
+        for path, files in sorted(self.documents.items()):
+            for name, data in files:
+                digest.update(f"{path}/{name}:{len(data)}\0".encode())
+                digest.update(data)
+        work: list[Any] = [(t.path, t.target, t.documents, t.only) for t in self.trees]
+        work += [(p.array.path, p.target.path, repr(p.picks)) for p in self.pixels]
+        work += [(v.base.path, [a.path for a in v.levels], v.factors, v.method) for v in self.levels]
+        digest.update(json.dumps([work, self.stamps], sort_keys=True).encode())
+        return digest.hexdigest()

@@ -1,0 +1,183 @@
+"""From sources and wishes to a plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from platestore.copying.ask import Ask
+from platestore.copying.destination import Destination
+from platestore.copying.groups import GroupWriter
+from platestore.copying.images import ImagePlanner
+from platestore.copying.members import Entry, Members, matches
+from platestore.copying.plain import plan_plain
+from platestore.copying.plan import Plan
+from platestore.copying.plates import SameLook, plan_plate, plan_series, plan_well_document
+from platestore.errors import ArgumentError, UnsupportedError
+from platestore.nodes.labelling import LABELS
+from platestore.nodes.node import NGFFNode
+from platestore.nodes.plate import Plate
+from platestore.nodes.position import Position
+from platestore.nodes.series import Bioformats2RawSeries
+from platestore.nodes.well import Well
+from platestore.opening import open_ome_zarr
+from platestore.spec.versions import Version
+from platestore.storage.base import join
+from platestore.storage.ozx import OzxStorage
+
+
+def open_sources(given: Sequence[str | os.PathLike[str] | NGFFNode[Any]]) -> list[NGFFNode[Any]]:
+    """Open what is to be copied.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is neither plate nor well, position or series.
+    """
+    nodes: list[NGFFNode[Any]] = []
+    for item in given:
+        node = item if isinstance(item, NGFFNode) else open_ome_zarr(item, mode="r")
+        if not isinstance(node, (Plate, Well, Position, Bioformats2RawSeries)):
+            raise UnsupportedError(
+                "is neither a plate nor a well, position or series",
+                path=node._location.where,
+                hint="copy what holds it, with wells= or positions= (--wells, --positions)",
+            )
+        storage = node._location.storage
+        if isinstance(storage, OzxStorage):
+            storage.check_unpackable()
+        nodes.append(node)
+    return nodes
+
+
+class Planner:
+    """Makes the plan of one copy.
+
+    Parameters
+    ----------
+    nodes : sequence of node
+        The sources.
+    ask : Ask
+        What is asked for.
+    destination : Destination
+        Where the copy goes.
+    version : {"0.4", "0.5"}
+        Its version.
+    """
+
+    def __init__(
+        self, nodes: Sequence[NGFFNode[Any]], ask: Ask, destination: Destination, version: Version
+    ) -> None:
+        self.plan = Plan()
+        self._nodes = nodes
+        self._ask = ask
+        self._destination = destination
+        self._groups = GroupWriter(self.plan, version, only_ome=ask.only_ome)
+        self._images = ImagePlanner(self.plan, ask, self._groups)
+        self._same_version = all(node.version == version for node in nodes)
+
+    def make(self) -> Plan:
+        """Make the plan."""
+        node, several = self._nodes[0], len(self._nodes) > 1
+        if self._ask.is_plain and self._same_version and not several:
+            plan_plain(self.plan, node._location)
+            self.plan.positions = _count(node)
+        elif several or isinstance(node, Plate) or (isinstance(node, Position) and self._ask.moves):
+            self._plate()
+        elif isinstance(node, Well):
+            self._well(node)
+        elif isinstance(node, Bioformats2RawSeries):
+            self._series(node)
+        else:
+            assert isinstance(node, Position)
+            Members([node], self._ask, in_plate=False)
+            self._groups.register(node._location.where, "")
+            self._position(node, "")
+        return self.plan
+
+    def _plate(self) -> None:
+        for node in self._nodes:
+            if isinstance(node, Bioformats2RawSeries):
+                raise UnsupportedError(
+                    "a series is not merged", path=node._location.where, hint="copy its positions: SERIES/0"
+                )
+        entries = Members(self._nodes, self._ask, in_plate=True).entries
+        plan_plate(self._groups, self._nodes, entries, self._ask.selection.channels, self._destination.name)
+        self._positions(entries, same=SameLook() if len(self._nodes) > 1 else None)
+
+    def _well(self, well: Well) -> None:
+        entries = Members([well], self._ask, in_plate=False).entries
+        images = [(e.name, e.new_name, e.acquisition) for e in entries]
+        plan_well_document(self._groups, well, "", images)
+        self._positions(entries, same=None)
+
+    def _positions(self, entries: Sequence[Entry], same: SameLook | None) -> None:
+        for entry in entries:
+            self._groups.register(entry.where, entry.path)
+        for entry in entries:
+            position = entry.open()
+            if same is not None:
+                same.check(position)
+            self._position(position, entry.path)
+
+    def _series(self, series: Bioformats2RawSeries) -> None:
+        ask, keys = self._ask, series._keys()
+        if ask.wells is not None or ask.acquisitions is not None or ask.moves:
+            raise ArgumentError("a series has no wells and no acquisitions", path=series._location.where)
+        for glob in ask.positions or ():
+            if not any(matches(glob, key) for key in keys):
+                raise ArgumentError(
+                    f"positions: nothing matches {glob!r}",
+                    path=series._location.where,
+                    hint=f"images: {keys}",
+                )
+        kept = [k for k in keys if ask.positions is None or any(matches(g, k) for g in ask.positions)]
+        plan_series(self._groups, series, kept)
+        for key in kept:
+            self._groups.register(series._location.child(key).where, key)
+        for key in kept:
+            self._position(series[key], key)
+
+    def _position(self, position: Position, target: str) -> None:
+        """Plan one position, its labels, and what others keep in it."""
+        self.plan.positions += 1
+        main = self._images.image(position, target)
+        listing = position._listing() if self._ask.labels else None
+        known = {path.partition("/")[0] for path in position._state().paths()}
+        if listing is not None:
+            labels = join(target, LABELS)
+            self._groups.write(listing, labels, None)
+            names = listing._keys()
+            for name in names:
+                self._images.image(listing[name], join(labels, name), main)
+            inner = {name.partition("/")[0] for name in names}
+            self._groups.others(listing._location, labels, inner, (), listed=True)
+        self._groups.others(position._location, target, {*known, LABELS}, (), listed=False)
+
+
+def version_of(
+    nodes: Sequence[NGFFNode[Any]], ask: Ask, destination: Destination, plate: Plate | None
+) -> Version:
+    """Version of the copy.
+
+    Raises
+    ------
+    ArgumentError
+        If the destination cannot have the one that is asked for.
+    """
+    fixed: Version | None = None
+    if destination.place.is_archive:
+        fixed = "0.5"
+    elif plate is not None:
+        fixed = plate.version
+    if fixed is not None and ask.version not in (None, fixed):
+        what = "an archive holds 0.5 (RFC-9)" if plate is None else f"the plate is {fixed}"
+        raise ArgumentError(f"the copy cannot be {ask.version}: {what}", path=destination.place.final)
+    return fixed or ask.version or nodes[0].version
+
+
+def _count(node: NGFFNode[Any]) -> int:
+    if isinstance(node, Plate):
+        return sum(len(node[path]._state().images) for path in node._entries())
+    return 1 if isinstance(node, Position) else len(node._keys())
