@@ -10,7 +10,7 @@ from typing import Any
 
 from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
-from platestore.copying.files import can_share, free_bytes, walk
+from platestore.copying.files import can_share, free_bytes, scan, stamp_of
 from platestore.copying.members import own_place
 from platestore.copying.place import WorkPlace, check_apart, finish_interrupted
 from platestore.copying.plan import Plan
@@ -234,7 +234,7 @@ class _Copy:
             pass
         there = 0
         if self._how.resume and os.path.isdir(place.work):
-            there = sum(nbytes for _, _, nbytes in walk(place.work))
+            there = stamp_of(scan(place.work), documents=True).nbytes
         free = free_bytes(parent)
         if plan.estimate - there > free and not self._shares(plan, parent):
             raise NoSpaceError(
@@ -250,9 +250,11 @@ class _Copy:
         for tree in plan.trees:
             if not isinstance(tree.source, LocalStorage):
                 return False
-            for _, path, nbytes in walk(tree.source.local_path(tree.path)):
-                if nbytes:
-                    return can_share(path, directory)
+            root = tree.source.local_path(tree.path)
+            for folder in scan(root):
+                for name, nbytes in folder.files:
+                    if nbytes:
+                        return can_share(os.path.join(root, folder.path, name), directory)
         return False
 
     def _carry_out(self, plan: Plan, report: CopyReport, plate: Plate | None) -> None:

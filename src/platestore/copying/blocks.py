@@ -1,7 +1,7 @@
 """Which part of an array is copied at once: pure arithmetic on shapes, chunks and selections.
 
-A block is a box of whole target chunks. It lies inside one unit of the target (a shard, or a chunk where
-there are no shards), or is made of whole units, so that no more than one shard is under way at a time. Its
+A block is a box of whole target chunks. Along each axis it lies inside one unit of the target (a shard, or
+a chunk where there are no shards), or is made of whole units; so few units are under way at a time. Its
 shape decides how often source chunks that reach across blocks are decoded.
 """
 
@@ -179,7 +179,9 @@ def picked_size(pick: Pick) -> int:
 
 
 @lru_cache(maxsize=256)
-def choose_block(axes: tuple[Axis, ...], itemsize: int, limit: int) -> tuple[int, ...]:
+def choose_block(
+    axes: tuple[Axis, ...], itemsize: int, limit: int, together: int | None = None
+) -> tuple[int, ...]:
     """The shape of a block: as few source chunks decoded as possible, then small.
 
     Parameters
@@ -190,31 +192,36 @@ def choose_block(axes: tuple[Axis, ...], itemsize: int, limit: int) -> tuple[int
         Bytes per element.
     limit : int
         Most bytes of a block of more than one chunk.
+    together : int, optional
+        How many units may be under way at once; any number by default. With 1, a block lies inside one
+        unit, or is made of whole units, which are complete one after another.
 
     Returns
     -------
     tuple of int
-        Along each axis whole chunks inside a unit, or else whole units along all of them.
+        Along each axis whole chunks inside a unit, or whole units.
     """
-    chunk = tuple(axis.chunk for axis in axes)
-    unit = tuple(axis.reach for axis in axes)
-    starts = [_grown(axes, chunk, itemsize, limit)]
-    if _nbytes(unit, itemsize) <= limit:
-        starts.append(_grown(axes, unit, itemsize, limit))
-    best = min(starts, key=lambda block: (_decodes(axes, block), _nbytes(block, itemsize)))
-    return _joined(axes, best, itemsize, min(limit, JOINED_BYTES))
+    starts = [tuple(axis.chunk for axis in axes), tuple(axis.reach for axis in axes)]
+    found = [
+        _grown(axes, start, itemsize, limit, together)
+        for start in (starts if together == 1 and _nbytes(starts[1], itemsize) <= limit else starts[:1])
+    ]
+    best = min(found, key=lambda block: (decodes(axes, block), _nbytes(block, itemsize)))
+    return _joined(axes, best, itemsize, min(limit, JOINED_BYTES), together)
 
 
-def _grown(axes: Sequence[Axis], block: tuple[int, ...], itemsize: int, limit: int) -> tuple[int, ...]:
+def _grown(
+    axes: Sequence[Axis], block: tuple[int, ...], itemsize: int, limit: int, together: int | None
+) -> tuple[int, ...]:
     """Let a block grow while that saves decoding, along the axis where it saves most for its size."""
     while True:
         best: tuple[float, int, int] | None = None
         grown = block
         for i, axis in enumerate(axes):
             now = axis.decodes(block[i])
-            for size in _larger(axes, block, i):
+            for size in _larger(axes, block, i, together):
                 tried = (*block[:i], size, *block[i + 1 :])
-                if _nbytes(tried, itemsize) > limit:
+                if _nbytes(tried, itemsize) > limit or not _may_open(axes, tried, together):
                     break
                 gain = math.log2(now / axis.decodes(size)) / math.log2(size / block[i])
                 if gain >= _LEAST_GAIN and (best is None or (gain, -size, i) > best):
@@ -224,35 +231,52 @@ def _grown(axes: Sequence[Axis], block: tuple[int, ...], itemsize: int, limit: i
         block = grown
 
 
-def _joined(axes: Sequence[Axis], block: tuple[int, ...], itemsize: int, limit: int) -> tuple[int, ...]:
+def _joined(
+    axes: Sequence[Axis], block: tuple[int, ...], itemsize: int, limit: int, together: int | None
+) -> tuple[int, ...]:
     """Join small blocks, along the last axes first: chunks then lie in the shard in their order."""
     while True:
         for i in reversed(range(len(axes))):
-            tried = next((size for size in _larger(axes, block, i) if size >= 2 * block[i]), None)
-            grown = block if tried is None else (*block[:i], tried, *block[i + 1 :])
-            if grown != block and _nbytes(grown, itemsize) <= limit:
+            sizes = _larger(axes, block, i, together)
+            size = next((n for n in sizes if n >= min(2 * block[i], axes[i].reach)), block[i])
+            grown = (*block[:i], size, *block[i + 1 :])
+            if grown != block and _nbytes(grown, itemsize) <= limit and _may_open(axes, grown, together):
                 block = grown
                 break
         else:
             return block
 
 
-def _larger(axes: Sequence[Axis], block: tuple[int, ...], i: int) -> Iterator[int]:
-    """Larger extents along one axis, in order: inside the unit, or whole units if it is filled."""
-    axis = axes[i]
-    filled = all(size >= other.reach for size, other in zip(block, axes, strict=True))
-    part, most = (axis.unit, -(-axis.size // axis.unit) * axis.unit) if filled else (axis.chunk, axis.reach)
-    count, parts = -(-block[i] // part), most // part
-    most = min(most, axis.covered)
-    tried = {*range(count + 1, min(parts, count + _TRIED)), parts}
+def _larger(axes: Sequence[Axis], block: tuple[int, ...], i: int, together: int | None) -> Iterator[int]:
+    """Larger extents along one axis, in order: inside the unit, then whole units."""
+    axis, now = axes[i], block[i]
+    yield from _multiples(axis.chunk, now, axis.reach)
+    if together != 1 or all(size >= other.reach for size, other in zip(block, axes, strict=True)):
+        for size in _multiples(axis.unit, max(now, axis.reach), -(-axis.covered // axis.unit) * axis.unit):
+            if now < axis.covered:
+                yield min(size, axis.covered)
+
+
+def _multiples(part: int, now: int, most: int) -> list[int]:
+    """Some multiples of a number above ``now``: the next ones, then doubled ones, and ``most``."""
+    count, parts = -(-now // part), most // part
+    tried = {*range(count + 1, min(parts, count + _TRIED) + 1), parts}
     while (count := 2 * count) < parts:
         tried.add(count)
-    for number in sorted(tried):
-        if block[i] < min(number * part, most):
-            yield min(number * part, most)
+    return [number * part for number in sorted(tried) if number * part > now]
 
 
-def _decodes(axes: Sequence[Axis], block: Sequence[int]) -> float:
+def _may_open(axes: Sequence[Axis], block: Sequence[int], together: int | None) -> bool:
+    return together is None or together == 1 or units_of(axes, block) <= together
+
+
+def units_of(axes: Sequence[Axis], block: Sequence[int]) -> int:
+    """How many units a block touches, at most."""
+    return math.prod(-(-size // axis.unit) for axis, size in zip(axes, block, strict=True))
+
+
+def decodes(axes: Sequence[Axis], block: Sequence[int]) -> float:
+    """How many source chunks are decoded in all, with blocks of some shape."""
     return math.prod(axis.decodes(size) for axis, size in zip(axes, block, strict=True))
 
 
@@ -261,7 +285,7 @@ def _nbytes(block: Sequence[int], itemsize: int) -> int:
 
 
 def blocks(axes: Sequence[Axis], block: Sequence[int]) -> Iterator[tuple[Span, ...]]:
-    """All blocks, unit by unit in C order, and in C order inside a unit.
+    """All blocks, in such an order that those of one unit follow each other, in C order.
 
     Parameters
     ----------

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from platestore.arrays.convert import Unconvertible, convert_array
+from platestore.arrays.convert import Converted, Unconvertible, convert_array
 from platestore.arrays.layout import ArrayLayout, layout_of, level_layout
-from platestore.copying.groups import stripped
+from platestore.arrays.metadata import summarise
+from platestore.copying.groups import chunk_files
 from platestore.copying.plan import Rename
 from platestore.copying.selection import Pick, is_whole, picked_shape
 from platestore.errors import ArgumentError, UnsupportedError
@@ -98,37 +99,33 @@ def _kept(
     where: str,
 ) -> Encoding:
     """Keep the encoding, as far as it has a form in the other version."""
-    content, inner, strip, why = array.content, "", "", "same encoding"
+    content, why = array.content, "same encoding"
     content.pop("attributes", None)
     content.pop("consolidated_metadata", None)
+    converted = Converted(content, "", "")
     if zarr_format != array.zarr_format:
-        converted = convert_array(array, zarr_format, axis_names)
-        if isinstance(converted, Unconvertible):
+        form = convert_array(array, zarr_format, axis_names)
+        if isinstance(form, Unconvertible):
             if found is None:
-                raise UnsupportedError(
-                    f"cannot be stored in zarr v{zarr_format}: {converted.reason}", path=where
-                )
-            return Encoding(_anew(found, picks, zarr_format, axis_names), False, converted.reason)
-        content, strip = converted.content, converted.source_prefix
+                what = f"cannot be stored in zarr v{zarr_format}: {form.reason}"
+                raise UnsupportedError(what, path=where)
+            return Encoding(_anew(found, picks, zarr_format, axis_names), False, form.reason)
+        converted, content = form, form.content
         why = f"same chunks, described for zarr v{zarr_format}"
+    if is_whole(picks, summarise(array).shape):
+        return Encoding(content, True, why, *chunk_files(converted))
     if found is None:
         raise UnsupportedError("only arrays of numbers on a regular grid can be copied in part", path=where)
-    if is_whole(picks, found.shape):
-        inner, rename = stripped(strip)
-        return Encoding(content, True, why, inner, rename)
     mapped = _units(found, picks)
+    shape = picked_shape(picks, found.shape)
     if mapped is None:
-        cut = _cut_axes(found, picks, axis_names)
-        shape = picked_shape(picks, found.shape)
-        template = replace(found, template=json.dumps(content)) if zarr_format != array.zarr_format else found
-        smaller = level_layout(template, shape)
-        return Encoding(
-            smaller.document(zarr_format, axis_names), False, f"cut inside chunks along {', '.join(cut)}"
-        )
-    content["shape"] = list(picked_shape(picks, found.shape))
+        cut = ", ".join(_cut_axes(found, picks, axis_names))
+        smaller = level_layout(replace(found, template=json.dumps(content)), shape)
+        return Encoding(smaller.document(zarr_format, axis_names), False, f"cut inside chunks along {cut}")
+    content["shape"] = list(shape)
     prefix, separator = _key_format(array)
-    kept_prefix = "" if strip else prefix
-    return Encoding(content, True, "whole chunks", "", _UnitNames(prefix, kept_prefix, separator, mapped))
+    new_prefix = converted.target_prefix + prefix.removeprefix(converted.source_prefix)
+    return Encoding(content, True, "whole chunks", "", _UnitNames(prefix, new_prefix, separator, mapped))
 
 
 @dataclass(frozen=True, slots=True)

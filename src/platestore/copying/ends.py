@@ -24,6 +24,8 @@ from platestore.storage.hierarchy import ArrayDocument
 from platestore.storage.objects import Piece
 
 Pixels = npt.NDArray[Any]
+_MOST_SHARDS = 64
+_MOST_UNFINISHED_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,14 @@ class Target(Protocol):
     path: str
     #: Whether :meth:`finish` must get every tile of a shard, in the order in which they are to lie there.
     in_shards: bool
+    #: How many files may be under way at once; None where each is written at once.
+    together: int | None
     #: The most bytes of a tile as :meth:`store` returns it, and what it takes beside that.
     stored_nbytes: int
     storing_nbytes: int
-    #: Bytes kept for all the time.
+    #: Bytes kept all the time, and for each file under way.
     held_nbytes: int
+    index_nbytes: int
 
     def unit_of(self, place: Place) -> Place:
         """Place of the file that holds a tile."""
@@ -144,9 +149,11 @@ class FileTarget:
         self.stored_nbytes = format.codec.max_encoded
         self.storing_nbytes = format.codec.encoding_nbytes
         self._storage, self._place, self._format = storage, path, format
-        self._writer = ChunkWriter(storage, path, format, fresh=False, ordered=True, streams=True)
+        appends = storage.local_path(path) is not None
+        self.together = None if not self.in_shards else _together(format) if appends else 1
+        self._writer = ChunkWriter(storage, path, format, fresh=False, ordered=True, streams=not appends)
         self._reader = ChunkReader(storage, path, format)
-        self.held_nbytes = self._writer.held_nbytes + self._writer.index_nbytes
+        self.held_nbytes, self.index_nbytes = self._writer.held_nbytes, self._writer.index_nbytes
 
     def unit_of(self, place: Place) -> Place:
         """Place of the file that holds a chunk."""
@@ -202,9 +209,10 @@ class ArrayTarget:
         self.dtype, self.fill = array.dtype.newbyteorder("="), _fill(array)
         self.path = storage.where(array.path)
         self.in_shards = False
+        self.together: int | None = None
         self.stored_nbytes = 0
         self.storing_nbytes = 2 * math.prod(self.units) * self.dtype.itemsize  # the engine's own copies
-        self.held_nbytes = 0
+        self.held_nbytes = self.index_nbytes = 0
         self._storage, self._array = storage, array
         self._files = self._nbytes = 0
         self._lock = threading.Lock()
@@ -251,6 +259,12 @@ class ArrayTarget:
     def written(self) -> tuple[int, int]:
         """How many files and bytes were written so far."""
         return self._files, self._nbytes
+
+
+def _together(format: ChunkFormat) -> int:
+    """How many shards may be under way at once: an interruption loses what was done for them."""
+    nbytes = math.prod(format.units) * format.codec.dtype.itemsize
+    return max(1, min(_MOST_SHARDS, _MOST_UNFINISHED_BYTES // nbytes))
 
 
 def _fill(array: ImageArray) -> Any:

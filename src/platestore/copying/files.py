@@ -15,9 +15,10 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from platestore.copying.plan import Stamp
+from platestore.copying.stamps import Stamp
 from platestore.errors import DamagedChunkError, SourceChangedError
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.files import CREATE, replace, temporary_name
@@ -28,6 +29,7 @@ _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _REWRITE = (CREATE & ~os.O_EXCL) | os.O_TRUNC
 _PIECE = 8 * 2**20
 # What interrupted writers leave beside chunks: zarr's temporary files, TensorStore's locks.
+_ENDS = (".partial", ".__lock")
 _LEFTOVER = re.compile(r".+\.[0-9a-f]{32}\.partial|.+\.__lock")
 _CANNOT = {
     errno.EXDEV,
@@ -40,70 +42,96 @@ _CANNOT = {
 }
 
 
+class Folder(NamedTuple):
+    """One directory of a tree.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the tree, with ``/``.
+    files : list of tuple of str and int
+        Names and bytes of its files that belong to a store, sorted.
+    newest : int
+        Latest change of one of them, in nanoseconds.
+    """
+
+    path: str
+    files: list[tuple[str, int]]
+    newest: int
+
+
 def belongs(name: str) -> bool:
     """Whether a file or directory is part of a store: neither hidden nor left by an interrupted writer."""
-    if name.startswith("."):
+    if name[0] == ".":
         return name in DOCUMENTS
-    return _LEFTOVER.fullmatch(name) is None
+    return not name.endswith(_ENDS) or _LEFTOVER.fullmatch(name) is None
 
 
-def listing(directory: str) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
-    """Directories and files in a directory that belong to a store, sorted by name."""
-    directories: list[os.DirEntry[str]] = []
-    files: list[os.DirEntry[str]] = []
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if belongs(entry.name):
-                (directories if entry.is_dir() else files).append(entry)
-    directories.sort(key=_name)
-    files.sort(key=_name)
-    return directories, files
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
-
-
-def stamp_of(directory: str, *, documents: bool) -> Stamp:
-    """Number, bytes and latest change of the files below a directory.
+def scan(directory: str) -> Iterator[Folder]:
+    """All folders of a tree, those above before those below; links are followed, but not in circles.
 
     Parameters
     ----------
     directory : str
-        Absolute path.
+        Absolute path; nothing is found if there is no such directory.
+    """
+    below = [""]
+    while below:
+        path = below.pop()
+        here = f"{directory}/{path}" if path else directory
+        names: list[str] = []
+        files: list[tuple[str, int]] = []
+        newest = 0
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if not belongs(name):
+                        continue
+                    if entry.is_dir():
+                        if not (entry.is_symlink() and _leads_up(entry.path)):
+                            names.append(name)
+                    else:
+                        info = entry.stat()
+                        files.append((name, info.st_size))
+                        newest = max(newest, info.st_mtime_ns)
+        except (FileNotFoundError, NotADirectoryError):
+            if path:
+                raise  # it was there a moment ago
+            return
+        if len(files) > 1:
+            files.sort()
+        if len(names) > 1:
+            names.sort(reverse=True)
+        yield Folder(path, files, newest)
+        below += [f"{path}/{name}" if path else name for name in names]
+
+
+def _leads_up(link: str) -> bool:
+    """Whether a link leads to a directory that it lies in."""
+    real = os.path.realpath(link)
+    here = os.path.realpath(os.path.dirname(link))
+    return real == here or here.startswith(real + os.sep)
+
+
+def stamp_of(folders: Iterable[Folder], *, documents: bool) -> Stamp:
+    """Number, bytes and latest change of the files in folders.
+
+    Parameters
+    ----------
+    folders : iterable of Folder
+        The folders.
     documents : bool
         Whether documents count.
     """
     files = nbytes = newest = 0
-    below = [directory]
-    while below:
-        try:
-            directories, found = listing(below.pop())
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        below += [d.path for d in directories]
-        for entry in found:
-            if documents or entry.name not in DOCUMENTS:
-                info = entry.stat()
+    for folder in folders:
+        for name, size in folder.files:
+            if documents or name not in DOCUMENTS:
                 files += 1
-                nbytes += info.st_size
-                newest = max(newest, info.st_mtime_ns)
+                nbytes += size
+        newest = max(newest, folder.newest)
     return Stamp(files, nbytes, newest)
-
-
-def walk(directory: str, prefix: str = "") -> Iterator[tuple[str, str, int]]:
-    """Files below a directory that belong to a store.
-
-    Yields
-    ------
-    tuple of str, str and int
-        Key relative to the directory, absolute path, and bytes.
-    """
-    directories, files = listing(directory)
-    for entry in files:
-        yield prefix + entry.name, entry.path, entry.stat().st_size
-    for entry in directories:
-        yield from walk(entry.path, f"{prefix}{entry.name}/")
 
 
 def copy_file(source: str, target: str, *, resume: bool, sync: bool) -> int:

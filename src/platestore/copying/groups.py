@@ -6,10 +6,11 @@ import posixpath
 from collections.abc import Iterable
 from typing import Any
 
-from platestore.arrays.convert import Unconvertible, convert_array
-from platestore.copying.files import belongs, stamp_of, walk
-from platestore.copying.plan import Plan, Rename, Stamp, TreeCopy
+from platestore.arrays.convert import Converted, Unconvertible, convert_array
+from platestore.copying.files import Folder, belongs, scan, stamp_of
+from platestore.copying.plan import Plan, Rename, TreeCopy
 from platestore.copying.report import ArrayReport
+from platestore.copying.stamps import Stamp
 from platestore.errors import InvalidMetadataError, NodeNotFoundError
 from platestore.nodes.location import Location
 from platestore.nodes.node import NGFFNode
@@ -108,16 +109,25 @@ class GroupWriter:
 
     # --- files ------------------------------------------------------------------------------------
 
-    def stamp(self, storage: Storage, path: str, *, documents: bool, rename: Rename | None = None) -> Stamp:
-        """What the files below a path look like."""
-        if isinstance(storage, LocalStorage) and rename is None:
-            return stamp_of(storage.local_path(path), documents=documents)
-        total = Stamp()
-        for key, nbytes in _sizes(storage, path):
-            name = key.rpartition("/")[2]
-            if (documents or name not in DOCUMENTS) and (rename is None or rename(key) is not None):
-                total += Stamp(1, nbytes)
-        return total
+    def tree(
+        self, storage: Storage, path: str, target: str, rename: Rename | None = None
+    ) -> tuple[TreeCopy, Stamp]:
+        """The chunks below a directory, to be copied as they are, and what they look like."""
+        if isinstance(storage, LocalStorage):
+            folders = list(scan(storage.local_path(path)))
+            if rename is not None:
+                folders = _renamed_only(folders, rename)
+            stamp = stamp_of(folders, documents=False)
+            kept = self.plan.keep(folders)
+            return TreeCopy(storage, path, target, False, stamp, rename, folders=kept), stamp
+        prefix = f"{path}/" if path else ""
+        stamp = Stamp()
+        for key in storage.keys(path):
+            name = posixpath.basename(key)
+            taken = rename is None or rename(key[len(prefix) :]) is not None
+            if taken and belongs(name) and name not in DOCUMENTS:
+                stamp += Stamp(1, storage.size_of(key) or 0)
+        return TreeCopy(storage, path, target, False, stamp, rename), stamp
 
     def new(self, kind: Kind, target: str, parts: dict[str, Any], own: dict[str, Any]) -> None:
         """Plan a group that no source has."""
@@ -205,10 +215,9 @@ class GroupWriter:
             group = read_group(storage, location.path, location.zarr_format)
             self.attributes(location, group.attributes if group else {}, "unknown", target)
         if array is not None:
-            path = join(location.path, inner)
-            stamp = self.stamp(storage, path, documents=False, rename=rename)
+            tree, stamp = self.tree(storage, join(location.path, inner), target, rename)
             self.plan.add_stamp(f"{location.where}/*", stamp)
-            self.plan.trees.append(TreeCopy(storage, path, target, False, stamp, rename))
+            self.plan.trees.append(tree)
             self.plan.estimate += stamp.nbytes
             self.plan.arrays.append(ArrayReport(target, "files", "as it is", stamp.files, stamp.nbytes))
             return
@@ -226,30 +235,27 @@ class GroupWriter:
         attributes = array_attributes(location.storage, array.path, array.zarr_format)
         files = array_files(self.zarr_format, converted.content, attributes, where=target)
         self.plan.add_documents(target, files)
-        return stripped(converted.source_prefix)
+        return chunk_files(converted)
 
 
-def stripped(prefix: str) -> tuple[str, Rename | None]:
-    """Where chunks lie whose keys lose a prefix: in a directory, or in files that get new names."""
-    if prefix.endswith("/"):
-        return prefix[:-1], None
-    if prefix:
-        return "", lambda key: key.removeprefix(prefix) if key.startswith(prefix) else None
-    return "", None
+def chunk_files(converted: Converted) -> tuple[str, Rename | None]:
+    """Where the chunks of a converted array lie: below a directory, or in files that are renamed."""
+    old, new = converted.source_prefix, converted.target_prefix
+    if old == new:
+        return "", None
+    if old.endswith("/") and not new:
+        return old[:-1], None
+    return "", lambda key: new + key.removeprefix(old) if key.startswith(old) else None
 
 
-def _sizes(storage: Storage, path: str) -> Iterable[tuple[str, int]]:
-    """Keys relative to a path, and their bytes."""
-    if isinstance(storage, LocalStorage):
-        try:
-            yield from ((key, size) for key, _, size in walk(storage.local_path(path)))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        return
-    prefix = f"{path}/" if path else ""
-    for key in storage.keys(path):
-        if belongs(posixpath.basename(key)):
-            yield key[len(prefix) :], storage.size_of(key) or 0
+def _renamed_only(folders: Iterable[Folder], rename: Rename) -> list[Folder]:
+    """Folders with the files that get a new name."""
+    out = []
+    for folder in folders:
+        files = [f for f in folder.files if rename(join(folder.path, f[0])) is not None]
+        if files:
+            out.append(Folder(folder.path, files, folder.newest))
+    return out
 
 
 def _kind(location: Location) -> Kind:

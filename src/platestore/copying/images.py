@@ -14,9 +14,10 @@ from platestore.copying.ask import Ask
 from platestore.copying.encoding import Encoding, choose_encoding, target_document, unit_count
 from platestore.copying.groups import GroupWriter
 from platestore.copying.levels import LevelChoice, choose_levels, method_of
-from platestore.copying.plan import LevelsCopy, PixelCopy, Plan, Stamp, TreeCopy
+from platestore.copying.plan import LevelsCopy, PixelCopy, Plan
 from platestore.copying.report import ArrayReport
 from platestore.copying.selection import Pick, is_whole, level_pick, picked_transform
+from platestore.copying.stamps import Stamp
 from platestore.errors import ArgumentError
 from platestore.nodes.labels import LabelImage
 from platestore.nodes.levels import documents_of
@@ -254,12 +255,10 @@ class ImagePlanner:
             plan.arrays.append(ArrayReport(target.path, "empty", "no pixels are asked for", 0, 0))
             return
         path = join(array.path, encoding.inner)
-        stamp = self.groups.stamp(storage, path, documents=False, rename=encoding.rename)
+        tree, stamp = self.groups.tree(storage, path, target.path, encoding.rename)
         plan.add_stamp(f"{storage.where(path)}/*", stamp)
         if encoding.as_files:
-            plan.trees.append(
-                TreeCopy(storage, path, target.path, documents=False, stamp=stamp, rename=encoding.rename)
-            )
+            plan.trees.append(tree)
             plan.estimate += stamp.nbytes
             plan.arrays.append(ArrayReport(target.path, "files", encoding.why, stamp.files, stamp.nbytes))
             return

@@ -1,4 +1,4 @@
-"""Threads that fill blocks and empty them again, while the calling thread takes the results in order.
+"""Threads that fill blocks and use what they hold, while the calling thread takes the results in order.
 
 Few blocks are in memory at a time, and all threads share them: so a block may be large (which saves
 decoding) however many threads there are.
@@ -44,7 +44,9 @@ class _Live:
 
 
 class Pipeline:
-    """Runs blocks through threads; none of the work on them is done by the calling thread.
+    """Runs blocks through threads; the main thread does none of the work on them.
+
+    Some codecs use a pool of threads of their own in the main thread, and what they return depends on it.
 
     Parameters
     ----------
@@ -86,6 +88,9 @@ class Pipeline:
         BaseException
             The first that a thread, ``blocks`` or ``take`` raised; all threads have ended then.
         """
+        if self._workers == 1 and threading.current_thread() is not threading.main_thread():
+            self._alone(blocks, take)
+            return
         threads = [
             threading.Thread(target=self._work, name=f"platestore-copy-{i}") for i in range(self._workers)
         ]
@@ -105,6 +110,17 @@ class Pipeline:
             raise self._error
 
     # --- the calling thread -----------------------------------------------------------------------
+
+    def _alone(self, blocks: Iterator[Block], take: Callable[[Any], None]) -> None:
+        """Do everything here; starting a thread takes longer than copying a small array."""
+        for block in blocks:
+            for part in range(block.fills + block.drains):
+                if self._stop is not None and self._stop.is_set():
+                    raise Stopped
+                if part < block.fills:
+                    block.fill(part)
+                else:
+                    take(block.drain(part - block.fills))
 
     def _feed(self, blocks: Iterator[Block], take: Callable[[Any], None]) -> None:
         """Hand out blocks and take results, until there are no more or something goes wrong."""

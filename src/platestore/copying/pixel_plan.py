@@ -6,7 +6,15 @@ import math
 from dataclasses import dataclass
 
 from platestore.arrays.layout import grid
-from platestore.copying.blocks import Axis, Pick, choose_block, decodes_in_place, picked_size
+from platestore.copying.blocks import (
+    Axis,
+    Pick,
+    choose_block,
+    decodes,
+    decodes_in_place,
+    picked_size,
+    units_of,
+)
 from platestore.copying.ends import Source, Target, open_target
 from platestore.errors import ArgumentError, BudgetError
 from platestore.storage.base import Storage
@@ -16,6 +24,8 @@ from platestore.storage.hierarchy import ArrayDocument
 _OVERHEAD = 4 * 2**20
 # Share of the budget that a block takes at most: two of them, and what the threads need, fit.
 _BLOCK_SHARE = 0.3
+# A larger one, of which only one may fit, is taken where that saves so much decoding.
+_LARGE_SHARE, _LARGE_GAIN = 0.5, 0.8
 _MOST_BLOCK_BYTES = 2**30
 # Threads take work of about this size: less work per pixel where chunks are small.
 _PART_BYTES = 2**20
@@ -125,11 +135,7 @@ def plan_pixels(job: PixelJob, *, max_memory: int, workers: int) -> PixelPlan:
         raise ArgumentError(
             f"{sizes} {source.dtype} cannot be copied into {target.shape} {target.dtype}", path=target.path
         )
-    share = min(int(max_memory * _BLOCK_SHARE), _MOST_BLOCK_BYTES)
-    needs = _Needs(source, target, axes, choose_block(axes, source.dtype.itemsize, share), max_memory)
-    while needs.least > max_memory and needs.tiles > 1:
-        share //= 2
-        needs = _Needs(source, target, axes, choose_block(axes, source.dtype.itemsize, share), max_memory)
+    needs = _choose(source, target, axes, max_memory)
     if needs.least > max_memory:
         needs.frugal = True
     if needs.least > max_memory:
@@ -156,6 +162,24 @@ def plan_pixels(job: PixelJob, *, max_memory: int, workers: int) -> PixelPlan:
     )
 
 
+def _choose(source: Source, target: Target, axes: tuple[Axis, ...], max_memory: int) -> _Needs:
+    """The shape of a block, which does not depend on the number of threads."""
+
+    def of(nbytes: int) -> _Needs:
+        block = choose_block(axes, source.dtype.itemsize, nbytes, target.together)
+        return _Needs(source, target, axes, block, max_memory)
+
+    share = min(int(max_memory * _BLOCK_SHARE), _MOST_BLOCK_BYTES)
+    large = of(min(int(max_memory * _LARGE_SHARE), _MOST_BLOCK_BYTES))
+    needs = of(share)
+    if large.least <= max_memory and large.decodes < _LARGE_GAIN * needs.decodes:
+        return large
+    while needs.least > max_memory and needs.tiles > 1:
+        share //= 2
+        needs = of(share)
+    return needs
+
+
 class _Needs:
     """What blocks of one shape take.
 
@@ -180,7 +204,9 @@ class _Needs:
         self.tiles = math.prod(-(-size // n) for size, n in zip(block, target.tile, strict=True))
         self.fill_part = max(1, _PART_BYTES // max(1, source.chunk_nbytes))
         self.drain_part = max(1, _PART_BYTES // max(1, tile))
-        self._fixed = _OVERHEAD + source.reader.index_nbytes + target.held_nbytes
+        self.decodes = decodes(axes, block)
+        held = target.held_nbytes + target.index_nbytes * units_of(axes, block)
+        self._fixed = _OVERHEAD + source.reader.index_nbytes + held
         self._block = self.tiles * tile
         # Where chunks are appended to a shard, they wait for their turn; elsewhere they are written at once.
         self._encoded = min(self.tiles, self.drain_part) * target.stored_nbytes

@@ -371,8 +371,8 @@ class _Block:
 
     def _nbytes(self, place: Place) -> int:
         """Bytes of the pixels of a tile that lie in the array."""
-        itemsize: int = self._run.target.dtype.itemsize
-        return itemsize * math.prod([part.stop for part in self.inside(place)])
+        elements: int = math.prod(part.stop for part in self.inside(place))
+        return elements * self._run.target.dtype.itemsize
 
 
 def _bits(value: Any, dtype: np.dtype[Any]) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from platestore.copying.files import belongs, listing
-from platestore.copying.plan import Plan, Stamp, TreeCopy
+from platestore.copying.files import Folder, belongs, scan, stamp_of
+from platestore.copying.plan import Plan, TreeCopy
 from platestore.copying.report import ArrayReport
+from platestore.copying.stamps import Stamp
 from platestore.nodes.location import Location
 from platestore.storage.base import DOCUMENTS, Storage, join
 from platestore.storage.local import LocalStorage
@@ -28,63 +29,49 @@ def plan_plain(plan: Plan, location: Location) -> None:
     storage, path = location.storage, location.path
     root = [(name, storage.read(join(path, name))) for name in _ROOT]
     plan.documents[""] = [(name, data) for name, data in root if data is not None]
-    found = _local(storage, path) if isinstance(storage, LocalStorage) else _keys(storage, path)
+    folders: list[Folder] | None = None
+    if isinstance(storage, LocalStorage):
+        top = storage.local_path(path)
+        folders = list(scan(top))
+        found = _nodes(top, folders)
+    else:
+        found = _keys(storage, path)
     total = Stamp()
-    for node, (stamp, is_array) in found.items():
+    for node, (stamp, is_array) in sorted(found.items()):
         plan.stamps[location.child(node).where] = [stamp.files, stamp.nbytes, stamp.newest]
         total += stamp
         if is_array:
             plan.arrays.append(ArrayReport(node, "files", _WHY, stamp.files, stamp.nbytes))
-    plan.trees.append(TreeCopy(storage, path, "", documents=True, stamp=total))
+    kept = None if folders is None else plan.keep(folders)
+    plan.trees.append(TreeCopy(storage, path, "", documents=True, stamp=total, folders=kept))
     plan.estimate = total.nbytes
 
 
-def _local(storage: LocalStorage, path: str) -> dict[str, tuple[Stamp, bool]]:
+def _nodes(top: str, folders: list[Folder]) -> dict[str, tuple[Stamp, bool]]:
     """What is in each group and array, by its path."""
     out: dict[str, tuple[Stamp, bool]] = {}
-    root = storage.local_path(path)
-    below = [(root, "")]
-    while below:
-        directory, node = below.pop()
-        directories, files = listing(directory)
-        is_array = _is_array(directory, [f.name for f in files], [d.name for d in directories])
-        stamp = _stamp(files)
+    array: str | None = None
+    for folder in folders:  # those above come before those below, and are not mixed with others
+        if array is not None and not (folder.path.startswith(array + "/") or not array):
+            array = None
+        stamp = stamp_of([folder], documents=True)
+        if array is not None:
+            out[array] = out[array][0] + stamp, True
+            continue
+        is_array = _is_array(top, folder)
+        out[folder.path] = stamp, is_array
         if is_array:
-            for child in directories:
-                stamp += _whole(child.path)
-        else:
-            below += [(child.path, join(node, child.name)) for child in directories]
-        out[node] = stamp, is_array
-    return dict(sorted(out.items()))
+            array = folder.path
+    return out
 
 
-def _stamp(files: list[os.DirEntry[str]]) -> Stamp:
-    nbytes = newest = 0
-    for entry in files:
-        info = entry.stat()
-        nbytes += info.st_size
-        newest = max(newest, info.st_mtime_ns)
-    return Stamp(len(files), nbytes, newest)
-
-
-def _whole(directory: str) -> Stamp:
-    """All files below a directory of chunks."""
-    files = nbytes = newest = 0
-    below = [directory]
-    while below:
-        directories, found = listing(below.pop())
-        below += [d.path for d in directories]
-        part = _stamp(found)
-        files, nbytes, newest = files + part.files, nbytes + part.nbytes, max(newest, part.newest)
-    return Stamp(files, nbytes, newest)
-
-
-def _is_array(directory: str, files: list[str], directories: list[str]) -> bool:
-    if ".zarray" in files:
+def _is_array(top: str, folder: Folder) -> bool:
+    names = [name for name, _ in folder.files]
+    if ".zarray" in names:
         return True
-    if "zarr.json" not in files or not ("c" in directories or len(files) > 1 or "0" in directories):
+    if "zarr.json" not in names:
         return False
-    with open(os.path.join(directory, "zarr.json"), "rb") as file:
+    with open(os.path.join(top, folder.path, "zarr.json"), "rb") as file:
         return b'"chunk_grid"' in file.read()
 
 

@@ -8,35 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from platestore.copying.files import Folder
 from platestore.copying.report import ArrayReport
+from platestore.copying.stamps import Stamp
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ArrayDocument
 
 if TYPE_CHECKING:
     from platestore.copying.selection import Pick
 
+#: Names of files and directories that are kept from planning to copying: some 30 MiB.
+MOST_KEPT = 200_000
 #: The new name of a file, relative to its array; None if it stays behind.
 Rename = Callable[[str], "str | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What a tree of files looked like when the copy was planned.
-
-    Attributes
-    ----------
-    files, nbytes : int
-        Number of its files, and their bytes.
-    newest : int
-        Latest time of change, in nanoseconds; 0 where the store does not tell.
-    """
-
-    files: int = 0
-    nbytes: int = 0
-    newest: int = 0
-
-    def __add__(self, other: Stamp) -> Stamp:
-        return Stamp(self.files + other.files, self.nbytes + other.nbytes, max(self.newest, other.newest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +43,8 @@ class TreeCopy:
         Gives the new names.
     only : tuple of str, optional
         Names of the files in this directory that are meant; by default all below it.
+    folders : list of Folder, optional
+        What was found in it, unless there was too much to keep.
     """
 
     source: Storage
@@ -68,6 +54,7 @@ class TreeCopy:
     stamp: Stamp
     rename: Rename | None = None
     only: tuple[str, ...] | None = None
+    folders: list[Folder] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +132,12 @@ class Plan:
     positions: int = 0
     notes: list[str] = field(default_factory=list)
     estimate: int = 0
+    _kept: int = 0
+
+    def keep(self, folders: list[Folder]) -> list[Folder] | None:
+        """The folders of a tree, if there is room to keep them until they are copied."""
+        self._kept += sum(1 + len(folder.files) for folder in folders)
+        return folders if self._kept <= MOST_KEPT else None
 
     def add_documents(self, path: str, files: list[tuple[str, bytes]]) -> None:
         """Plan the documents of a group or array of the copy."""

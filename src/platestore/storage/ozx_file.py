@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from platestore.errors import InvalidMetadataError, NodeNotFoundError
 from platestore.storage import zip_records
-from platestore.storage.zip_names import KeyTree, decode_name, name_flaw
+from platestore.storage.zip_names import KeyTree, decode_name, name_flaw, shown
 from platestore.storage.zip_records import DEFLATED, STORED, Record
 
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -70,7 +70,7 @@ class ArchiveIndex:
             try:
                 name = decode_name(raw, utf8=bool(record.flags & zip_records.UTF8_FLAG))
             except UnicodeDecodeError:
-                flaws.append(f"{raw!r} is not the UTF-8 that it is marked as")
+                flaws.append(f"{raw[:200]!r} is not the UTF-8 that it is marked as")
                 continue
             end = offset + zip_records.LOCAL_SIZE + len(raw) + compressed
             spans.append((offset, end, name))
@@ -79,12 +79,12 @@ class ArchiveIndex:
             if flaw is None and is_directory and size:
                 flaw = "is a directory with content"
             if flaw is not None:
-                flaws.append(f"{name!r} {flaw}")
+                flaws.append(f"{shown(name)} {flaw}")
                 continue
             if is_directory:
                 continue
             if name in entries or name in refused:
-                flaws.append(f"{name!r} is there more than once")
+                flaws.append(f"{shown(name)} is there more than once")
                 entries.pop(name, None)
                 refused.pop(name, None)
             why = _unreadable(record, end > start)
@@ -92,11 +92,11 @@ class ArchiveIndex:
                 entries[name] = OzxEntry(size, compressed, method, crc, offset)
             else:
                 refused[name] = why
-                flaws.append(f"{name!r} {why}")
+                flaws.append(f"{shown(name)} {why}")
         spans.sort()
         for one, other in itertools.pairwise(spans):
             if one[1] > other[0]:
-                self._overlaps.append(f"{one[2]!r} and {other[2]!r} overlap")
+                self._overlaps.append(f"{shown(one[2])} and {shown(other[2])} overlap")
 
     @cached_property
     def tree(self) -> KeyTree:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from platestore.errors import ArgumentError
 
 _DRIVE = re.compile(r"[A-Za-z]:")
-_MAX_BYTES = 65535
+# More than file systems take; a directory tree of longer names could fill the memory.
+_LONGEST = 4096
+_SHOWN = 200
 
 
 def decode_name(raw: bytes, *, utf8: bool) -> str:
@@ -29,6 +31,8 @@ def name_flaw(name: str) -> str | None:
     name : str
         The name as the archive has it, without a final ``/``.
     """
+    if len(name) > _LONGEST:
+        return "has a name longer than any path"
     if "\0" in name:
         return "has a NUL in its name"
     if "\\" in name:
@@ -43,6 +47,11 @@ def name_flaw(name: str) -> str | None:
     if "" in segments or "." in segments:
         return "has an empty segment in its name"
     return None
+
+
+def shown(name: str) -> str:
+    """A name for a message, without what a terminal would act on, and not longer than a line or two."""
+    return repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}..."
 
 
 def entry_name(key: str, where: str) -> bytes:
@@ -65,10 +74,8 @@ def entry_name(key: str, where: str) -> bytes:
         name = key.encode("utf-8")
     except UnicodeEncodeError:
         name, flaw = b"", "has a name that is no UTF-8"
-    if len(name) > _MAX_BYTES:
-        flaw = "has a name that is longer than an archive can hold"
     if flaw is not None:
-        raise ArgumentError(f"cannot be packed: {ascii(key)[:200]} {flaw}", path=where)
+        raise ArgumentError(f"cannot be packed: {shown(key)} {flaw}", path=where)
     return name
 
 
@@ -135,9 +142,9 @@ class KeyTree:
             prefix = f"{path}/" if path else ""
             for name in self._files[path]:
                 if name in directories:
-                    yield f"{prefix + name!r} is both a file and a directory"
+                    yield f"{shown(prefix + name)} is both a file and a directory"
             seen: dict[str, str] = {}
             for name in {**directories, **dict.fromkeys(self._files[path])}:
                 other = seen.setdefault(name.casefold(), name)
                 if other != name:
-                    yield f"{prefix + name!r} and {prefix + other!r} differ in case only"
+                    yield f"{shown(prefix + name)} and {shown(prefix + other)} differ in case only"

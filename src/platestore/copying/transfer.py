@@ -1,0 +1,298 @@
+"""Moving the files of trees into the copy, and comparing them: between directories, archives and stores.
+
+Directories are made, and files copied, by all threads: each takes some folders of a tree at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from platestore.copying.files import Folder, copy_file, same_bytes, scan
+from platestore.copying.plan import TreeCopy
+from platestore.copying.pool import pool
+from platestore.errors import DamagedChunkError, SourceChangedError, VerifyError
+from platestore.storage.archive import ArchiveStorage
+from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.local import LocalStorage
+from platestore.storage.objects import ReadBuffer
+from platestore.storage.ozx import OzxStorage
+from platestore.storage.packing import pack_files
+
+# What one task copies, so that handing it over costs little beside it.
+_BATCH_FOLDERS = 128
+_BATCH_FILES = 64
+_BATCH_BYTES = 16 * 2**20
+_PIECE = 8 * 2**20
+
+
+@dataclass
+class Transfer:
+    """The part of a copy that moves files as they are.
+
+    Attributes
+    ----------
+    target : Storage
+        The growing copy.
+    workers : int
+        Number of threads.
+    resume : bool
+        Whether something may be there already.
+    sync : bool
+        Whether files are flushed to the device.
+    tell : callable
+        Called with bytes and numbers of files that are done.
+    stop : threading.Event
+        Set when something went wrong.
+    """
+
+    target: Storage
+    workers: int
+    resume: bool
+    sync: bool
+    tell: Callable[[int, int], None]
+    stop: threading.Event
+
+    def run(self, trees: Iterable[TreeCopy]) -> None:
+        """Move the files of all trees."""
+        if isinstance(self.target, ArchiveStorage):
+            for tree in trees:
+                self._into_archive(self.target, tree)
+            return
+        with pool(self.workers, self.stop) as submit:
+            for tree in trees:
+                if isinstance(tree.source, LocalStorage):
+                    for batch in _batches(_folders(tree.source, tree)):
+                        submit(self._copy_folders, tree, batch)
+                else:
+                    for key, name in renamed(tree):
+                        submit(self._copy_key, tree.source, key, join(tree.target, name))
+
+    # --- between directories ----------------------------------------------------------------------
+
+    def _copy_folders(self, tree: TreeCopy, folders: list[Folder]) -> None:
+        assert isinstance(tree.source, LocalStorage)
+        assert isinstance(self.target, LocalStorage)
+        source, target = tree.source.local_path(tree.path), self.target.local_path(tree.target)
+        nbytes = files = 0
+        for folder in folders:
+            if self.stop.is_set():
+                return
+            here = f"{source}/{folder.path}" if folder.path else source
+            there = f"{target}/{folder.path}" if folder.path else target
+            if tree.rename is None:
+                _make(there)
+            for name, _ in folder.files:
+                new = _new_path(tree, folder.path, name, there, target)
+                if new is not None:
+                    nbytes += copy_file(f"{here}/{name}", new, resume=self.resume, sync=self.sync)
+                    files += 1
+            if nbytes > _BATCH_BYTES:
+                self.tell(nbytes, files)
+                nbytes = files = 0
+        self.tell(nbytes, files)
+
+    # --- from and to other stores -----------------------------------------------------------------
+
+    def _copy_key(self, source: Storage, key: str, name: str) -> None:
+        """Copy one value between stores of any kind, piece by piece if it is large."""
+        if self.stop.is_set():
+            return
+        size = source.size_of(key)
+        if size is None:
+            raise SourceChangedError("the file is gone", path=source.where(key))
+        if self.resume and self.target.size_of(name) == size:
+            self.tell(size, 1)
+            return
+        is_document = key.rpartition("/")[2] in DOCUMENTS
+        if not size and not is_document:
+            raise DamagedChunkError("the file is empty", path=source.where(key))
+        if is_document or size <= _PIECE:
+            data = b"".join(bytes(piece) for piece in _pieces(source, key, size))
+            if is_document:
+                self.target.make_directory(name.rpartition("/")[0])
+                self.target.write(name, data)
+            else:
+                self.target.write_object(name, data, fresh=False)
+        else:
+            self._stream(source, key, name, size)
+        self.tell(size, 1)
+
+    def _stream(self, source: Storage, key: str, name: str, size: int) -> None:
+        pieces = _pieces(source, key, size)
+        if isinstance(self.target, ArchiveStorage):
+            self.target.add_file(name, pieces, size)
+            return
+        growing = self.target.appender(name)
+        if growing is None:
+            self.target.write_object(name, b"".join(bytes(piece) for piece in pieces), fresh=False)
+            return
+        try:
+            for piece in pieces:
+                growing.append(piece)
+            growing.commit()
+        except BaseException:
+            growing.discard()
+            raise
+
+    def _into_archive(self, archive: ArchiveStorage, tree: TreeCopy) -> None:
+        if not isinstance(tree.source, LocalStorage):
+            names = list(renamed(tree))
+            if tree.documents:
+                names.sort(key=lambda pair: _archive_order(pair[1]))
+            for key, name in names:
+                self._copy_key(tree.source, key, join(tree.target, name))
+            return
+        root = tree.source.local_path(tree.path)
+        items: list[tuple[str, str, int]] = []
+        for folder in _folders(tree.source, tree):
+            for name, size in folder.files:
+                path = join(folder.path, name)
+                new = path if tree.rename is None else tree.rename(path)
+                if new is not None and _wanted(path, tree):
+                    items.append((join(tree.target, new), os.path.join(root, path), size))
+        if tree.documents:
+            items.sort(key=lambda item: _archive_order(item[0]))
+        pack_files(archive, items, self.workers, progress=lambda n: self.tell(n, 0))
+        self.tell(0, len(items))
+
+    # --- comparing --------------------------------------------------------------------------------
+
+    def verify(self, trees: Iterable[TreeCopy]) -> None:
+        """Compare all files with those of the source.
+
+        Raises
+        ------
+        VerifyError
+            If one differs.
+        """
+        with pool(self.workers, self.stop) as submit:
+            for tree in trees:
+                for key, name in renamed(tree):
+                    submit(self._compare, tree.source, key, join(tree.target, name))
+
+    def _compare(self, source: Storage, key: str, name: str) -> None:
+        if self.stop.is_set():
+            return
+        target = self.target
+        if isinstance(source, LocalStorage) and isinstance(target, LocalStorage):
+            try:
+                same = same_bytes(source.local_path(key), target.local_path(name))
+            except FileNotFoundError as error:
+                raise VerifyError("a file is gone", path=str(error.filename)) from None
+        else:
+            size = source.size_of(key)
+            same = size is not None and target.size_of(name) == size
+            if size and same:
+                rows = zip(_parts(source, key, size), _parts(target, name, size), strict=True)
+                same = all(one == other for one, other in rows)
+        if not same:
+            raise VerifyError(f"differs from {source.where(key)}", path=target.where(name))
+
+
+def _make(directory: str) -> None:
+    """Make a directory; another thread may be making it, or the ones above."""
+    try:
+        os.mkdir(directory)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        os.makedirs(directory, exist_ok=True)
+
+
+def _new_path(tree: TreeCopy, folder: str, name: str, there: str, target: str) -> str | None:
+    """Path that a file gets; None if it does not come along."""
+    if tree.rename is None:
+        if name in DOCUMENTS and not (tree.documents and (folder or tree.target)):
+            return None
+        return f"{there}/{name}"
+    key = join(folder, name)
+    new = None if name in DOCUMENTS else tree.rename(key)
+    if new is None:
+        return None
+    path = f"{target}/{new}"
+    _make(os.path.dirname(path))
+    return path
+
+
+def _folders(source: LocalStorage, tree: TreeCopy) -> Iterable[Folder]:
+    """The folders of a tree: as they were found when it was planned, unless there are too many to keep."""
+    root = source.local_path(tree.path)
+    if tree.only is not None:
+        files = [(name, os.stat(os.path.join(root, name)).st_size) for name in tree.only]
+        return [Folder("", files, 0)]
+    return scan(root) if tree.folders is None else tree.folders
+
+
+def _batches(folders: Iterable[Folder]) -> Iterator[list[Folder]]:
+    """Some folders at a time; the files of a large one are shared out."""
+    batch: list[Folder] = []
+    files = nbytes = 0
+    for folder in folders:
+        for part in _shared_out(folder):
+            batch.append(part)
+            files += len(part.files)
+            nbytes += sum(size for _, size in part.files)
+            if len(batch) >= _BATCH_FOLDERS or files >= _BATCH_FILES or nbytes >= _BATCH_BYTES:
+                yield batch
+                batch, files, nbytes = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _shared_out(folder: Folder) -> Iterator[Folder]:
+    first = nbytes = 0
+    for i, (_, size) in enumerate(folder.files):
+        nbytes += size
+        if nbytes >= _BATCH_BYTES or i + 1 - first >= _BATCH_FILES:
+            yield Folder(folder.path, folder.files[first : i + 1], folder.newest)
+            first, nbytes = i + 1, 0
+    if first < len(folder.files) or not folder.files:
+        yield Folder(folder.path, folder.files[first:], folder.newest)
+
+
+def _wanted(key: str, tree: TreeCopy) -> bool:
+    """Whether a file comes along; the documents of the root are among those of the plan."""
+    directory, _, name = key.rpartition("/")
+    return name not in DOCUMENTS or (tree.documents and bool(tree.target or directory))
+
+
+def renamed(tree: TreeCopy) -> Iterator[tuple[str, str]]:
+    """Keys in the source, and names relative to the target."""
+    prefix = f"{tree.path}/" if tree.path else ""
+    keys: Iterable[str]
+    if isinstance(tree.source, LocalStorage):
+        folders = _folders(tree.source, tree)
+        keys = (join(folder.path, name) for folder in folders for name, _ in folder.files)
+    elif tree.only is not None:
+        keys = tree.only
+    else:
+        keys = (key[len(prefix) :] for key in tree.source.keys(tree.path))
+    for key in keys:
+        name = key if tree.rename is None else tree.rename(key)
+        if name is not None and _wanted(key, tree):
+            yield prefix + key, name
+
+
+def _archive_order(name: str) -> tuple[bool, int, str]:
+    """Documents first, breadth first, as RFC-9 recommends."""
+    is_document = name == "zarr.json" or name.endswith("/zarr.json")
+    return not is_document, name.count("/") if is_document else 0, name
+
+
+def _pieces(source: Storage, key: str, size: int) -> Iterator[memoryview]:
+    """The bytes of a value; those of an archive are checked against its checksum."""
+    if isinstance(source, OzxStorage):
+        return source.iter_checked(key, _PIECE)
+    return _parts(source, key, size)
+
+
+def _parts(storage: Storage, key: str, size: int) -> Iterator[memoryview]:
+    buffer = ReadBuffer()
+    for start in range(0, size, _PIECE):
+        part = storage.read_part(key, buffer, start, min(_PIECE, size - start))
+        if part is None or len(part) != min(_PIECE, size - start):
+            raise SourceChangedError("the file changed while it was read", path=storage.where(key))
+        yield part
