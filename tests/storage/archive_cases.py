@@ -6,7 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -88,9 +88,7 @@ def zipped(files: dict[str, bytes], *, method: int = STORED, comment: bytes = b"
 
 
 def tree(path: Path) -> dict[str, bytes]:
-    """Files of a directory by their keys, the root's document first."""
-    found = {p.relative_to(path).as_posix(): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
-    return {"zarr.json": found.pop("zarr.json"), **found}
-
-
-__all__ = ["DEFLATED", "ROOT", "STORED", "Entry", "build", "replace", "tree", "zipped"]
+    """Files of a directory by their keys: documents first and breadth-first, as RFC-9 asks."""
+    found = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+    order = sorted(found, key=lambda key: (not key.endswith("zarr.json"), key.count("/"), key))
+    return {key: found[key].read_bytes() for key in order}

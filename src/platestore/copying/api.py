@@ -270,6 +270,8 @@ class _Copy:
                 resume=work.resumed,
                 sync=how.durability == "full",
                 progress=how.progress,
+                finished=work.finished(),
+                mark=None if self._place.is_archive else work.mark_finished,
             )
             run.run()
             if how.verify:

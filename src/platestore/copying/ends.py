@@ -19,7 +19,8 @@ from platestore.arrays.chunkcodec import ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
 from platestore.arrays.image import ImageArray, open_array
 from platestore.copying.blocks import Place
-from platestore.storage.base import Storage, join
+from platestore.storage.archive import ArchiveStorage
+from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ArrayDocument
 from platestore.storage.objects import Piece
 
@@ -84,8 +85,8 @@ class Target(Protocol):
     dtype: np.dtype[Any]
     fill: Any
     path: str
-    #: Whether :meth:`finish` must get every tile of a shard, in the order in which they are to lie there.
-    in_shards: bool
+    #: Whether :meth:`finish` must get the tiles, in the order in which they are to lie in the file.
+    in_order: bool
     #: How many files may be under way at once; None where each is written at once.
     together: int | None
     #: The most bytes of a tile as :meth:`store` returns it, and what it takes beside that.
@@ -102,10 +103,10 @@ class Target(Protocol):
         """Whether there is the file of a unit."""
 
     def store(self, place: Place, tile: Pixels | None) -> Piece | None:
-        """Encode a tile (None is the fill value) and, where a file holds only that, write it."""
+        """Encode a tile (None is the fill value); write it, where its turn does not matter."""
 
     def finish(self, place: Place, data: Piece | None) -> None:
-        """Put what :meth:`store` returned into its shard."""
+        """Write what :meth:`store` returned."""
 
     def read(self, place: Place, out: Pixels) -> bool:
         """Decode a tile; False if it was never written."""
@@ -125,7 +126,7 @@ def open_target(storage: Storage, document: ArrayDocument) -> Target:
     found = chunk_format(document)
     if found is not None:
         return FileTarget(storage, document.path, found)
-    return ArrayTarget(storage, open_array(storage, document, ()))
+    return ArrayTarget(storage, document)
 
 
 class FileTarget:
@@ -145,13 +146,19 @@ class FileTarget:
         self.shape, self.tile, self.units = format.shape, format.codec.chunks, format.units
         self.dtype, self.fill = format.codec.dtype, format.fill
         self.path = storage.where(path)
-        self.in_shards = format.shards is not None
+        in_archive = isinstance(storage, ArchiveStorage)
+        self._in_shards = format.shards is not None
+        self.in_order = self._in_shards or in_archive
         self.stored_nbytes = format.codec.max_encoded
         self.storing_nbytes = format.codec.encoding_nbytes
         self._storage, self._place, self._format = storage, path, format
-        appends = storage.local_path(path) is not None
-        self.together = None if not self.in_shards else _together(format) if appends else 1
-        self._writer = ChunkWriter(storage, path, format, fresh=False, ordered=True, streams=not appends)
+        self.together = _together(format) if storage.local_path(path) is not None else 1
+        if not self._in_shards:
+            self.together = None
+        # An archive has nothing in the way and takes one entry after the other, as they come.
+        self._writer = ChunkWriter(
+            storage, path, format, fresh=in_archive, ordered=not in_archive, streams=in_archive
+        )
         self._reader = ChunkReader(storage, path, format)
         self.held_nbytes, self.index_nbytes = self._writer.held_nbytes, self._writer.index_nbytes
 
@@ -164,16 +171,16 @@ class FileTarget:
         return self._storage.size_of(join(self._place, self._format.key(unit))) is not None
 
     def store(self, place: Place, tile: Pixels | None) -> Piece | None:
-        """Encode a chunk; write it, unless it is one of a shard."""
+        """Encode a chunk; write it, unless it must wait for its turn."""
         data = self._writer.encode(tile)
-        if self.in_shards:
+        if self.in_order:
             return data
         self._writer.put(place, data)
         return None
 
     def finish(self, place: Place, data: Piece | None) -> None:
-        """Append a chunk to its shard."""
-        if self.in_shards:
+        """Append a chunk to its shard or archive."""
+        if self.in_order:
             self._writer.put(place, data)
 
     def read(self, place: Place, out: Pixels) -> bool:
@@ -196,24 +203,30 @@ class FileTarget:
 class ArrayTarget:
     """An array that is written through its own indexing, a whole unit at a time.
 
+    In an archive, the array that is written lies in memory, and its files are moved over.
+
     Parameters
     ----------
     storage : Storage
         Where it is.
-    array : ImageArray
-        The array.
+    document : ArrayDocument
+        Its document.
     """
 
-    def __init__(self, storage: Storage, array: ImageArray) -> None:
+    def __init__(self, storage: Storage, document: ArrayDocument) -> None:
+        self._storage = storage
+        self._aside = _memory() if isinstance(storage, ArchiveStorage) else None
+        self._array = array = open_array(storage, document, ())
+        self._written = array if self._aside is None else open_array(self._aside, document, ())
         self.shape, self.tile, self.units = array.shape, array._units, array._units
         self.dtype, self.fill = array.dtype.newbyteorder("="), _fill(array)
         self.path = storage.where(array.path)
-        self.in_shards = False
+        self.in_order = self._aside is not None
         self.together: int | None = None
-        self.stored_nbytes = 0
-        self.storing_nbytes = 2 * math.prod(self.units) * self.dtype.itemsize  # the engine's own copies
+        nbytes = math.prod(self.units) * self.dtype.itemsize
+        self.stored_nbytes = 2 * nbytes if self.in_order else 0
+        self.storing_nbytes = 2 * nbytes  # the engine's own copies
         self.held_nbytes = self.index_nbytes = 0
-        self._storage, self._array = storage, array
         self._files = self._nbytes = 0
         self._lock = threading.Lock()
 
@@ -223,25 +236,34 @@ class ArrayTarget:
 
     def exists(self, unit: Place) -> bool:
         """Whether there is the file of a unit."""
-        return self._size(unit) is not None
+        return self._storage.size_of(self._key(unit)) is not None
 
-    def _size(self, unit: Place) -> int | None:
-        return self._storage.size_of(join(self._array.path, self._array.metadata.encode_chunk_key(unit)))
+    def _key(self, unit: Place) -> str:
+        return join(self._array.path, self._array.metadata.encode_chunk_key(unit))
 
     def store(self, place: Place, tile: Pixels | None) -> Piece | None:
-        """Write a unit."""
-        region = self._array._unit_region(place)
+        """Write a unit; in an archive, encode it only."""
+        region, key = self._array._unit_region(place), self._key(place)
         inside = tuple(slice(0, r.stop - r.start) for r in region)
-        self._array[region] = self.fill if tile is None else tile[inside]
-        size = self._size(place)
-        if size is not None:
-            with self._lock:
-                self._files += 1
-                self._nbytes += size
-        return None
+        self._written[region] = self.fill if tile is None else tile[inside]
+        if self._aside is None:
+            self._count(self._storage.size_of(key))
+            return None
+        data = self._aside.read(key)
+        self._aside.remove(key)
+        return data
 
     def finish(self, place: Place, data: Piece | None) -> None:
-        """Nothing is left to do."""
+        """Add an encoded unit to the archive."""
+        if data is not None:
+            self._storage.write_object(self._key(place), data, fresh=True)
+            self._count(len(data))
+
+    def _count(self, nbytes: int | None) -> None:
+        if nbytes is not None:
+            with self._lock:
+                self._files += 1
+                self._nbytes += nbytes
 
     def read(self, place: Place, out: Pixels) -> bool:
         """Read a unit; units that were never written read as the fill value."""
@@ -259,6 +281,15 @@ class ArrayTarget:
     def written(self) -> tuple[int, int]:
         """How many files and bytes were written so far."""
         return self._files, self._nbytes
+
+
+def _memory() -> Storage:
+    """A store in memory."""
+    from zarr.storage import MemoryStore
+
+    from platestore.storage.zarr_store import ZarrStorage
+
+    return ZarrStorage(MemoryStore(), StorageOptions(read_only=False))
 
 
 def _together(format: ChunkFormat) -> int:

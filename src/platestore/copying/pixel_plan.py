@@ -208,9 +208,9 @@ class _Needs:
         held = target.held_nbytes + target.index_nbytes * units_of(axes, block)
         self._fixed = _OVERHEAD + source.reader.index_nbytes + held
         self._block = self.tiles * tile
-        # Where chunks are appended to a shard, they wait for their turn; elsewhere they are written at once.
+        # Where chunks are appended to a file, they wait for their turn; elsewhere they are written at once.
         self._encoded = min(self.tiles, self.drain_part) * target.stored_nbytes
-        self._waits = target.in_shards
+        self._waits = target.in_order
         scratch = 0 if decodes_in_place(axes) else source.chunk_nbytes
         self._reading = source.reading_nbytes(int(max_memory * _SMALL_SHARE)) + scratch
         written = target.storing_nbytes + (0 if self._waits else target.stored_nbytes)

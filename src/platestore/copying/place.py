@@ -36,6 +36,7 @@ from platestore.storage.local import LocalStorage
 
 _JOURNAL = "journal.json"
 _DATA = "data"
+_LEVELS = "levels.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,26 @@ class WorkPlace:
                 place.data, StorageOptions(read_only=False, durability=self._durability, lock=False)
             )
 
+    def finished(self) -> set[str]:
+        """Paths of the levels that were made before an interruption."""
+        if not self.resumed:
+            return set()
+        try:
+            with open(os.path.join(self.place.work, _LEVELS), "rb") as file:
+                lines = file.read().split(b"\n")
+        except FileNotFoundError:
+            return set()
+        return {line.decode() for line in lines[:-1]}  # what follows the last newline may be cut off
+
+    def mark_finished(self, path: str) -> None:
+        """Note that a level, and those after it, are made."""
+        name = os.path.join(self.place.work, _LEVELS)
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            os.write(descriptor, f"{path}\n".encode())
+        finally:
+            os.close(descriptor)
+
     def install(self) -> None:
         """Give the complete copy its name; a store that it replaces is deleted after that."""
         place, sync = self.place, self._durability != "process"
@@ -303,7 +324,7 @@ def _write(work: str, content: dict[str, Any]) -> None:
 
 def _clear(work: str) -> None:
     """Empty a working directory: what is in it belongs to a copy that is not continued."""
-    known = {_JOURNAL, _DATA}
+    known = {_JOURNAL, _DATA, _LEVELS}
     with os.scandir(work) as found:
         entries = list(found)
     foreign = [e.name for e in entries if e.name not in known and not e.name.startswith(".")]

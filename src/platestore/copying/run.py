@@ -42,6 +42,10 @@ class Work:
         Whether chunks are flushed to the device.
     progress : callable, optional
         Called with the bytes that are done, and all there are.
+    finished : set of str
+        Paths of levels that were made before an interruption.
+    mark : callable, optional
+        Called with the path of a level that is made.
     """
 
     plan: Plan
@@ -51,6 +55,8 @@ class Work:
     resume: bool
     sync: bool
     progress: Progress | None = None
+    finished: set[str] = field(default_factory=set)
+    mark: Callable[[str], None] | None = None
     files: int = 0
     nbytes: int = 0
     total: int = 0
@@ -81,16 +87,22 @@ class Work:
             for levels in self.plan.levels:
                 self._make(levels, self.max_memory, 1)
             return
-        small = [each for each in self.plan.levels if summarise(each.base).nbytes <= _SMALL]
+        large = []
         with pool(self.workers, self._stop) as submit:
-            for levels in small:
-                submit(self._make, levels, self.max_memory // self.workers, 1)
-        for levels in self.plan.levels:
-            if levels not in small:
-                self._make(levels, self.max_memory, self.workers)
+            for levels in self.plan.levels:
+                if summarise(levels.base).nbytes <= _SMALL:
+                    submit(self._make, levels, self.max_memory // self.workers, 1)
+                else:
+                    large.append(levels)
+        for levels in large:
+            self._make(levels, self.max_memory, self.workers)
 
     def _make(self, levels: LevelsCopy, max_memory: int, workers: int) -> None:
         if self._stop.is_set():
+            return
+        name = levels.levels[0].path
+        if name in self.finished:
+            self._tell(summarise(levels.base).nbytes, written=False)
             return
         make_levels(
             self.target,
@@ -103,10 +115,11 @@ class Work:
             workers=workers,
             progress=self._relay(),
         )
+        if self.mark is not None:
+            self.mark(name)
         for level in levels.levels:
             keys = [key for key in self.target.keys(level.path) if key.rpartition("/")[2] not in DOCUMENTS]
-            self._tell(0, len(keys))
-            self.nbytes += sum(self.target.size_of(key) or 0 for key in keys)
+            self._count(len(keys), sum(self.target.size_of(key) or 0 for key in keys))
 
     def finish(self) -> None:
         """Write the root's documents: now it is a store."""
@@ -127,6 +140,12 @@ class Work:
             self.nbytes += nbytes if written else 0
             if self.progress is not None:
                 self.progress(min(self._done, self.total), self.total)
+
+    def _count(self, files: int, nbytes: int) -> None:
+        """Keep account of files whose progress was told in decoded bytes."""
+        with self._lock:
+            self.files += files
+            self.nbytes += nbytes
 
     def _relay(self) -> Callable[[int, int], None]:
         """Progress of one pyramid as progress of the copy."""
@@ -179,9 +198,7 @@ class Work:
             )
         except Stopped:
             return
-        with self._lock:
-            self.files += result.files
-            self.nbytes += result.nbytes
+        self._count(result.files, result.nbytes)
 
     # --- verification -----------------------------------------------------------------------------
 
