@@ -368,13 +368,14 @@ def test_a_folder_that_may_not_be_written_is_a_message(plate):
 # The command, with reductions that take their time and tell of themselves.
 SLOW = """
 import sys, time
+import platestore.pyramid.budget as budget
 import platestore.pyramid.build as build
 import platestore.processing as processing
 tiny, *arguments = sys.argv[1:]
 if tiny != "default":
     processing._TINY_BYTES = int(tiny)
-tree = build.BlockTree
-build.BlockTree = lambda *args, **kwargs: tree(*args, **{**kwargs, "join": False})
+tree = budget.BlockTree
+budget.BlockTree = lambda *args, **kwargs: tree(*args, **{**kwargs, "join": False})
 real = build.reduce_block
 def slow(*args, **kwargs):
     sys.stderr.write("@\\n")

@@ -19,7 +19,7 @@ from platestore.nodes import intents
 from platestore.nodes.leftovers import require_free
 from platestore.nodes.levels import Levels, image_of
 from platestore.pyramid.geometry import level_transform
-from platestore.pyramid.levels import make_levels, plan_build
+from platestore.pyramid.levels import Resources, make_levels, plan_build
 from platestore.spec import edits, pyramids
 from platestore.spec.multiscales import DatasetMeta
 from platestore.spec.own import Intent
@@ -31,30 +31,7 @@ if TYPE_CHECKING:
 
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
-    from platestore.pyramid.build import Progress
     from platestore.spec.multiscales import ImagesMeta
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What a computation may use, and whom it tells.
-
-    Attributes
-    ----------
-    max_memory : int or str, optional
-        Bytes by which the process may grow.
-    workers : int, optional
-        Number of threads.
-    progress : callable, optional
-        Called with the bytes of level 0 that are done, and all there are.
-    spent : int
-        Bytes of the budget that are used up already.
-    """
-
-    max_memory: int | str | None = None
-    workers: int | None = None
-    progress: Progress | None = None
-    spent: int = 0
 
 
 def build_staged(
@@ -98,12 +75,9 @@ def build_staged(
             documents,
             levels.factors,
             levels.method,
+            resources,
             fresh=True,
             data=data,
-            max_memory=resources.max_memory,
-            workers=resources.workers,
-            spent=resources.spent,
-            progress=resources.progress,
         )
     except BaseException:
         discard(position, staged)
@@ -130,11 +104,9 @@ def check_budget(position: Position, levels: Levels, resources: Resources, regio
         documents,
         levels.factors,
         levels.method,
+        resources,
         fresh=True,
         region=region,
-        max_memory=resources.max_memory,
-        workers=resources.workers,
-        spent=resources.spent,
     )
 
 
@@ -155,12 +127,9 @@ def fill_in_place(position: Position, levels: Levels, resources: Resources, regi
         documents,
         levels.factors,
         levels.method,
+        resources,
         fresh=False,
         region=region,
-        max_memory=resources.max_memory,
-        workers=resources.workers,
-        spent=resources.spent,
-        progress=resources.progress,
     )
 
 

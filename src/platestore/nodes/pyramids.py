@@ -14,11 +14,11 @@ from platestore.spec import pyramids
 
 if TYPE_CHECKING:
     from platestore.arrays.layout import Shards
-    from platestore.nodes.level_making import Resources
     from platestore.nodes.levels import Levels
     from platestore.nodes.position import Position
     from platestore.pyramid.build import Progress
     from platestore.pyramid.geometry import Step
+    from platestore.pyramid.levels import Resources
     from platestore.spec.multiscales import MultiScaleMeta
 
 
@@ -130,7 +130,8 @@ class Pyramids:
         """
         # The first call loads what it needs, which is growth too.
         is_first, before = "platestore.nodes.level_making" not in sys.modules, resident_bytes()
-        from platestore.nodes.level_making import Resources
+        from platestore.nodes import level_making  # noqa: F401 - everything that the work needs
+        from platestore.pyramid.levels import Resources
 
         loaded = max(2**20, resident_bytes() - before) if is_first else 0
         resources = Resources(max_memory, workers, progress, loaded)
