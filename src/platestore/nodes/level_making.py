@@ -9,7 +9,6 @@ in place; a mark in the document says so until they are complete.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,11 +61,10 @@ def build_staged(
     staged = [intents.staging_name(name.rpartition("/")[2]) for name in levels.names]
     try:
         documents = []
-        for name, hidden, content in zip(levels.names, staged, levels.documents, strict=True):
+        for hidden, document in zip(staged, levels.documents, strict=True):
             place = location.child(hidden)
-            attributes = array_attributes(storage, location.child(name).path, fmt)
-            bare = {k: v for k, v in content.items() if k != "attributes"}
-            files = array_files(fmt, bare, attributes, where=place.where)
+            attributes = array_attributes(storage, document.path, fmt)  # those of the level that it replaces
+            files = array_files(fmt, document.content, attributes, where=place.where)
             create_node(storage, place.path, files)
             documents.append(ArrayDocument(place.path, fmt, files[-1][1]))
         make_levels(
@@ -93,15 +91,10 @@ def check_budget(position: Position, levels: Levels, resources: Resources, regio
     BudgetError
         If it is.
     """
-    location = position._location
-    documents = [
-        ArrayDocument(location.child(name).path, location.zarr_format, json.dumps(content).encode())
-        for name, content in zip(levels.names, levels.documents, strict=True)
-    ]
     plan_build(
-        location.storage,
+        position._location.storage,
         levels.base,
-        documents,
+        levels.documents,
         levels.factors,
         levels.method,
         resources,
@@ -119,12 +112,10 @@ def discard(position: Position, staged: Sequence[str]) -> None:
 
 def fill_in_place(position: Position, levels: Levels, resources: Resources, region: Any = None) -> None:
     """Fill levels that exist and are marked."""
-    location = position._location
-    documents = [position._array_document(name) for name in levels.names]
     make_levels(
-        location.storage,
+        position._location.storage,
         levels.base,
-        documents,
+        levels.documents,
         levels.factors,
         levels.method,
         resources,
@@ -306,11 +297,10 @@ def initialise(position: Position, levels: Levels) -> None:
     with storage.lock(location.path):
         if len(image_of(position._peek(), position, levels.name).datasets) > 1:
             raise NodeExistsError("another process made a pyramid meanwhile", path=location.where)
-        for name, content in zip(levels.names, levels.documents, strict=True):
+        for name, document in zip(levels.names, levels.documents, strict=True):
             place = location.child(name)
             require_free(place, "array")
-            bare = {k: v for k, v in content.items() if k != "attributes"}
-            files = array_files(location.zarr_format, bare, where=place.where)
+            files = array_files(location.zarr_format, document.content, where=place.where)
             create_node(storage, place.path, files)
         position._commit(change)
 
