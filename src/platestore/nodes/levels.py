@@ -87,15 +87,33 @@ def documents_of(position: Position, image: MultiScaleMeta) -> list[ArrayDocumen
     return out
 
 
-def existing(position: Position, image: MultiScaleMeta, method: str, wishes: Wishes = _AS_BEFORE) -> Levels:
+def existing(
+    position: Position,
+    image: MultiScaleMeta,
+    documents: Sequence[ArrayDocument],
+    method: str,
+    wishes: Wishes = _AS_BEFORE,
+) -> Levels:
     """The levels that an image has, in another layout if one is asked for.
+
+    Parameters
+    ----------
+    position : Position
+        The position.
+    image : MultiScaleMeta
+        The image.
+    documents : sequence of ArrayDocument
+        Its documents, as :func:`documents_of` gives them.
+    method : str
+        How windows are to be reduced.
+    wishes : Wishes
+        The layout that is asked for.
 
     Raises
     ------
     InvalidMetadataError
         If their shapes are not those of a pyramid.
     """
-    documents = documents_of(position, image)
     ndim = len(image.axes)
     shapes = [summarise(d).shape for d in documents]
     scales = [scale_of(d.coordinate_transformations, ndim) for d in image.datasets]
@@ -112,7 +130,7 @@ def existing(position: Position, image: MultiScaleMeta, method: str, wishes: Wis
             hint="delete_pyramid(), then compute it anew",
         )
     names = [d.path for d in image.datasets[1:]]
-    others = documents[1:]
+    others = list(documents[1:])
     if wishes:
         others = _new_documents(position, image, documents[0], names, shapes[1:], wishes)
     return Levels(
