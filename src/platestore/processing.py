@@ -50,7 +50,7 @@ class PyramidReport:
     failed : dict
         What went wrong, by position.
     nbytes : int
-        Bytes of level 0 that were read.
+        Bytes of level 0 that were read, those of label images with them.
     seconds : float
         How long it took.
     """

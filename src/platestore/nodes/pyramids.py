@@ -249,10 +249,10 @@ def survey(
         Whether it would make what is there: all levels, unmarked, same method and factors. Whether level 0
         changed since cannot be told.
     nbytes : int
-        Bytes of level 0 of the image.
+        Bytes of level 0 of the image and of its labels.
     """
     jobs = _jobs(position, _Ask(count, method, dims, factors))
-    return all(map(_is_current, jobs)), jobs[0].nbytes
+    return all(map(_is_current, jobs)), sum(job.nbytes for job in jobs)
 
 
 def _is_current(job: _Job) -> bool:
