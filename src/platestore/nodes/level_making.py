@@ -21,8 +21,8 @@ from platestore.pyramid.geometry import level_transform
 from platestore.pyramid.levels import Resources, make_levels, plan_build
 from platestore.spec import edits, pyramids
 from platestore.spec.multiscales import DatasetMeta
-from platestore.spec.own import Intent
-from platestore.spec.transforms import TransformationMeta, normalise
+from platestore.spec.own import BaseEntry, Intent, LevelMove, PyramidEntry, pyramid_entry
+from platestore.spec.transforms import normalise
 from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files, create_node
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta
+    from platestore.spec.transforms import TransformationMeta
 
 
 def build_staged(
@@ -193,41 +194,39 @@ def _record(
         removed = [d.path for d in image.datasets[1:] if d.path not in levels.names]
         image.datasets = image.datasets[:1]
         pyramids.forget(image)
-    entry: dict[str, Any] = {"removed": removed, "method": levels.method}
-    entry["factors"] = [list(step) for step in levels.factors]
+    base = None
     if new is None:
         image = image_of(draft.meta, position, levels.name)
-        base: Sequence[TransformationMeta] = image.datasets[0].coordinate_transformations
+        first: Sequence[TransformationMeta] = image.datasets[0].coordinate_transformations
     else:
-        base = normalise(new.transform, len(new.shape))
+        first = steps = normalise(new.transform, len(new.shape))
         place = None if found is None else edits.unlist_image(draft.meta, levels.name)
-        entry["base"] = {
-            "staged": new.staged,
-            "shape": list(new.shape),
-            "dtype": new.dtype,
-            "transform": [s.to_json() for s in base],
-            "place": place,
-        }
-    rows = zip(levels.names, staged, transforms(base, levels), strict=True)
-    entry["levels"] = [
-        {"path": name, "staged": hidden, "transform": [s.to_json() for s in steps]}
-        for name, hidden, steps in rows
-    ]
-    intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry)
+        base = BaseEntry(
+            staged=new.staged, shape=list(new.shape), dtype=new.dtype, transform=steps, place=place
+        )
+    rows = zip(levels.names, staged, transforms(first, levels), strict=True)
+    entry = PyramidEntry(
+        removed=removed,
+        method=levels.method,
+        factors=[list(step) for step in levels.factors],
+        base=base,
+        levels=[LevelMove(path=name, staged=hidden, transform=steps) for name, hidden, steps in rows],
+    )
+    intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry.to_json())
     draft.add_intent(intent)
     return intent
 
 
 def finish_install(position: Position, intent: Intent) -> None:
     """Move new arrays into place and list them; every step can be repeated."""
-    entry = intent.entry or {}
-    for path in entry.get("removed", ()):
+    entry = pyramid_entry(intent, document=position._location.where)
+    for path in entry.removed:
         position._location.storage.remove_tree(position._location.child(path).path)
-    base = entry.get("base")
-    whole = base is None or _move_in(position, intent.path, base["staged"])
+    base = entry.base
+    whole = base is None or _move_in(position, intent.path, base.staged)
     present = []
-    for level in entry.get("levels", ()):
-        whole = _move_in(position, level["path"], level["staged"]) and whole
+    for level in entry.levels:
+        whole = _move_in(position, level.path, level.staged) and whole
         if not whole:
             break  # whatever happened: what is not there is not listed, nor what comes after it
         present.append(level)
@@ -240,9 +239,13 @@ def finish_install(position: Position, intent: Intent) -> None:
         if found is not None:
             image = found[0]
             known = {d.path for d in image.datasets}
-            image.datasets += [_dataset(level) for level in present if level["path"] not in known]
+            image.datasets += [
+                DatasetMeta(path=level.path, coordinate_transformations=level.transform)
+                for level in present
+                if level.path not in known
+            ]
             if len(image.datasets) > 1:
-                pyramids.describe(image, entry["method"], entry["factors"][: len(present)], _version())
+                pyramids.describe(image, entry.method, entry.factors[: len(present)], _version())
         draft.drop_intent(intent.id)
 
     position._commit(relist, check=False)
@@ -261,25 +264,19 @@ def _move_in(position: Position, path: str, hidden: str | None) -> bool:
     return intents.is_node(old)
 
 
-def _list_base(meta: ImagesMeta, name: str, base: dict[str, Any]) -> None:
-    if base.get("place"):
-        place = {**base["place"], "transform": base["transform"]}
-        edits.relist_image(meta, name, place, base["dtype"])
+def _list_base(meta: ImagesMeta, name: str, base: BaseEntry) -> None:
+    if base.place:
+        place = {**base.place, "transform": [step.to_json() for step in base.transform]}
+        edits.relist_image(meta, name, place, base.dtype)
         return
-    steps = [TransformationMeta.model_validate(s) for s in base["transform"]]
     # An image with levels of its own never is a level of another one.
-    edits.list_image(meta, name, base["shape"], None, steps, base["dtype"])
+    edits.list_image(meta, name, base.shape, None, base.transform, base.dtype)
 
 
 def _version() -> str:
     from platestore import __version__
 
     return __version__
-
-
-def _dataset(level: dict[str, Any]) -> DatasetMeta:
-    steps = [TransformationMeta.model_validate(s) for s in level["transform"]]
-    return DatasetMeta(path=level["path"], coordinate_transformations=steps)
 
 
 def initialise(position: Position, levels: Levels) -> None:
