@@ -114,13 +114,8 @@ def existing(
     InvalidMetadataError
         If their shapes are not those of a pyramid.
     """
-    ndim = len(image.axes)
+    factors = factors_of(position, image, documents)
     shapes = [summarise(d).shape for d in documents]
-    scales = [scale_of(d.coordinate_transformations, ndim) for d in image.datasets]
-    known = pyramids.described(image)
-    factors = _recorded(known[1], shapes) if known is not None else None
-    if factors is None:
-        factors = found_factors(shapes, scales, where=position._location.where)
     types = [summarise(d).dtype for d in documents]
     check_method(method, types[0])
     if len(set(types)) > 1:
@@ -141,6 +136,36 @@ def existing(
         method=method,
         documents=others,
     )
+
+
+def factors_of(
+    position: Position, image: MultiScaleMeta, documents: Sequence[ArrayDocument], *, exact: bool = True
+) -> list[Factors]:
+    """Factors of the steps between the levels of an image: as recorded, or else as they are found.
+
+    Parameters
+    ----------
+    position : Position
+        The position.
+    image : MultiScaleMeta
+        The image.
+    documents : sequence of ArrayDocument
+        Its documents, level 0 first.
+    exact : bool
+        Whether shapes that this library would not make are refused; see :func:`found_factors`.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If shapes must be exact, and are not those of a pyramid.
+    """
+    shapes = [summarise(d).shape for d in documents]
+    known = pyramids.described(image)
+    factors = _recorded(known[1], shapes) if known is not None else None
+    if factors is not None:
+        return factors
+    scales = [scale_of(d.coordinate_transformations, len(image.axes)) for d in image.datasets]
+    return found_factors(shapes, scales, where=position._location.where, exact=exact)
 
 
 def _new_documents(
