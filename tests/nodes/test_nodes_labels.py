@@ -674,7 +674,7 @@ def test_without_scales_the_steps_are_told_by_the_shapes(tmp_path):
     assert steps_of(position) == [(2, 2), (2, 3)]
 
 
-def test_levels_that_were_rounded_down_are_recognised():
+def test_the_steps_of_a_real_field_are_recognised():
     field = ps.open_ome_zarr(CROP)
     assert steps_of(field) == [(1, 1, 2, 2)]
 
