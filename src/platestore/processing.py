@@ -50,7 +50,7 @@ class PyramidReport:
     failed : dict
         What went wrong, by position.
     nbytes : int
-        Bytes of level 0 that were read.
+        Bytes of level 0 that were read, those of label images with them.
     seconds : float
         How long it took.
     """
@@ -149,9 +149,7 @@ def _tasks(
     report: PyramidReport,
 ) -> Iterator[_Task]:
     """What there is to do; whatever can be checked without pixels is checked."""
-    from platestore.arrays.metadata import summarise
-    from platestore.nodes.levels import documents_of, image_of
-    from platestore.nodes.pyramids import is_current
+    from platestore.nodes.pyramids import survey
     from platestore.pyramid.geometry import check_levels
     from platestore.pyramid.kernels import check_method
 
@@ -171,8 +169,7 @@ def _tasks(
             seen.add(place)
             path = root if inner == "." else f"{root.rstrip('/')}/{inner}"
             try:
-                current = is_current(position, wish.count(position), wish.method, wish.dims, wish.factors)
-                base = documents_of(position, image_of(position._state(), position))[0]
+                current, nbytes = survey(position, wish.count(position), wish.method, wish.dims, wish.factors)
             except (PlatestoreError, OSError) as error:
                 report.failed[path] = str(error)
                 continue
@@ -180,7 +177,7 @@ def _tasks(
                 report.skipped.append(path)
             else:
                 # Positions are opened again when their turn comes: thousands of open ones take memory.
-                yield _Task(path, summarise(base).nbytes, functools.partial(_reopen, node, inner))
+                yield _Task(path, nbytes, functools.partial(_reopen, node, inner))
 
 
 def _reopen(node: NGFFNode[Any], inner: str) -> Position:

@@ -6,25 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import platestore as ps
+from cli.cli_helpers import run_command as run
 from conftest import make_plate
 from platestore.summary import NodeInfo, describe, plate_map, positions, render
-
-
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "platestore", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_version_and_help():

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
-import sys
 
 import pytest
-from click.testing import CliRunner
 
+from cli.cli_helpers import invoke_command, run_command
 from conftest import make_plate
 from platestore.arrays.planning import plan_for
-from platestore.cli import cli
 from platestore.errors import PlatestoreError
 
 BIG = ("--shape", "1,2,64,2048,2048", "--dtype", "uint16")
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command as a process: what users see, to the exit code."""
-    return subprocess.run(
-        [sys.executable, "-m", "platestore", "plan", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def invoke(*arguments: object):
-    """The same in this process, for what needs no process of its own."""
-    result = CliRunner().invoke(cli, ["plan", *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, (SystemExit, PlatestoreError)):
-        raise result.exception
-    return result
+run = functools.partial(run_command, "plan")
+invoke = functools.partial(invoke_command, "plan")
 
 
 def planned(*arguments: object) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -13,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import platestore as ps
+from cli.cli_helpers import invoke_command, run_command
 from nodes.store_helpers import snapshot
-from platestore.cli import cli
-from platestore.errors import PlatestoreError
 from pyramid.pyramid_store import cascade, multiscales, noise, quick_cascade, stored
 
 HALF = (1, 1, 2, 2, 2)
@@ -45,24 +44,8 @@ def plate_v3(tmp_path):
     return plate_at(tmp_path / "plate.zarr")
 
 
-def run(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
-    """The command as a process: what users see, to the exit code."""
-    return subprocess.run(
-        [sys.executable, "-m", "platestore", "pyramid", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        **kwargs,
-    )
-
-
-def invoke(*arguments: object):
-    """The same in this process, for what needs no process of its own."""
-    result = CliRunner().invoke(cli, ["pyramid", *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, (SystemExit, PlatestoreError)):
-        raise result.exception
-    return result
+run = functools.partial(run_command, "pyramid")
+invoke = functools.partial(invoke_command, "pyramid")
 
 
 def reported(*arguments: object, exit_code: int = 0) -> dict[str, object]:
@@ -368,13 +351,14 @@ def test_a_folder_that_may_not_be_written_is_a_message(plate):
 # The command, with reductions that take their time and tell of themselves.
 SLOW = """
 import sys, time
+import platestore.pyramid.budget as budget
 import platestore.pyramid.build as build
 import platestore.processing as processing
 tiny, *arguments = sys.argv[1:]
 if tiny != "default":
     processing._TINY_BYTES = int(tiny)
-tree = build.BlockTree
-build.BlockTree = lambda *args, **kwargs: tree(*args, **{**kwargs, "join": False})
+tree = budget.BlockTree
+budget.BlockTree = lambda *args, **kwargs: tree(*args, **{**kwargs, "join": False})
 real = build.reduce_block
 def slow(*args, **kwargs):
     sys.stderr.write("@\\n")

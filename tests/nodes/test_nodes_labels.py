@@ -32,7 +32,8 @@ from nodes.store_helpers import (
     snapshot,
     translation,
 )
-from platestore.nodes.label_creation import image_factors, values_present
+from platestore.nodes.label_creation import values_present
+from platestore.nodes.levels import documents_of, factors_of, image_of
 from platestore.summary import describe, render
 
 CROP = Path(__file__).parents[1] / "data" / "cardiomyocytes-crop.zarr"
@@ -644,6 +645,12 @@ def test_a_wrong_method_is_refused_and_nothing_is_written(tmp_path, version):
         position.create_label("n", objects(*MASK), pyramid_method="wrong")
 
 
+def steps_of(position):
+    """The steps that labels of a position get."""
+    image = image_of(position._peek(), position)
+    return factors_of(position, image, documents_of(position, image), exact=False)
+
+
 @pytest.mark.parametrize(
     ("factors", "shape"),
     [
@@ -654,22 +661,22 @@ def test_a_wrong_method_is_refused_and_nothing_is_written(tmp_path, version):
 )
 def test_the_steps_of_the_image_are_recognised(tmp_path, factors, shape):
     position = pyramid(tmp_path / "a.zarr", "0.5", "ZYX", factors, shape)
-    assert image_factors(position, shape) == list(factors)
-    flat = (1, *shape[1:])
-    assert image_factors(position, flat) == [(1, *f[1:]) for f in factors]
+    assert steps_of(position) == list(factors)
+    label = position.create_label("flat", np.zeros((1, *shape[1:]), "uint16"))
+    assert [label[k].shape for k in label] == [(1, *position[k].shape[1:]) for k in position]
+    assert steps_of(label) == [(1, *f[1:]) for f in factors]
 
 
 def test_without_scales_the_steps_are_told_by_the_shapes(tmp_path):
     position = pyramid(tmp_path / "a.zarr", "0.5", "YX", ((2, 2), (2, 3)), (33, 60))
     for level in position:
         position.set_transform(level, scale(1, 1))
-    assert image_factors(position, (33, 60)) == [(2, 2), (2, 3)]
+    assert steps_of(position) == [(2, 2), (2, 3)]
 
 
-def test_levels_that_were_rounded_down_are_recognised():
+def test_the_steps_of_a_real_field_are_recognised():
     field = ps.open_ome_zarr(CROP)
-    shapes = [field[k].shape for k in field]
-    assert image_factors(field, shapes[0]) == [(1, 1, 2, 2)]
+    assert steps_of(field) == [(1, 1, 2, 2)]
 
 
 def test_labels_of_the_real_field_are_made_again(tmp_path):

@@ -124,6 +124,7 @@ def test_a_label_image_is_worked_on_by_mode(tmp_path, version):
     place = plate / "A/1/0/labels/cells"
     report = ps.compute_pyramids(plate, 3)
     assert report.failed == {}
+    assert report.nbytes == 3 * np.prod(SHAPE), "the image of two bytes per pixel, and the labels of one"
     assert_made(place, [HALF, HALF], "mode")
     again = ps.compute_pyramids(place, method="mode", force=True)
     assert again.computed == [str(place)]
@@ -426,7 +427,7 @@ def test_progress_grows_to_the_total(tmp_path, monkeypatch, tiny, broken, max_me
     )
     assert len(report.failed) == broken
     assert report.skipped == paths_of(plate, ["B/1/0"])
-    total = 3 * int(np.prod(SHAPE)) * 2
+    total = (3 * 2 + 1) * int(np.prod(SHAPE))  # three images of two bytes per pixel, and labels of one
     assert {t for _, t in seen} == {total}
     done = [d for d, _ in seen]
     assert done == sorted(done)

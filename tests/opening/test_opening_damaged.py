@@ -348,6 +348,77 @@ def test_an_intent_that_leads_out_of_the_store_is_not_carried_out(tmp_path, plat
         assert not (tmp_path / "moved").exists(), intent
 
 
+def _pyramid_record(**changes):
+    """The record of a pyramid that is under way, with something in it changed."""
+    level = {"path": "1", "staged": ".1.new", "transform": [{"type": "scale", "scale": [1, 1, 1, 2, 2]}]}
+    base = {
+        "staged": None,
+        "shape": [1, 1, 1, 4, 4],
+        "dtype": "uint16",
+        "transform": [{"type": "scale", "scale": [1, 1, 1, 1, 1]}],
+        "place": None,
+    }
+    entry = {"removed": [], "method": "mean", "factors": [[1, 1, 1, 2, 2]], "base": base, "levels": [level]}
+    for key in ("level", "base"):
+        {"level": level, "base": base}[key].update(changes.pop(key, {}))
+    return {"operation": "pyramid", "id": "1", "path": "0", "entry": {**entry, **changes}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"removed": None},
+        {"removed": [3]},
+        {"method": 3},
+        {"factors": []},
+        {"factors": [["two"]]},
+        {"levels": {}},
+        {"levels": [None]},
+        {"level": {"staged": None}},
+        {"level": {"transform": None}},
+        {"level": {"transform": [{"scale": [1]}]}},
+        {"base": {"shape": None}},
+        {"base": {"dtype": None}},
+        {"base": {"place": "somewhere"}},
+        {"base": {"transform": [3]}},
+    ],
+)
+def test_a_damaged_record_of_a_pyramid_is_named(plate, changes):
+    position = plate / "A/1/0"
+    edit_attributes(position, platestore={"intents": [_pyramid_record(**changes)]})
+    with refused(ps.InvalidMetadataError, ValueError, tree=position, names=False):
+        ps.open_ome_zarr(position, mode="r+")
+    with pytest.raises(ps.InvalidMetadataError, match="unfinished pyramid is damaged: entry") as caught:
+        ps.open_ome_zarr(position)
+    assert str(position) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"removed": ["../victim"]},
+        {"level": {"path": "../victim"}},
+        {"level": {"staged": "../victim"}},
+        {"base": {"staged": "../victim"}},
+    ],
+)
+def test_a_record_of_a_pyramid_does_not_lead_out_of_the_position(plate, changes):
+    position = plate / "A/1/0"
+    edit_attributes(position, platestore={"intents": [_pyramid_record(**changes)]})
+    with pytest.raises(ps.PlatestoreError, match="victim"):
+        ps.open_ome_zarr(position, mode="r+")
+
+
+def test_a_record_of_a_pyramid_without_its_files_is_dropped(plate):
+    # What the records above are when they are whole.
+    position = plate / "A/1/0"
+    edit_attributes(position, platestore={"intents": [_pyramid_record()]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ps.StoreWarning)
+        assert list(ps.open_ome_zarr(position, mode="r+")) == ["0"]
+    assert b"intents" not in group_document(position).read_bytes()
+
+
 # --- huge things ----------------------------------------------------------------------------------
 
 

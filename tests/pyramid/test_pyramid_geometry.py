@@ -122,6 +122,22 @@ def test_levels_that_cannot_be_made_are_refused(shapes):
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "scales", "expected"),
+    [
+        ([(21, 20), (10, 10)], [[1.0, 1.0], [2.0, 2.0]], [(2, 2)]),  # rounded down
+        ([(5, 20), (2, 10)], [[1.0, 1.0], [2.0, 2.0]], [(2, 2)]),  # although a third, rounded up, fits too
+        ([(5, 20), (2, 10)], [[1.0, 1.0], [3.0, 2.0]], [(3, 2)]),
+        ([(5, 20), (2, 10)], [[1.0, 1.0], [1.0, 1.0]], [(2, 2)]),
+        ([(10, 20), (4, 10)], [[1.0, 1.0], [2.5, 2.0]], [(3, 2)]),
+        ([(20, 20), (19, 20)], [[1.0, 1.0], [2.0, 2.0]], [(1, 1)]),
+        ([(20, 20), (40, 12)], [[1.0, 1.0], [0.5, 2.0]], [(1, 2)]),
+    ],
+)
+def test_the_nearest_factors_where_shapes_need_not_be_exact(shapes, scales, expected):
+    assert found_factors(shapes, scales, where="here", exact=False) == expected
+
+
 @pytest.mark.parametrize("levels", [0, -1, 1.0, "2", None, True, 65, "AUTO"])
 def test_a_number_of_levels_counts_level_0(levels):
     with pytest.raises(ps.ArgumentError, match="level"):

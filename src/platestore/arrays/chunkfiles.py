@@ -267,7 +267,8 @@ class ChunkWriter:
         Whether the chunks of a shard lie in C order, in whichever order they come: the same chunks are
         the same bytes then. A shard whose chunks came in another order is copied once.
     streams : bool
-        Whether shards come one after another: none is begun before the one before it is complete.
+        Whether shards come one after another, each complete before the next, in a store that can take
+        them so.
     """
 
     def __init__(
@@ -308,7 +309,7 @@ class ChunkWriter:
     @property
     def held_nbytes(self) -> int:
         """The most bytes of shards that are held in memory: none where the store can append."""
-        if self.format.shards is None or self._storage.local_path(self._path) is not None:
+        if self.format.shards is None or self._streams or self._storage.local_path(self._path) is not None:
             return 0
         one = self.format.codec.max_encoded * math.prod(self.format.per_shard) + self.format.index_nbytes
         return one * (self.most_open + 1)  # the complete one is joined to a copy
@@ -393,12 +394,8 @@ class ChunkWriter:
 
     def _sink(self, number: Place) -> Appender | _Held:
         key = join(self._path, self.format.key(number))
-        begin = (
-            getattr(self._storage, "stream", self._storage.appender)
-            if self._streams
-            else self._storage.appender
-        )
-        return begin(key) or _Held(self._storage, key, self._fresh)
+        sink = self._storage.stream(key) if self._streams else self._storage.appender(key)
+        return sink or _Held(self._storage, key, self._fresh)
 
     def restrict(self, places: Iterable[Place]) -> None:
         """Only these chunks will come; the other chunks of their shards are taken over as they are."""

@@ -49,11 +49,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Process.forked)
 
 
-def in_forked_child() -> bool:
-    """Whether this is a forked child of a process that used TensorStore."""
-    return _Process.inherited
-
-
 def refuse_in_child(what: str, where: str) -> None:
     """Refuse what only TensorStore can do where it cannot be used.
 
@@ -195,8 +190,6 @@ class Engine:
             raise self._translation(error) from error
 
     def _translation(self, error: Exception) -> Exception:
-        if isinstance(error, (DamagedChunkError, MissingChunkError, ForkError)):
-            return error
         text = str(error)
         named = _FILE.search(text)
         where = named[1] if named is not None else self._storage.where(self._document.path)

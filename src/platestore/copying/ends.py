@@ -152,9 +152,9 @@ class FileTarget:
         self.stored_nbytes = format.codec.max_encoded
         self.storing_nbytes = format.codec.encoding_nbytes
         self._storage, self._place, self._format = storage, path, format
-        self.together = _together(format) if storage.local_path(path) is not None else 1
-        if not self._in_shards:
-            self.together = None
+        self.together: int | None = None
+        if self._in_shards:
+            self.together = _together(format) if storage.local_path(path) is not None else 1
         # An archive has nothing in the way and takes one entry after the other, as they come.
         self._writer = ChunkWriter(
             storage, path, format, fresh=in_archive, ordered=not in_archive, streams=in_archive

@@ -11,7 +11,7 @@ from platestore.copying.pixels import PixelJob, PixelPlan, Stopped, compare_pixe
 from platestore.copying.plan import LevelsCopy, Plan
 from platestore.copying.pool import pool
 from platestore.copying.transfer import Transfer
-from platestore.pyramid.levels import make_levels
+from platestore.pyramid.levels import Resources, make_levels
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import DOCUMENTS, Storage
 from platestore.storage.hierarchy import create_node
@@ -110,10 +110,9 @@ class Work:
             levels.levels,
             levels.factors,
             levels.method,
+            Resources(max_memory=max_memory, workers=workers, progress=self._relay()),
             fresh=True,
-            max_memory=max_memory,
-            workers=workers,
-            progress=self._relay(),
+            ordered=True,
         )
         if self.mark is not None:
             self.mark(name)

@@ -18,9 +18,10 @@ from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError
 from platestore.nodes import intents
 from platestore.nodes.case import check_case
 from platestore.nodes.leftovers import require_free
-from platestore.nodes.level_making import NewBase, Resources, build_staged, discard, install
+from platestore.nodes.level_making import NewBase, build_staged, discard, install
 from platestore.nodes.levels import Levels, documents_of, image_of, wanted
 from platestore.nodes.wishes import PyramidWishes, Wishes
+from platestore.pyramid.levels import Resources
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name

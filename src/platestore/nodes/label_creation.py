@@ -19,6 +19,7 @@ from platestore.nodes.case import check_case
 from platestore.nodes.labelling import LABELS
 from platestore.nodes.labels import LabelImage, LabelsGroup, check_label_dtype
 from platestore.nodes.leftovers import require_free
+from platestore.nodes.levels import factors_of
 from platestore.spec import versions
 from platestore.spec.axes import channel_index
 from platestore.spec.labels import (
@@ -87,7 +88,7 @@ def create_label(
     for item in (*shown, *(facts or ())):
         check_json(item.model_extra, where=position._location.where)
     document = _document(position, name, shown, facts)
-    levels = _level_arguments(position, pixels.shape, plan)
+    levels = _level_arguments(position, plan)
     labels = position.labels_group
     if labels is not None:
         _check_absent(labels, name)
@@ -232,9 +233,10 @@ def _distinct(values: npt.NDArray[Any]) -> list[int]:
     return [int(least) + int(i) for i in np.flatnonzero(seen)]
 
 
-def _level_arguments(position: Position, shape: Sequence[int], plan: LabelPlan) -> dict[str, Any]:
+def _level_arguments(position: Position, plan: LabelPlan) -> dict[str, Any]:
     """Arguments of ``create_image`` that make the levels."""
-    count = len(position._state().multiscales[0].datasets)
+    image = position._state().multiscales[0]
+    count = len(image.datasets)
     levels = count if plan.levels is None else plan.levels
     if levels != "auto" and (isinstance(levels, bool) or not isinstance(levels, int) or levels < 1):
         raise ArgumentError(f'pyramid_levels must be an integer of 1 or more, or "auto", not {levels!r}')
@@ -245,45 +247,10 @@ def _level_arguments(position: Position, shape: Sequence[int], plan: LabelPlan) 
         "pyramid_method": plan.method or LabelImage._pyramid_method,
     }
     if levels == count:
-        arguments["pyramid_factors"] = image_factors(position, shape)
+        # In the steps of the image, whoever made it; a dimension of 1 stays as it is.
+        documents = [position._array_document(dataset.path) for dataset in image.datasets]
+        arguments["pyramid_factors"] = factors_of(position, image, documents, exact=False)
     return arguments
-
-
-def image_factors(position: Position, shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """In which steps the image gets coarser, for an array of another shape.
-
-    Parameters
-    ----------
-    position : Position
-        The position, whose first image is looked at.
-    shape : sequence of int
-        Shape of the finest level of the array; a dimension of 1 stays as it is.
-
-    Returns
-    -------
-    list of tuple of int
-        For each level but the first, the factor along each axis.
-    """
-    datasets = position._state().multiscales[0].datasets
-    shapes = [summarise(position._array_document(d.path)).shape for d in datasets]
-    scales = [scale_of(d.coordinate_transformations, len(shape)) for d in datasets]
-    sizes, out = list(shape), []
-    for k in range(1, len(datasets)):
-        step = []
-        for axis, size in enumerate(sizes):
-            ratio = scales[k][axis] / scales[k - 1][axis] if scales[k - 1][axis] else 0.0
-            step.append(1 if size == 1 else _factor(shapes[k - 1][axis], shapes[k][axis], ratio))
-            sizes[axis] = -(-size // step[-1])
-        out.append(tuple(step))
-    return out
-
-
-def _factor(fine: int, coarse: int, ratio: float) -> int:
-    """By how much a dimension was divided: as its scale says, if that can be, or else its sizes."""
-    factor = round(ratio)
-    if factor >= 1 and abs(ratio - factor) < 1e-3 * factor and coarse in (fine // factor, -(-fine // factor)):
-        return factor
-    return max(1, round(fine / coarse))
 
 
 # --- what is done ---------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ in place; a mark in the document says so until they are complete.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,11 @@ from platestore.nodes import intents
 from platestore.nodes.leftovers import require_free
 from platestore.nodes.levels import Levels, image_of
 from platestore.pyramid.geometry import level_transform
-from platestore.pyramid.levels import make_levels, plan_build
+from platestore.pyramid.levels import Resources, make_levels, plan_build
 from platestore.spec import edits, pyramids
 from platestore.spec.multiscales import DatasetMeta
-from platestore.spec.own import Intent
-from platestore.spec.transforms import TransformationMeta, normalise
+from platestore.spec.own import BaseEntry, Intent, LevelMove, PyramidEntry, pyramid_entry
+from platestore.spec.transforms import normalise
 from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files, create_node
 
 if TYPE_CHECKING:
@@ -31,30 +30,8 @@ if TYPE_CHECKING:
 
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
-    from platestore.pyramid.build import Progress
     from platestore.spec.multiscales import ImagesMeta
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What a computation may use, and whom it tells.
-
-    Attributes
-    ----------
-    max_memory : int or str, optional
-        Bytes by which the process may grow.
-    workers : int, optional
-        Number of threads.
-    progress : callable, optional
-        Called with the bytes of level 0 that are done, and all there are.
-    spent : int
-        Bytes of the budget that are used up already.
-    """
-
-    max_memory: int | str | None = None
-    workers: int | None = None
-    progress: Progress | None = None
-    spent: int = 0
+    from platestore.spec.transforms import TransformationMeta
 
 
 def build_staged(
@@ -85,11 +62,10 @@ def build_staged(
     staged = [intents.staging_name(name.rpartition("/")[2]) for name in levels.names]
     try:
         documents = []
-        for name, hidden, content in zip(levels.names, staged, levels.documents, strict=True):
+        for hidden, document in zip(staged, levels.documents, strict=True):
             place = location.child(hidden)
-            attributes = array_attributes(storage, location.child(name).path, fmt)
-            bare = {k: v for k, v in content.items() if k != "attributes"}
-            files = array_files(fmt, bare, attributes, where=place.where)
+            attributes = array_attributes(storage, document.path, fmt)  # those of the level that it replaces
+            files = array_files(fmt, document.content, attributes, where=place.where)
             create_node(storage, place.path, files)
             documents.append(ArrayDocument(place.path, fmt, files[-1][1]))
         make_levels(
@@ -98,12 +74,9 @@ def build_staged(
             documents,
             levels.factors,
             levels.method,
+            resources,
             fresh=True,
             data=data,
-            max_memory=resources.max_memory,
-            workers=resources.workers,
-            spent=resources.spent,
-            progress=resources.progress,
         )
     except BaseException:
         discard(position, staged)
@@ -119,22 +92,15 @@ def check_budget(position: Position, levels: Levels, resources: Resources, regio
     BudgetError
         If it is.
     """
-    location = position._location
-    documents = [
-        ArrayDocument(location.child(name).path, location.zarr_format, json.dumps(content).encode())
-        for name, content in zip(levels.names, levels.documents, strict=True)
-    ]
     plan_build(
-        location.storage,
+        position._location.storage,
         levels.base,
-        documents,
+        levels.documents,
         levels.factors,
         levels.method,
+        resources,
         fresh=True,
         region=region,
-        max_memory=resources.max_memory,
-        workers=resources.workers,
-        spent=resources.spent,
     )
 
 
@@ -147,20 +113,15 @@ def discard(position: Position, staged: Sequence[str]) -> None:
 
 def fill_in_place(position: Position, levels: Levels, resources: Resources, region: Any = None) -> None:
     """Fill levels that exist and are marked."""
-    location = position._location
-    documents = [position._array_document(name) for name in levels.names]
     make_levels(
-        location.storage,
+        position._location.storage,
         levels.base,
-        documents,
+        levels.documents,
         levels.factors,
         levels.method,
+        resources,
         fresh=False,
         region=region,
-        max_memory=resources.max_memory,
-        workers=resources.workers,
-        spent=resources.spent,
-        progress=resources.progress,
     )
 
 
@@ -233,41 +194,39 @@ def _record(
         removed = [d.path for d in image.datasets[1:] if d.path not in levels.names]
         image.datasets = image.datasets[:1]
         pyramids.forget(image)
-    entry: dict[str, Any] = {"removed": removed, "method": levels.method}
-    entry["factors"] = [list(step) for step in levels.factors]
+    base = None
     if new is None:
         image = image_of(draft.meta, position, levels.name)
-        base: Sequence[TransformationMeta] = image.datasets[0].coordinate_transformations
+        first: Sequence[TransformationMeta] = image.datasets[0].coordinate_transformations
     else:
-        base = normalise(new.transform, len(new.shape))
+        first = steps = normalise(new.transform, len(new.shape))
         place = None if found is None else edits.unlist_image(draft.meta, levels.name)
-        entry["base"] = {
-            "staged": new.staged,
-            "shape": list(new.shape),
-            "dtype": new.dtype,
-            "transform": [s.to_json() for s in base],
-            "place": place,
-        }
-    rows = zip(levels.names, staged, transforms(base, levels), strict=True)
-    entry["levels"] = [
-        {"path": name, "staged": hidden, "transform": [s.to_json() for s in steps]}
-        for name, hidden, steps in rows
-    ]
-    intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry)
+        base = BaseEntry(
+            staged=new.staged, shape=list(new.shape), dtype=new.dtype, transform=steps, place=place
+        )
+    rows = zip(levels.names, staged, transforms(first, levels), strict=True)
+    entry = PyramidEntry(
+        removed=removed,
+        method=levels.method,
+        factors=[list(step) for step in levels.factors],
+        base=base,
+        levels=[LevelMove(path=name, staged=hidden, transform=steps) for name, hidden, steps in rows],
+    )
+    intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry.to_json())
     draft.add_intent(intent)
     return intent
 
 
 def finish_install(position: Position, intent: Intent) -> None:
     """Move new arrays into place and list them; every step can be repeated."""
-    entry = intent.entry or {}
-    for path in entry.get("removed", ()):
+    entry = pyramid_entry(intent, document=position._location.where)
+    for path in entry.removed:
         position._location.storage.remove_tree(position._location.child(path).path)
-    base = entry.get("base")
-    whole = base is None or _move_in(position, intent.path, base["staged"])
+    base = entry.base
+    whole = base is None or _move_in(position, intent.path, base.staged)
     present = []
-    for level in entry.get("levels", ()):
-        whole = _move_in(position, level["path"], level["staged"]) and whole
+    for level in entry.levels:
+        whole = _move_in(position, level.path, level.staged) and whole
         if not whole:
             break  # whatever happened: what is not there is not listed, nor what comes after it
         present.append(level)
@@ -280,9 +239,13 @@ def finish_install(position: Position, intent: Intent) -> None:
         if found is not None:
             image = found[0]
             known = {d.path for d in image.datasets}
-            image.datasets += [_dataset(level) for level in present if level["path"] not in known]
+            image.datasets += [
+                DatasetMeta(path=level.path, coordinate_transformations=level.transform)
+                for level in present
+                if level.path not in known
+            ]
             if len(image.datasets) > 1:
-                pyramids.describe(image, entry["method"], entry["factors"][: len(present)], _version())
+                pyramids.describe(image, entry.method, entry.factors[: len(present)], _version())
         draft.drop_intent(intent.id)
 
     position._commit(relist, check=False)
@@ -301,25 +264,19 @@ def _move_in(position: Position, path: str, hidden: str | None) -> bool:
     return intents.is_node(old)
 
 
-def _list_base(meta: ImagesMeta, name: str, base: dict[str, Any]) -> None:
-    if base.get("place"):
-        place = {**base["place"], "transform": base["transform"]}
-        edits.relist_image(meta, name, place, base["dtype"])
+def _list_base(meta: ImagesMeta, name: str, base: BaseEntry) -> None:
+    if base.place:
+        place = {**base.place, "transform": [step.to_json() for step in base.transform]}
+        edits.relist_image(meta, name, place, base.dtype)
         return
-    steps = [TransformationMeta.model_validate(s) for s in base["transform"]]
     # An image with levels of its own never is a level of another one.
-    edits.list_image(meta, name, base["shape"], None, steps, base["dtype"])
+    edits.list_image(meta, name, base.shape, None, base.transform, base.dtype)
 
 
 def _version() -> str:
     from platestore import __version__
 
     return __version__
-
-
-def _dataset(level: dict[str, Any]) -> DatasetMeta:
-    steps = [TransformationMeta.model_validate(s) for s in level["transform"]]
-    return DatasetMeta(path=level["path"], coordinate_transformations=steps)
 
 
 def initialise(position: Position, levels: Levels) -> None:
@@ -337,11 +294,10 @@ def initialise(position: Position, levels: Levels) -> None:
     with storage.lock(location.path):
         if len(image_of(position._peek(), position, levels.name).datasets) > 1:
             raise NodeExistsError("another process made a pyramid meanwhile", path=location.where)
-        for name, content in zip(levels.names, levels.documents, strict=True):
+        for name, document in zip(levels.names, levels.documents, strict=True):
             place = location.child(name)
             require_free(place, "array")
-            bare = {k: v for k, v in content.items() if k != "attributes"}
-            files = array_files(location.zarr_format, bare, where=place.where)
+            files = array_files(location.zarr_format, document.content, where=place.where)
             create_node(storage, place.path, files)
         position._commit(change)
 

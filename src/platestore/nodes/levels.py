@@ -15,7 +15,7 @@ from platestore.pyramid.geometry import Factors, Step, found_factors, level_shap
 from platestore.pyramid.kernels import check_method
 from platestore.spec import pyramids
 from platestore.spec.transforms import scale_of
-from platestore.storage.hierarchy import ArrayDocument
+from platestore.storage.hierarchy import ArrayDocument, array_files
 
 if TYPE_CHECKING:
     from platestore.nodes.position import Position
@@ -41,8 +41,8 @@ class Levels:
         Factors of each step.
     method : str
         How windows are reduced.
-    documents : list of dict
-        Documents of the other levels.
+    documents : list of ArrayDocument
+        Documents of the other levels, in their final places, whether they exist yet or not.
     """
 
     base: ArrayDocument
@@ -50,7 +50,7 @@ class Levels:
     names: list[str]
     factors: list[Factors]
     method: str
-    documents: list[dict[str, Any]]
+    documents: list[ArrayDocument]
 
 
 def image_of(meta: ImagesMeta, position: Position, name: str | None = None) -> MultiScaleMeta:
@@ -87,22 +87,35 @@ def documents_of(position: Position, image: MultiScaleMeta) -> list[ArrayDocumen
     return out
 
 
-def existing(position: Position, image: MultiScaleMeta, method: str, wishes: Wishes = _AS_BEFORE) -> Levels:
+def existing(
+    position: Position,
+    image: MultiScaleMeta,
+    documents: Sequence[ArrayDocument],
+    method: str,
+    wishes: Wishes = _AS_BEFORE,
+) -> Levels:
     """The levels that an image has, in another layout if one is asked for.
+
+    Parameters
+    ----------
+    position : Position
+        The position.
+    image : MultiScaleMeta
+        The image.
+    documents : sequence of ArrayDocument
+        Its documents, as :func:`documents_of` gives them.
+    method : str
+        How windows are to be reduced.
+    wishes : Wishes
+        The layout that is asked for.
 
     Raises
     ------
     InvalidMetadataError
         If their shapes are not those of a pyramid.
     """
-    documents = documents_of(position, image)
-    ndim = len(image.axes)
+    factors = factors_of(position, image, documents)
     shapes = [summarise(d).shape for d in documents]
-    scales = [scale_of(d.coordinate_transformations, ndim) for d in image.datasets]
-    known = pyramids.described(image)
-    factors = _recorded(known[1], shapes) if known is not None else None
-    if factors is None:
-        factors = found_factors(shapes, scales, where=position._location.where)
     types = [summarise(d).dtype for d in documents]
     check_method(method, types[0])
     if len(set(types)) > 1:
@@ -111,35 +124,72 @@ def existing(position: Position, image: MultiScaleMeta, method: str, wishes: Wis
             path=position._location.where,
             hint="delete_pyramid(), then compute it anew",
         )
-    contents = [d.content for d in documents[1:]]
+    names = [d.path for d in image.datasets[1:]]
+    others = list(documents[1:])
     if wishes:
-        contents = _contents(position, image, documents[0], shapes[1:], wishes)
+        others = _new_documents(position, image, documents[0], names, shapes[1:], wishes)
     return Levels(
         base=documents[0],
         name=image.datasets[0].path,
-        names=[d.path for d in image.datasets[1:]],
+        names=names,
         factors=factors,
         method=method,
-        documents=contents,
+        documents=others,
     )
 
 
-def _contents(
+def factors_of(
+    position: Position, image: MultiScaleMeta, documents: Sequence[ArrayDocument], *, exact: bool = True
+) -> list[Factors]:
+    """Factors of the steps between the levels of an image: as recorded, or else as they are found.
+
+    Parameters
+    ----------
+    position : Position
+        The position.
+    image : MultiScaleMeta
+        The image.
+    documents : sequence of ArrayDocument
+        Its documents, level 0 first.
+    exact : bool
+        Whether shapes that this library would not make are refused; see :func:`found_factors`.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If shapes must be exact, and are not those of a pyramid.
+    """
+    shapes = [summarise(d).shape for d in documents]
+    known = pyramids.described(image)
+    factors = _recorded(known[1], shapes) if known is not None else None
+    if factors is not None:
+        return factors
+    scales = [scale_of(d.coordinate_transformations, len(image.axes)) for d in image.datasets]
+    return found_factors(shapes, scales, where=position._location.where, exact=exact)
+
+
+def _new_documents(
     position: Position,
     image: MultiScaleMeta,
     base: ArrayDocument,
+    names: Sequence[str],
     shapes: Sequence[tuple[int, ...]],
     wishes: Wishes,
-) -> list[dict[str, Any]]:
+) -> list[ArrayDocument]:
     """Documents of new levels: as asked for, or else like level 0."""
-    location = position._location
-    layout = layout_of(base.data, location.zarr_format, where=location.storage.where(base.path))
+    location, fmt = position._location, position._location.zarr_format
+    layout = layout_of(base.data, fmt, where=location.storage.where(base.path))
     axis_names = [axis.name for axis in image.axes]
     if wishes:
-        layouts = [wishes.layout(s, layout.dtype, location.zarr_format, axis_names) for s in shapes]
+        layouts = [wishes.layout(s, layout.dtype, fmt, axis_names) for s in shapes]
     else:
         layouts = [level_layout(layout, s) for s in shapes]
-    return [each.document(location.zarr_format, axis_names) for each in layouts]
+    out = []
+    for name, each in zip(names, layouts, strict=True):
+        place = location.child(name)
+        files = array_files(fmt, each.document(fmt, axis_names), where=place.where)
+        out.append(ArrayDocument(place.path, fmt, files[-1][1]))
+    return out
 
 
 def _recorded(steps: Sequence[Any], shapes: Sequence[Sequence[int]]) -> list[Factors] | None:
@@ -168,13 +218,14 @@ def wanted(
     steps = plan_factors(summary.shape, [axis.name for axis in image.axes], levels, dims, factors)
     shapes = level_shapes(summary.shape, steps)[1:]
     name = image.datasets[0].path if image.datasets else base.path.rpartition("/")[2]
+    names = _free_names(position, image, name, len(steps))
     return Levels(
         base=base,
         name=name,
-        names=_free_names(position, image, name, len(steps)),
+        names=names,
         factors=steps,
         method=method,
-        documents=_contents(position, image, base, shapes, wishes),
+        documents=_new_documents(position, image, base, names, shapes, wishes),
     )
 
 

@@ -23,24 +23,16 @@ from platestore.errors import (
     UnsupportedError,
 )
 from platestore.nodes.draft import Draft
+from platestore.nodes.listing import DirectoryListing
 from platestore.nodes.location import Location, location_of
-from platestore.nodes.tree import print_tree
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.base import Finding, Model, merge_three, read_model
 from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent, OwnMeta, check_intent
 from platestore.storage.attributes import AttributesView
-from platestore.storage.base import join
 from platestore.storage.documents import Document, is_current, parse
-from platestore.storage.hierarchy import (
-    Group,
-    attributes_key,
-    commit_attributes,
-    group_exists,
-    read_array,
-    require_group,
-)
+from platestore.storage.hierarchy import Group, attributes_key, commit_attributes, require_group
 
 if TYPE_CHECKING:
     import zarr
@@ -51,7 +43,7 @@ M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
 
-class NGFFNode(Generic[M]):
+class NGFFNode(DirectoryListing, Generic[M]):
     """A node (a group) of an OME-NGFF hierarchy.
 
     Parameters
@@ -401,56 +393,11 @@ class NGFFNode(Generic[M]):
             raise ArgumentError(f"there is no axis {axis_name!r}", hint=f"axes: {', '.join(names)}")
         return names.index(axis_name.lower())
 
-    # --- the group --------------------------------------------------------------------------------
-
-    @property
-    def zgroup(self) -> zarr.Group:
-        """The ``zarr.Group`` of this node, opened anew at each access.
-
-        Attributes and children that are written through it bypass the locks and checks of this library,
-        and are outside its guarantees.
-        """
-        from platestore.storage import zarr_compat
-
-        location = self._location
-        return zarr_compat.open_group(
-            location.storage.zarr_store(),
-            location.path,
-            zarr_format=location.zarr_format,
-            read_only=location.storage.options.read_only,
-        )
-
-    def group_keys(self) -> list[str]:
-        """Sorted names of the child groups, as listed in the directory."""
-        return self._children()[0]
-
-    def array_keys(self) -> list[str]:
-        """Sorted names of the child arrays, as listed in the directory."""
-        return self._children()[1]
-
-    def _children(self) -> tuple[list[str], list[str]]:
-        location = self._location
-        groups, arrays = [], []
-        for name in location.storage.list(location.path)[0]:
-            path = join(location.path, name)
-            if name.startswith("."):
-                continue  # our temporary directories
-            try:
-                if read_array(location.storage, path, location.zarr_format) is not None:
-                    arrays.append(name)
-                elif group_exists(location.storage, path, location.zarr_format):
-                    groups.append(name)
-            except InvalidMetadataError as error:
-                warnings.warn(str(error), UnreadableWarning, stacklevel=3)
-        return groups, arrays
+    # --- this handle ------------------------------------------------------------------------------
 
     def is_root(self) -> bool:
         """Whether this is the node that was opened, rather than one reached from it."""
         return self._top
-
-    def is_leaf(self) -> bool:
-        """Whether the directory holds no child group."""
-        return not self.group_keys()
 
     def copy_to(self, dst: str | os.PathLike[str], **options: Any) -> CopyReport:
         """Copy this node: as it is, in part, in another layout or version, or into an archive.
@@ -469,16 +416,6 @@ class NGFFNode(Generic[M]):
         from platestore.copying.api import copy
 
         return copy(self, dst, **options)
-
-    def print_tree(self, level: int | None = None) -> None:
-        """Print the hierarchy below this node, as listed in the directories.
-
-        Parameters
-        ----------
-        level : int, optional
-            How deep; everything by default.
-        """
-        print_tree(self._location, level)
 
     def close(self) -> None:
         """End the use of this node. Every change is on disk already; nothing is kept open."""

@@ -14,11 +14,11 @@ from platestore.spec import pyramids
 
 if TYPE_CHECKING:
     from platestore.arrays.layout import Shards
-    from platestore.nodes.level_making import Resources
     from platestore.nodes.levels import Levels
     from platestore.nodes.position import Position
     from platestore.pyramid.build import Progress
     from platestore.pyramid.geometry import Step
+    from platestore.pyramid.levels import Resources
     from platestore.spec.multiscales import MultiScaleMeta
 
 
@@ -130,7 +130,8 @@ class Pyramids:
         """
         # The first call loads what it needs, which is growth too.
         is_first, before = "platestore.nodes.level_making" not in sys.modules, resident_bytes()
-        from platestore.nodes.level_making import Resources
+        from platestore.nodes import level_making  # noqa: F401 - everything that the work needs
+        from platestore.pyramid.levels import Resources
 
         loaded = max(2**20, resident_bytes() - before) if is_first else 0
         resources = Resources(max_memory, workers, progress, loaded)
@@ -233,27 +234,35 @@ def compute(position: Position, ask: _Ask, resources: Resources) -> None:
         raise
 
 
-def is_current(
+def survey(
     position: Position,
     count: int | str | None,
     method: str,
     dims: Sequence[str] | None,
     factors: Sequence[Step] | None,
-) -> bool:
-    """Whether :func:`compute` would make what is there: all levels, unmarked, same method and factors.
+) -> tuple[bool, int]:
+    """What :func:`compute` would do, as far as the documents tell; nothing is changed.
 
-    Whether level 0 changed since cannot be told from the documents.
+    Returns
+    -------
+    current : bool
+        Whether it would make what is there: all levels, unmarked, same method and factors. Whether level 0
+        changed since cannot be told.
+    nbytes : int
+        Bytes of level 0 of the image and of its labels.
     """
-    for job in _jobs(position, _Ask(count, method, dims, factors)):
-        image = _image(job.node)
-        made = pyramids.described(image)
-        if not job.levels.names:
-            continue
-        if len(image.datasets) == 1 or made is None or not pyramids.is_whole(image):
-            return False
-        if made != (job.levels.method, [list(step) for step in job.levels.factors]):
-            return False
-    return True
+    jobs = _jobs(position, _Ask(count, method, dims, factors))
+    return all(map(_is_current, jobs)), sum(job.nbytes for job in jobs)
+
+
+def _is_current(job: _Job) -> bool:
+    image = _image(job.node)
+    made = pyramids.described(image)
+    if not job.levels.names:
+        return True
+    if len(image.datasets) == 1 or made is None or not pyramids.is_whole(image):
+        return False
+    return made == (job.levels.method, [list(step) for step in job.levels.factors])
 
 
 def _image(node: Position) -> MultiScaleMeta:
@@ -301,8 +310,8 @@ def _job(node: Position, ask: _Ask, of_image: dict[str, slice] | None = None) ->
     from platestore.nodes import levels
 
     image = _image(node)
-    base = levels.documents_of(node, image)[0]
-    where = node._location.where
+    documents = levels.documents_of(node, image)
+    base, where = documents[0], node._location.where
     if len(image.datasets) == 1:
         if ask.levels is None:
             raise ArgumentError(
@@ -324,7 +333,7 @@ def _job(node: Position, ask: _Ask, of_image: dict[str, slice] | None = None) ->
             path=where,
             hint="call delete_pyramid() first",
         )
-    found = levels.existing(node, image, ask.method, ask.wishes)
+    found = levels.existing(node, image, documents, ask.method, ask.wishes)
     if ask.levels is not None or ask.dims is not None or ask.factors is not None:
         _require_same(node, image, base, found, ask.levels, ask.dims, ask.factors)
     if ask.region is not None:

@@ -10,90 +10,21 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from platestore.errors import BudgetError
-from platestore.pyramid.blocks import BlockTree, Place
-from platestore.pyramid.kernels import SCRATCH_BYTES, reduce_block
+from platestore.pyramid.blocks import Place
+from platestore.pyramid.budget import choose_account
+from platestore.pyramid.kernels import reduce_block
+from platestore.pyramid.targets import Target
 
 #: Reports bytes of level 0 that are done, and all there are.
 Progress = Callable[[int, int], None]
-# What a call costs beside pixels: threads, indices, paths.
-_OVERHEAD = 4 * 2**20
-
-
-class Reader(Protocol):
-    """Gives the chunks of a level."""
-
-    def read(self, place: Place, out: npt.NDArray[Any]) -> bool:
-        """Decode a chunk into a C-contiguous block; False if it was never written."""
-
-    @property
-    def index_nbytes(self) -> int:
-        """Bytes of the index of a shard, which is kept."""
-
-    def largest_encoded(self) -> int:
-        """The most bytes that reading one chunk takes beside the block."""
-
-
-class Writer(Protocol):
-    """Takes the chunks of a level, each once."""
-
-    #: How many unfinished files there are at once, at most.
-    most_open: int
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """Shape of what one file holds."""
-
-    @property
-    def index_nbytes(self) -> int:
-        """Bytes of the index of a shard under way."""
-
-    @property
-    def held_nbytes(self) -> int:
-        """The most bytes of unfinished files that it keeps in memory."""
-
-    def write(self, place: Place, block: npt.NDArray[Any] | None) -> None:
-        """Encode and write a C-contiguous block of the whole chunk's shape; None is the fill value."""
-
-    def restrict(self, places: Iterable[Place]) -> None:
-        """Only these chunks will come; the others are kept as they are."""
-
-    def discard(self) -> None:
-        """Take away what is under way, after an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One level as the build needs it.
-
-    Attributes
-    ----------
-    shape, chunks : tuple of int
-        Shapes of the level and of its chunks.
-    factors : tuple of int
-        Factors from the level above; ones for level 0.
-    reader : Reader, optional
-        Of level 0 on disk, and of the other levels where only a region is made anew.
-    writer : Writer, optional
-        Where the level goes; None for level 0 that is on disk already.
-    fill : numpy scalar
-        What chunks that were never written hold.
-    """
-
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    factors: tuple[int, ...]
-    reader: Reader | None = None
-    writer: Writer | None = None
-    fill: Any = 0
 
 
 @dataclass(slots=True)
@@ -170,33 +101,23 @@ class PyramidBuild:
         self._method = method
         self._data = data
         self._budget = max_memory
-        self._overhead = _OVERHEAD + spent
         self._local = _Local()
         self._open: dict[tuple[int, Place], _Open] = {}
         self._changed = threading.Condition()
         self._reserved = 0
         self._skips_absent = self._keeps_fill()
         self._error: BaseException | None = None
-        self.tree = self._choose_tree(region)
+        self._account = choose_account(
+            levels, dtype, max_memory=max_memory, data=data, region=region, spent=spent
+        )
+        self._account.require(max_memory, where)
+        self.tree = self._account.tree
+        self.workers = self._account.workers(max_memory, workers)
         self._written = [lv.chunk_ranges(self.tree.written(k)) for k, lv in enumerate(self.tree.levels)]
-        self._per_worker = self._worker_nbytes(self.tree)
-        needed = self._shared_nbytes(self.tree) + self._per_worker
-        if needed > max_memory:
-            enough = needed + spent // 4  # the next process may load a little more
-            raise BudgetError(
-                f"max_memory of {max_memory} bytes is too small: this pyramid needs {enough} bytes "
-                f"({enough / 2**20:.1f} MiB)",
-                path=where or None,
-                hint=f"pass max_memory={enough} or more; smaller chunks need less",
-                needed=enough,
-            )
-        spare = max_memory - needed
-        further = self._per_worker + self._unit_nbytes()
         if region is not None:
             for level, ranges in zip(levels[1:], self._written[1:], strict=True):
                 if level.writer is not None:
                     level.writer.restrict(itertools.product(*ranges))
-        self.workers = max(1, min(workers, 1 + spare // further, self.tree.leaves))
 
     def _keeps_fill(self) -> bool:
         """Whether windows of the fill value give the fill value of the next level, to the bit."""
@@ -209,70 +130,6 @@ class PyramidBuild:
             if reduced.tobytes() != np.full(reduced.shape, level.fill, self._dtype).tobytes():
                 return False
         return True
-
-    # --- memory -----------------------------------------------------------------------------------
-
-    def _choose_tree(self, region: tuple[slice, ...] | None) -> BlockTree:
-        """Blocks of several small chunks where the budget allows it with room to spare."""
-        shapes = [level.shape for level in self._levels]
-        chunks = [level.chunks for level in self._levels]
-        factors = [level.factors for level in self._levels[1:]]
-        size = self._dtype.itemsize
-        joined = BlockTree(shapes, chunks, factors, size, region=region)
-        if self._shared_nbytes(joined) + 4 * self._worker_nbytes(joined) <= self._budget:
-            return joined
-        return BlockTree(shapes, chunks, factors, size, join=False, region=region)
-
-    def _shared_nbytes(self, tree: BlockTree) -> int:
-        """One block per level above 0, and files that cannot be written piece by piece."""
-        blocks = sum(level.elements for level in tree.levels[1:]) * self._dtype.itemsize
-        held = 0
-        for k, level in enumerate(self._levels):
-            if level.writer is not None and level.writer.held_nbytes:
-                level.writer.most_open = tree.most_open(k, level.writer.units)
-                held += level.writer.held_nbytes
-            for part in (level.reader, level.writer):
-                held += part.index_nbytes if part is not None else 0
-        return self._overhead + blocks + held
-
-    def _worker_nbytes(self, tree: BlockTree) -> int:
-        """A level-0 block, a chunk as stored, and what encoding one chunk takes."""
-        size = self._dtype.itemsize
-        first = tree.levels[0]
-        leaf = reading = 0
-        if self._data is not None:
-            leaf = math.prod(first.stored_shape) * size if self._gathers(tree) else 0
-        else:
-            reader = self._levels[0].reader
-            assert reader is not None
-            leaf = math.prod(first.stored_shape) * size
-            reading = reader.largest_encoded()
-            if not _decodes_in_place(first.stored_shape, first.chunks):
-                reading += math.prod(first.chunks) * size
-        encoding = max(self._encoding_nbytes(tree, k) for k in range(len(self._levels)))
-        return leaf + reading + encoding + SCRATCH_BYTES
-
-    def _unit_nbytes(self) -> int:
-        """What each further thread may add to the unfinished files in memory: one more of each level."""
-        held = [lv.writer for lv in self._levels if lv.writer is not None and lv.writer.held_nbytes]
-        return sum(w.held_nbytes // w.most_open for w in held)
-
-    def _gathers(self, tree: BlockTree) -> bool:
-        """Whether blocks of data in memory are copied: what is contiguous is faster to encode and reduce."""
-        data, first = self._data, tree.levels[0]
-        if data is None or not data.flags.c_contiguous or data.dtype != self._dtype:
-            return True
-        return not _decodes_in_place(first.shape, first.block)
-
-    def _encoding_nbytes(self, tree: BlockTree, k: int) -> int:
-        """An encoded chunk, and a copy of it where it is not contiguous in its block."""
-        level = tree.levels[k]
-        if self._levels[k].writer is None:
-            return 0
-        one = math.prod(level.chunks) * self._dtype.itemsize
-        copied = not _decodes_in_place(level.stored_shape, level.chunks)
-        copied |= any(n % c for n, c in zip(level.shape, level.chunks, strict=True))
-        return one * (2 if copied else 1) + one // 128 + 1024
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -352,24 +209,24 @@ class PyramidBuild:
         """Whether a further leaf may be read while others are."""
         if in_flight >= self.workers:
             return False
-        working = (in_flight + 1) * self._per_worker
-        return self._overhead + self._growth(place) + working <= self._budget
+        working = (in_flight + 1) * self._account.per_worker
+        taken = self._account.overhead + self._account.held + self._growth(place)
+        return taken + working <= self._budget
 
     def _growth(self, place: Place) -> int:
         """Bytes of all blocks under way, with those that a further leaf opens."""
-        more = sum(self._nbytes(k) for k, p in self._ancestors(place) if (k, p) not in self._open)
+        more = sum(
+            self._account.block_nbytes(k) for k, p in self._ancestors(place) if (k, p) not in self._open
+        )
         return self._reserved + more
-
-    def _nbytes(self, k: int) -> int:
-        return self.tree.levels[k].elements * self._dtype.itemsize
 
     def _reserve(self, place: Place) -> None:
         """Open the blocks that a leaf belongs to, so that their memory is counted before they exist."""
         for k, above in self._ancestors(place):
             if (k, above) not in self._open:
                 missing = math.prod(map(len, self.tree.children(k, above)))
-                self._open[k, above] = _Open(missing, self._nbytes(k))
-                self._reserved += self._nbytes(k)
+                self._open[k, above] = _Open(missing, self._account.block_nbytes(k))
+                self._reserved += self._account.block_nbytes(k)
 
     # --- one block --------------------------------------------------------------------------------
 
@@ -381,7 +238,7 @@ class PyramidBuild:
             block = self._read(0, region)
         else:
             block = self._data[region]
-            if self._gathers(self.tree):
+            if self._account.gathers:
                 gathered = self._local.block("read 0", block.shape, self._dtype)
                 gathered[...] = block
                 block = gathered
@@ -504,12 +361,3 @@ class PyramidBuild:
 
 def _overlap(a: range, b: range) -> range:
     return range(max(a.start, b.start), min(a.stop, b.stop))
-
-
-def _decodes_in_place(stored: tuple[int, ...], chunks: tuple[int, ...]) -> bool:
-    """Whether each chunk of a block is contiguous in it: only leading axes have several chunks."""
-    several = [i for i, (s, c) in enumerate(zip(stored, chunks, strict=True)) if s > c]
-    return not several or (
-        all(c == 1 for c in chunks[: several[-1]])
-        and all(s == c for s, c in zip(stored[several[-1] + 1 :], chunks[several[-1] + 1 :], strict=True))
-    )

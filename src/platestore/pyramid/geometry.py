@@ -117,7 +117,7 @@ def level_transform(
 
 
 def found_factors(
-    shapes: Sequence[Sequence[int]], scales: Sequence[Sequence[float]], *, where: str
+    shapes: Sequence[Sequence[int]], scales: Sequence[Sequence[float]], *, where: str, exact: bool = True
 ) -> list[Factors]:
     """Factors of the steps between levels that exist.
 
@@ -129,11 +129,14 @@ def found_factors(
         Of all levels.
     where : str
         The position, for errors.
+    exact : bool
+        Whether shapes must be those that this library makes. Otherwise shapes that were rounded down are
+        understood too, and of any others the nearest factor is told.
 
     Raises
     ------
     InvalidMetadataError
-        If a level is not the ceiling of a whole fraction of the one above.
+        If shapes must be exact, and a level is not the ceiling of a whole fraction of the one above.
     """
     out = []
     for i in range(1, len(shapes)):
@@ -141,7 +144,8 @@ def found_factors(
         for n, m, s, r in zip(shapes[i - 1], shapes[i], scales[i - 1], scales[i], strict=True):
             ratio = round(r / s) if s > 0 else 0
             candidates = [1] if n == 1 else [ratio, 1, round(n / m), -(-n // m), n // m]
-            factor = next((f for f in candidates if f >= 1 and -(-n // f) == m), None)
+            fitting = (f for f in candidates if f >= 1 and (-(-n // f) == m or (not exact and n // f == m)))
+            factor = next(fitting, None if exact else max(1, round(n / m)))
             if factor is None:
                 raise InvalidMetadataError(
                     f"level {i} has shape {tuple(shapes[i])}, which is not that of level {i - 1}, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
 from platestore.errors import InvalidMetadataError
 from platestore.spec.axes import Axis
@@ -71,6 +71,101 @@ class Intent(OptionalModel):
     arrays: dict[str, int] | None = None
 
 
+class LevelMove(Model):
+    """A level that an unfinished pyramid is to get.
+
+    Attributes
+    ----------
+    path : str
+        Its place.
+    staged : str
+        Where it was built.
+    transform : list of TransformationMeta
+        Its transformations.
+    """
+
+    path: str
+    staged: str
+    transform: list[TransformationMeta]
+
+
+class BaseEntry(Model):
+    """A level 0 that comes with its levels.
+
+    Attributes
+    ----------
+    staged : str or None
+        Where it was built; None if it lies in its place already.
+    shape : list of int
+        Its shape.
+    dtype : str
+        Name of its data type.
+    transform : list of TransformationMeta
+        Its transformations.
+    place : dict or None
+        Where the image was listed that it replaces, if it does.
+    """
+
+    staged: str | None
+    shape: list[int]
+    dtype: str
+    transform: list[TransformationMeta]
+    place: dict[str, Any] | None = None
+
+
+class PyramidEntry(OptionalModel):
+    """The entry of the intent ``"pyramid"``: what is to be moved and listed.
+
+    Attributes
+    ----------
+    removed : list of str
+        Former levels that no new one replaces.
+    method : str
+        How windows were reduced.
+    factors : list of list of int
+        Factors of each step, one per level.
+    base : BaseEntry, optional
+        Level 0, if it is new too.
+    levels : list of LevelMove
+        The levels, from the finest.
+    """
+
+    removed: list[str]
+    method: str
+    factors: list[list[int]]
+    base: BaseEntry | None = None
+    levels: list[LevelMove]
+
+    @model_validator(mode="after")
+    def _one_step_per_level(self) -> PyramidEntry:
+        if len(self.factors) != len(self.levels):
+            raise ValueError("as many factors as levels are needed")
+        return self
+
+    def paths(self) -> list[str]:
+        """All paths that are moved or removed."""
+        staged = [] if self.base is None or self.base.staged is None else [self.base.staged]
+        return [*(p for level in self.levels for p in (level.path, level.staged)), *self.removed, *staged]
+
+
+def pyramid_entry(intent: Intent, *, document: str) -> PyramidEntry:
+    """What an unfinished pyramid's record says.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If it is damaged.
+    """
+    try:
+        return PyramidEntry.model_validate(intent.entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, ("entry", *first["loc"])))
+        raise InvalidMetadataError(
+            f"the record of an unfinished pyramid is damaged: {place}: {first['msg']}", path=document
+        ) from None
+
+
 def check_intent(intent: Intent, *, document: str) -> None:
     """Refuse an intent whose paths leave the group that records it.
 
@@ -84,28 +179,9 @@ def check_intent(intent: Intent, *, document: str) -> None:
     paths += [*(intent.arrays or {}), *(intent.images or {})]
     paths += [image.path for images in (intent.images or {}).values() for image in images]
     if intent.operation == "pyramid":
-        paths += _level_paths(intent.entry or {}, document)
+        paths += pyramid_entry(intent, document=document).paths()
     for path in paths:
         split_path(path, location=f"platestore.intents ({intent.operation})", document=document)
-
-
-def _level_paths(entry: dict[str, Any], document: str) -> list[str]:
-    try:
-        paths = [level[key] for level in entry["levels"] for key in ("path", "staged")]
-        paths += entry["removed"]
-        base = entry.get("base")
-        if base is not None:
-            paths += [base["staged"]] if base["staged"] is not None else []
-            if not isinstance(base["transform"], list) or not isinstance(base["shape"], list):
-                raise TypeError
-        usable = all(isinstance(p, str) for p in paths) and isinstance(entry["method"], str)
-        usable = usable and len(entry["factors"]) == len(entry["levels"])
-        usable = usable and all(isinstance(level["transform"], list) for level in entry["levels"])
-    except (KeyError, TypeError):
-        usable = False
-    if not usable:
-        raise InvalidMetadataError("the record of an unfinished pyramid is damaged", path=document)
-    return paths
 
 
 class OwnMeta(OptionalModel):

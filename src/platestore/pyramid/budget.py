@@ -1,0 +1,207 @@
+"""What memory a build takes, reckoned before it begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from platestore.errors import BudgetError
+from platestore.pyramid.blocks import BlockTree
+from platestore.pyramid.kernels import SCRATCH_BYTES
+from platestore.pyramid.targets import Target
+
+# What a call costs beside pixels: threads, indices, paths.
+_OVERHEAD = 4 * 2**20
+
+
+class Account:
+    """What memory a build takes whose levels are cut into given blocks.
+
+    Parameters
+    ----------
+    levels : sequence of Target
+        Level 0 first; their writers are told how many of their files are unfinished at once.
+    dtype : numpy.dtype
+        Data type of all levels.
+    tree : BlockTree
+        How they are cut.
+    data : numpy.ndarray, optional
+        Level 0 in memory, where it is not read from disk.
+    spent : int
+        Bytes of the budget that are used up already.
+
+    Attributes
+    ----------
+    tree : BlockTree
+        As given.
+    gathers : bool
+        Whether blocks of data in memory are copied: what is contiguous is faster to encode and reduce.
+    overhead : int
+        Bytes that are taken beside pixels.
+    held : int
+        Bytes of files that cannot be written piece by piece, and of the indices of shards.
+    shared : int
+        Bytes that are taken once, however many workers there are.
+    per_worker : int
+        Bytes that each worker takes.
+    per_further : int
+        Bytes that each worker after the first adds.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Target],
+        dtype: np.dtype[Any],
+        tree: BlockTree,
+        *,
+        data: npt.NDArray[Any] | None = None,
+        spent: int = 0,
+    ) -> None:
+        self._levels = levels
+        self._dtype = dtype
+        self._data = data
+        self._spent = spent
+        self.tree = tree
+        self.gathers = self._is_gathered()
+        self.overhead = _OVERHEAD + spent
+        self.held = self._held_nbytes()
+        self.shared = self._shared_nbytes()
+        self.per_worker = self._worker_nbytes()
+        self.per_further = self.per_worker + self._unit_nbytes()
+
+    @property
+    def least(self) -> int:
+        """Bytes that one worker needs, and what all have in common."""
+        return self.shared + self.per_worker
+
+    def block_nbytes(self, k: int) -> int:
+        """Bytes of a block of a level."""
+        return self.tree.levels[k].elements * self._dtype.itemsize
+
+    def require(self, max_memory: int, where: str) -> None:
+        """Refuse a budget that is too small.
+
+        Parameters
+        ----------
+        max_memory : int
+            The budget in bytes.
+        where : str
+            The image, for the error.
+
+        Raises
+        ------
+        BudgetError
+            If it is.
+        """
+        if self.least > max_memory:
+            enough = self.least + self._spent // 4  # the next process may load a little more
+            raise BudgetError(
+                f"max_memory of {max_memory} bytes is too small: this pyramid needs {enough} bytes "
+                f"({enough / 2**20:.1f} MiB)",
+                path=where or None,
+                hint=f"pass max_memory={enough} or more; smaller chunks need less",
+                needed=enough,
+            )
+
+    def workers(self, max_memory: int, most: int) -> int:
+        """How many workers a budget allows, of those that may be and have something to do; at least one."""
+        spare = max_memory - self.least
+        return max(1, min(most, 1 + spare // self.per_further, self.tree.leaves))
+
+    def _shared_nbytes(self) -> int:
+        """One block per level above 0, and what is held."""
+        blocks = sum(level.elements for level in self.tree.levels[1:]) * self._dtype.itemsize
+        return self.overhead + blocks + self.held
+
+    def _held_nbytes(self) -> int:
+        held = 0
+        for k, level in enumerate(self._levels):
+            if level.writer is not None and level.writer.held_nbytes:
+                level.writer.most_open = self.tree.most_open(k, level.writer.units)
+                held += level.writer.held_nbytes
+            for part in (level.reader, level.writer):
+                held += part.index_nbytes if part is not None else 0
+        return held
+
+    def _worker_nbytes(self) -> int:
+        """A level-0 block, a chunk as stored, and what encoding one chunk takes."""
+        size = self._dtype.itemsize
+        first = self.tree.levels[0]
+        leaf = reading = 0
+        if self._data is not None:
+            leaf = math.prod(first.stored_shape) * size if self.gathers else 0
+        else:
+            reader = self._levels[0].reader
+            assert reader is not None
+            leaf = math.prod(first.stored_shape) * size
+            reading = reader.largest_encoded()
+            if not _decodes_in_place(first.stored_shape, first.chunks):
+                reading += math.prod(first.chunks) * size
+        encoding = max(self._encoding_nbytes(k) for k in range(len(self._levels)))
+        return leaf + reading + encoding + SCRATCH_BYTES
+
+    def _unit_nbytes(self) -> int:
+        """What each further thread may add to the unfinished files in memory: one more of each level."""
+        held = [lv.writer for lv in self._levels if lv.writer is not None and lv.writer.held_nbytes]
+        return sum(w.held_nbytes // w.most_open for w in held)
+
+    def _is_gathered(self) -> bool:
+        data, first = self._data, self.tree.levels[0]
+        if data is None or not data.flags.c_contiguous or data.dtype != self._dtype:
+            return True
+        return not _decodes_in_place(first.shape, first.block)
+
+    def _encoding_nbytes(self, k: int) -> int:
+        """An encoded chunk, and a copy of it where it is not contiguous in its block."""
+        level = self.tree.levels[k]
+        if self._levels[k].writer is None:
+            return 0
+        one = math.prod(level.chunks) * self._dtype.itemsize
+        copied = not _decodes_in_place(level.stored_shape, level.chunks)
+        copied |= any(n % c for n, c in zip(level.shape, level.chunks, strict=True))
+        return one * (2 if copied else 1) + one // 128 + 1024
+
+
+def choose_account(
+    levels: Sequence[Target],
+    dtype: np.dtype[Any],
+    *,
+    max_memory: int,
+    data: npt.NDArray[Any] | None = None,
+    region: tuple[slice, ...] | None = None,
+    spent: int = 0,
+) -> Account:
+    """Blocks of several small chunks where the budget allows it with room to spare, and what they take.
+
+    Parameters
+    ----------
+    levels, dtype, data, spent
+        As for :class:`Account`.
+    max_memory : int
+        The budget in bytes.
+    region : tuple of slice, optional
+        Part of level 0 that changed.
+    """
+    shapes = [level.shape for level in levels]
+    chunks = [level.chunks for level in levels]
+    factors = [level.factors for level in levels[1:]]
+
+    def account(join: bool) -> Account:
+        tree = BlockTree(shapes, chunks, factors, dtype.itemsize, join=join, region=region)
+        return Account(levels, dtype, tree, data=data, spent=spent)
+
+    joined = account(True)
+    return joined if joined.shared + 4 * joined.per_worker <= max_memory else account(False)
+
+
+def _decodes_in_place(stored: tuple[int, ...], chunks: tuple[int, ...]) -> bool:
+    """Whether each chunk of a block is contiguous in it: only leading axes have several chunks."""
+    several = [i for i, (s, c) in enumerate(zip(stored, chunks, strict=True)) if s > c]
+    return not several or (
+        all(c == 1 for c in chunks[: several[-1]])
+        and all(s == c for s, c in zip(stored[several[-1] + 1 :], chunks[several[-1] + 1 :], strict=True))
+    )
