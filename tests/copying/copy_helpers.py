@@ -70,7 +70,7 @@ def how(report: ps.CopyReport) -> set[str]:
 
 
 @contextmanager
-def refuses(error: type[ps.PlatestoreError], folder: Path, match: str = "") -> Iterator[Any]:
+def refuses(error: type[ps.PlatestoreError], folder: Path, match: str | None = None) -> Iterator[Any]:
     """Expect an error, and that nothing below a folder was written for it."""
     before = snapshot(folder)
     with pytest.raises(error, match=match) as caught:

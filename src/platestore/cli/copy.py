@@ -14,7 +14,7 @@ import click
 from platestore.settings import human_bytes
 
 if TYPE_CHECKING:
-    from platestore.copying.report import CopyReport
+    from platestore.copying.report import ArrayReport, CopyReport
 
 _VERIFY_FAILED = 3
 _INTERRUPTED = 130
@@ -213,11 +213,15 @@ def _print_plan(report: CopyReport) -> None:
         click.echo(f"from    {source}")
     click.echo(f"to      {report.destination} (OME-NGFF {report.version})")
     click.echo(f"memory  {human_bytes(report.memory)} at least")
-    for array in report.arrays[:_SHOWN]:
-        size = f"{_plural(array.files, 'file')}, {human_bytes(array.nbytes)}"
-        click.echo(f"  {array.path}: {array.how} ({array.why}), {size}")
-    if len(report.arrays) > _SHOWN:
-        click.echo(f"  ... and {len(report.arrays) - _SHOWN} more arrays; --json lists all")
+    groups: dict[tuple[str, str, str], list[ArrayReport]] = {}
+    for array in report.arrays:
+        # Alike in all positions: one line for each level, unless there are few.
+        name = array.path if len(report.arrays) <= _SHOWN else f"*/{array.path.rpartition('/')[2]}"
+        groups.setdefault((name, array.how, array.why), []).append(array)
+    for (name, how, why), arrays in groups.items():
+        count = f" ({_plural(len(arrays), 'array')})" if len(arrays) > 1 else ""
+        files, nbytes = sum(a.files for a in arrays), sum(a.nbytes for a in arrays)
+        click.echo(f"  {name}{count}: {how} ({why}), {_plural(files, 'file')}, {human_bytes(nbytes)}")
 
 
 def _plural(count: int, what: str) -> str:

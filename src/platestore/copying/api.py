@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +151,7 @@ def copy(
         labels=labels,
         acquisition=acquisition,
         version=version,
-        layout=Wishes(chunks, shards_ratio, shards, compressor, checksum),
+        layout=Wishes(_sizes(chunks), _sizes(shards_ratio), _sizes(shards), compressor, bool(checksum)),
         pyramid=pyramid,
         moves=read_moves(map),
         only_ome=only_ome,
@@ -172,6 +173,13 @@ def copy(
     report = _Copy(open_sources(given), ask, find_destination(dst), how).run()
     report.seconds = clock.monotonic() - start
     return report
+
+
+def _sizes(value: Any) -> Any:
+    """A shape as plain integers; sizes and axes as they are."""
+    if value is None or isinstance(value, str) or not hasattr(value, "__len__"):
+        return value
+    return tuple(v if isinstance(v, str) or not hasattr(v, "__index__") else operator.index(v) for v in value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +211,8 @@ class _Copy:
         """Check everything, plan, and do it."""
         place, how = self._place, self._how
         check_apart(place, self._sources)
-        if how.resume and place.is_done() and not place.inside:
-            finish_interrupted(place)
-            version = open_ome_zarr(place.final, mode="r").version
-            return CopyReport(self._sources, place.final, version, resumed=True)
+        if how.resume and place.is_done():
+            return self._finish()
         place.check(overwrite=how.overwrite, resume=how.resume)
         plate = None
         if self._destination.root is not None:
@@ -226,6 +232,20 @@ class _Copy:
         else:
             self._carry_out(plan, report, plate)
         return report
+
+    def _finish(self) -> CopyReport:
+        """Finish what was interrupted after the copy got its name."""
+        if self._destination.root is not None:
+            plate = self._destination.plate(self._how.durability)
+            if self._destination.inner not in plate:
+                self._add(plate)
+        finish_interrupted(self._place)
+        version = open_ome_zarr(self._place.final, mode="r").version
+        return CopyReport(self._sources, self._place.final, version, resumed=True)
+
+    def _add(self, plate: Plate) -> None:
+        node = self._nodes[0]
+        self._destination.add(plate, _images(node, self._destination), is_well=isinstance(node, Well))
 
     def _check_space(self, plan: Plan) -> None:
         """Refuse a copy that there is no room for."""
@@ -259,7 +279,7 @@ class _Copy:
 
     def _carry_out(self, plan: Plan, report: CopyReport, plate: Plate | None) -> None:
         how = self._how
-        work = WorkPlace(self._place, plan, how.durability, resume=how.resume)
+        work = WorkPlace(self._place, plan, how.durability, resume=how.resume, overwrite=how.overwrite)
         options = {**self._ask.to_json(), "sources": self._sources}
         with work.opened(options=options) as storage:
             run = Work(
@@ -278,8 +298,7 @@ class _Copy:
                 run.verify()
             run.finish()
             if plate is not None:
-                node = self._nodes[0]
-                self._destination.add(plate, _images(node, self._destination), is_well=isinstance(node, Well))
+                self._add(plate)
                 work.remove()
             else:
                 work.install()

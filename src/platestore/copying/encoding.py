@@ -36,6 +36,8 @@ class Encoding:
         Directory of these files in the array, where they all lie in one that the copy has not.
     rename : callable, optional
         Gives their new names.
+    is_forced : bool
+        Whether chunks are encoded anew since the version of the copy has no form for their encoding.
     """
 
     content: dict[str, Any]
@@ -43,6 +45,7 @@ class Encoding:
     why: str
     inner: str = ""
     rename: Rename | None = None
+    is_forced: bool = False
 
 
 def choose_encoding(
@@ -109,7 +112,8 @@ def _kept(
             if found is None:
                 what = f"cannot be stored in zarr v{zarr_format}: {form.reason}"
                 raise UnsupportedError(what, path=where)
-            return Encoding(_anew(found, picks, zarr_format, axis_names), False, form.reason)
+            anew = _anew(found, picks, zarr_format, axis_names)
+            return Encoding(anew, False, form.reason, is_forced=True)
         converted, content = form, form.content
         why = f"same chunks, described for zarr v{zarr_format}"
     if is_whole(picks, summarise(array).shape):

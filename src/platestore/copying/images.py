@@ -264,6 +264,8 @@ class ImagePlanner:
             return
         nbytes = summarise(target).nbytes
         plan.pixels.append(PixelCopy(storage, array, target, picks))
+        if encoding.is_forced:
+            plan.forced.setdefault(encoding.why, []).append(target.path)
         plan.estimate += self._estimate(array, stamp, nbytes)
         count = unit_count(encoding.content, self.zarr_format)
         plan.arrays.append(ArrayReport(target.path, "pixels", encoding.why, count, nbytes))
@@ -289,7 +291,7 @@ class ImagePlanner:
         kept, made = len(choice.picks), []
         shape = layout.shape
         known = {d.path: a for d, a in zip(image.datasets, documents, strict=False)}
-        why = f"made by {choice.method} from {base.path}"
+        why = f"made by {choice.method} from the level above"
         for name, step in zip(choice.names[kept:], choice.remade, strict=True):
             shape = next_shape(shape, step)
             content = level_layout(layout, shape).document(self.zarr_format, axis_names)

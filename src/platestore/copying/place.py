@@ -86,8 +86,8 @@ class Place:
                 path=self.final,
                 hint="resume=True (--resume) continues it, overwrite=True (--overwrite) starts anew",
             )
-        if targets.exists(self.final) and not (resume and unfinished):
-            if not overwrite:
+        if targets.exists(self.final):
+            if not overwrite and not (resume and self._replaces()):
                 raise NodeExistsError(
                     "the destination exists",
                     path=self.final,
@@ -102,6 +102,10 @@ class Place:
             raise ReadOnlyError(
                 "there is no right to write here", path=parent, hint="choose another destination"
             )
+
+    def _replaces(self) -> bool:
+        """Whether the unfinished copy was begun to replace what is there."""
+        return bool(_read(self.work).get("overwrite"))
 
     def _check_replaceable(self) -> None:
         if self.inside:
@@ -154,10 +158,15 @@ class WorkPlace:
         What is flushed to the device.
     resume : bool
         Whether an unfinished copy is continued.
+    overwrite : bool
+        Whether what is there is replaced; an unfinished copy knows that itself.
     """
 
-    def __init__(self, place: Place, plan: Plan, durability: Durability, *, resume: bool) -> None:
+    def __init__(
+        self, place: Place, plan: Plan, durability: Durability, *, resume: bool, overwrite: bool
+    ) -> None:
         self.place = place
+        self._overwrite = overwrite
         self.resumed = False
         self._plan = plan
         self._durability = durability
@@ -204,10 +213,12 @@ class WorkPlace:
     def _prepare(self, options: dict[str, Any]) -> None:
         """Start anew, or find out what is there already."""
         place, journal = self.place, _read(self.place.work)
+        options = json.loads(json.dumps(options))  # as they come back from the journal
         fingerprint = self._plan.fingerprint()
         if journal and self._resume and os.path.lexists(place.data):
             _require_same(place, journal, self._plan, fingerprint, options)
             self.resumed = True
+            self._overwrite = bool(journal.get("overwrite"))
         else:
             _clear(place.work)
             if not place.is_archive:
@@ -219,6 +230,7 @@ class WorkPlace:
                 {
                     "plan": fingerprint,
                     "options": options,
+                    "overwrite": self._overwrite,
                     "identity": _identity(place.data),
                     "stamps": self._plan.stamps,
                 },
@@ -255,19 +267,38 @@ class WorkPlace:
     def install(self) -> None:
         """Give the complete copy its name; a store that it replaces is deleted after that."""
         place, sync = self.place, self._durability != "process"
+        if targets.exists(place.final) and self._overwrite:
+            place._check_replaceable()  # it may be another thing than when the copy was begun
         if isinstance(self._storage, ArchiveStorage):
             self._storage.finish()
             self._storage.close()
-            replace(place.data, place.final)
+            _install_file(place.data, place.final, replaces=self._overwrite)
             if sync:
                 sync_directory(os.path.dirname(place.final))
         else:
-            targets.install(place.data, place.final, replace=True, sync=sync)
+            targets.install(place.data, place.final, replace=self._overwrite, sync=sync)
         self.remove()
 
     def remove(self) -> None:
         """Take the working directory away."""
         shutil.rmtree(self.place.work, ignore_errors=True)
+
+
+def _install_file(data: str, final: str, *, replaces: bool) -> None:
+    """Give a file its name; one that is there is replaced only if that is wanted."""
+    if replaces:
+        replace(data, final)
+        return
+    try:
+        os.link(data, final)  # refuses a name that is taken, where os.rename would not
+    except FileExistsError:
+        raise NodeExistsError("the target exists", path=final) from None
+    except OSError:  # a file system without links
+        if os.path.lexists(final):
+            raise NodeExistsError("the target exists", path=final) from None
+        replace(data, final)
+        return
+    os.unlink(data)
 
 
 def _require_same(

@@ -119,6 +119,8 @@ class Plan:
         Number of positions.
     notes : list of str
         What could not come along, or is different.
+    forced : dict
+        Paths of arrays that must be encoded anew, by the reason.
     estimate : int
         Bytes that the copy is expected to take, files that are copied as they are included.
     """
@@ -131,6 +133,7 @@ class Plan:
     stamps: dict[str, Any] = field(default_factory=dict)
     positions: int = 0
     notes: list[str] = field(default_factory=list)
+    forced: dict[str, list[str]] = field(default_factory=dict)
     estimate: int = 0
     _kept: int = 0
 

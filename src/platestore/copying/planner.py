@@ -94,6 +94,9 @@ class Planner:
             Members([node], self._ask, in_plate=False)
             self._groups.register(node._location.where, "")
             self._position(node, "")
+        for why, paths in self.plan.forced.items():
+            count = f"{len(paths)} arrays ({paths[0]}, ...) are" if len(paths) > 1 else f"{paths[0]} is"
+            self.plan.notes.append(f"{count} decoded and encoded anew, not copied as files: {why}")
         return self.plan
 
     def _plate(self) -> None:

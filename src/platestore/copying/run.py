@@ -11,9 +11,11 @@ from platestore.copying.pixels import PixelJob, PixelPlan, Stopped, compare_pixe
 from platestore.copying.plan import LevelsCopy, Plan
 from platestore.copying.pool import pool
 from platestore.copying.transfer import Transfer
-from platestore.pyramid.levels import Resources, make_levels
+from platestore.errors import BudgetError, VerifyError
+from platestore.pyramid.build import PyramidBuild
+from platestore.pyramid.levels import Resources, make_levels, plan_build
 from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import DOCUMENTS, Storage
+from platestore.storage.base import DOCUMENTS, Storage, join
 from platestore.storage.hierarchy import create_node
 
 #: Called with the bytes that are done, and all there are.
@@ -73,6 +75,7 @@ class Work:
     def run(self) -> None:
         """Do everything but the root's documents (in a directory)."""
         archive = isinstance(self.target, ArchiveStorage)
+        levels_memory(self.plan, self.target, self.max_memory)
         self._documents(lambda path: archive or bool(path))
         self._transfer().run(self.plan.trees)
         self._pixels()
@@ -90,12 +93,20 @@ class Work:
         large = []
         with pool(self.workers, self._stop) as submit:
             for levels in self.plan.levels:
-                if summarise(levels.base).nbytes <= _SMALL:
-                    submit(self._make, levels, self.max_memory // self.workers, 1)
+                if summarise(levels.base).nbytes <= _SMALL and self._fits(levels):
+                    submit(self._make, levels, self._share, 1)
                 else:
                     large.append(levels)
         for levels in large:
             self._make(levels, self.max_memory, self.workers)
+
+    def _fits(self, levels: LevelsCopy) -> bool:
+        """Whether one thread can make levels with its share of the memory."""
+        try:
+            _plan_levels(levels, self.target, self._share)
+        except BudgetError:
+            return False
+        return True
 
     def _make(self, levels: LevelsCopy, max_memory: int, workers: int) -> None:
         if self._stop.is_set():
@@ -160,18 +171,29 @@ class Work:
     # --- pixels -----------------------------------------------------------------------------------
 
     def _pixels(self) -> None:
-        small: list[PixelJob] = []
-        for job in self._jobs():
-            plan = plan_pixels(job, max_memory=self.max_memory, workers=self.workers)
-            if plan.total <= _SMALL and not isinstance(self.target, ArchiveStorage):
-                small.append(job)
-            else:
-                self._copy_pixels(plan)
-        if small:
-            share = self.max_memory // self.workers
-            with pool(self.workers, self._stop) as submit:
-                for job in small:
-                    submit(self._copy_small, job, share)
+        """Copy pixels: small arrays side by side, larger ones with all threads."""
+        large: list[PixelJob] = []
+        with pool(self.workers, self._stop) as submit:
+            for job in self._jobs():
+                plan = None if isinstance(self.target, ArchiveStorage) else self._small(job)
+                if plan is None:
+                    large.append(job)
+                else:
+                    submit(self._copy_pixels, plan)
+        for job in large:
+            self._copy_pixels(plan_pixels(job, max_memory=self.max_memory, workers=self.workers))
+
+    def _small(self, job: PixelJob) -> PixelPlan | None:
+        """The plan of an array that one thread copies with its share of the memory; None if it is too large."""
+        try:
+            plan = plan_pixels(job, max_memory=self._share, workers=1)
+        except BudgetError:
+            return None
+        return plan if plan.total <= _SMALL else None
+
+    @property
+    def _share(self) -> int:
+        return max(1, self.max_memory // self.workers)
 
     def _jobs(self) -> Iterator[PixelJob]:
         for each in self.plan.pixels:
@@ -183,11 +205,9 @@ class Work:
                 picks=each.picks,
             )
 
-    def _copy_small(self, job: PixelJob, share: int) -> None:
-        if not self._stop.is_set():
-            self._copy_pixels(plan_pixels(job, max_memory=share, workers=1))
-
     def _copy_pixels(self, plan: PixelPlan) -> None:
+        if self._stop.is_set():
+            return
         try:
             result = copy_pixels(
                 plan,
@@ -211,14 +231,52 @@ class Work:
         VerifyError
             If something differs.
         """
+        self._verify_documents()
         self._transfer().verify(self.plan.trees)
         for job in self._jobs():
             plan = plan_pixels(job, max_memory=self.max_memory, workers=self.workers)
             compare_pixels(plan, stop=self._stop)
 
+    def _verify_documents(self) -> None:
+        archive = isinstance(self.target, ArchiveStorage)
+        for path, files in self.plan.documents.items():
+            for name, data in files:
+                if (archive or path) and self.target.read(join(path, name)) != data:
+                    raise VerifyError("the document is another one", path=self.target.where(join(path, name)))
+
+
+def _plan_levels(levels: LevelsCopy, storage: Storage, max_memory: int) -> PyramidBuild:
+    return plan_build(
+        storage,
+        levels.base,
+        levels.levels,
+        levels.factors,
+        levels.method,
+        Resources(max_memory=max_memory, workers=1),
+        fresh=True,
+    )
+
+
+def levels_memory(plan: Plan, storage: Storage, max_memory: int) -> int:
+    """Bytes that making levels takes at least.
+
+    Raises
+    ------
+    BudgetError
+        If ``max_memory`` is less.
+    """
+    most = 0
+    seen: set[tuple[bytes, ...]] = set()
+    for each in plan.levels:
+        kind = (each.base.data, *(level.data for level in each.levels))
+        if kind not in seen:
+            seen.add(kind)
+            most = max(most, _plan_levels(each, storage, max_memory).needed)
+    return most
+
 
 def memory_needed(plan: Plan, max_memory: int, workers: int) -> int:
-    """Bytes that encoding chunks anew takes at least.
+    """Bytes that encoding chunks anew, and making levels, takes at least.
 
     Raises
     ------
@@ -239,4 +297,8 @@ def memory_needed(plan: Plan, max_memory: int, workers: int) -> int:
                 picks=each.picks,
             )
             most = max(most, plan_pixels(job, max_memory=max_memory, workers=workers).nbytes_needed)
+    for source in {id(each.source): each.source for each in plan.pixels}.values():
+        return max(most, levels_memory(plan, source, max_memory))
+    for tree in plan.trees:
+        return max(most, levels_memory(plan, tree.source, max_memory))
     return most

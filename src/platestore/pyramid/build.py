@@ -205,6 +205,11 @@ class PyramidBuild:
             out.append((k, place))
         return out
 
+    @property
+    def needed(self) -> int:
+        """Bytes of memory that it takes at least."""
+        return self._account.least
+
     def _fits(self, place: Place, in_flight: int) -> bool:
         """Whether a further leaf may be read while others are."""
         if in_flight >= self.workers:
