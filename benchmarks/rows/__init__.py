@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from benchmarks.harness import Row
 from benchmarks.rows import (
+    copy_archive,
+    copy_files,
+    copy_pixels,
     create_batch,
     create_single,
     importing,
@@ -31,6 +34,12 @@ _ALL = (
     read.ROW,
     shapes.ROW,
     shapes.MEMORY,
+    copy_files.ROW,
+    copy_files.CONVERT,
+    copy_pixels.ROW,
+    copy_pixels.MEMORY,
+    copy_archive.ROW,
+    copy_archive.UNPACK,
 )
 
 ROWS: dict[str, Row] = {row.name: row for row in _ALL}

@@ -344,7 +344,7 @@ class Recipe:
     dtype: str = "uint16"
     steps: tuple[tuple[int, ...], ...] = ((1, 1, 1, 2, 2), (1, 1, 2, 2, 2))
     method: str = "mean"
-    layout: tuple[tuple[str, Any], ...] = (("chunks", (1, 1, 2, 8, 8)),)
+    layout: tuple[tuple[str, Any], ...] = (("chunks", (1, 2, 2, 8, 10)),)
     foreign: tuple[tuple[str, Any], ...] = ()
     label: bool = True
 

@@ -37,7 +37,7 @@ RECIPES = {
         "0.5",
         shape=(2, 2, 3, 14, 20),
         method="max",
-        layout=(("chunks", (1, 1, 2, 4, 4)), ("shards_ratio", (1, 1, 1, 2, 3))),
+        layout=(("chunks", (1, 1, 2, 4, 4)), ("shards_ratio", (1, 2, 2, 2, 3))),
     ),
     "0.5 without time": Recipe(
         "0.5",
@@ -55,7 +55,7 @@ RECIPES = {
         steps=((1, 1, 2, 2, 2),),
         method="min",
         foreign=(
-            ("chunks", (2, 1, 3, 4, 4)),
+            ("chunks", (2, 1, 3, 8, 4)),
             ("dtype", ">u2"),
             ("order", "F"),
             ("filters", [numcodecs.Delta(dtype=">u2")]),
@@ -68,7 +68,7 @@ RECIPES = {
         shape=(4, 2, 12, 16),
         steps=((1, 1, 2, 2),),
         foreign=(
-            ("chunks", (1, 1, 4, 4)),
+            ("chunks", (2, 1, 4, 8)),
             ("chunk_key_encoding", {"name": "default", "separator": "."}),
             ("serializer", zarr.codecs.BytesCodec(endian="big")),
             ("compressors", zarr.codecs.GzipCodec(level=1)),

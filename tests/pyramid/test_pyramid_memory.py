@@ -283,7 +283,7 @@ def test_shards_gathered_for_a_store_that_cannot_append_are_counted(monkeypatch)
         nonlocal most, counted
         counted = max(counted, self.held_nbytes)
         real(self, place, block)
-        most = max(most, sum(shard.size for shard in self._shards.values()))
+        most = max(most, sum(shard.nbytes for shard in self._shards.values()))
 
     monkeypatch.setattr(ChunkWriter, "write", write)
     position.compute_pyramid(5, workers=1, max_memory=least)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import platestore as ps
 from conftest import make_plate
-from nodes.store_helpers import pixels
+from nodes.store_helpers import axes, pixels
 from platestore.storage import zip_records
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import StorageOptions
@@ -121,8 +121,9 @@ def test_ngff_zarr_reads_a_packed_plate(plate):
 
 def test_ngff_zarr_reads_a_packed_position(tmp_path):
     ngff_zarr = pytest.importorskip("ngff_zarr")
+    names = axes("tczyx")  # its validation knows the conventional lower-case names only
     position = ps.open_ome_zarr(
-        tmp_path / "x.zarr", layout="fov", mode="w-", channel_names=["a", "b"], version="0.5"
+        tmp_path / "x.zarr", layout="fov", mode="w-", channel_names=["a", "b"], axes=names, version="0.5"
     )
     position.create_image("0", pixels(2, 2, 2, 8, 8))
     path = packed(tmp_path / "x.ozx", tree(tmp_path / "x.zarr"))

@@ -312,6 +312,8 @@ def blocks(axes: Sequence[Axis], block: Sequence[int]) -> Iterator[tuple[Span, .
 def decodes_in_place(axes: Sequence[Axis]) -> bool:
     """Whether every source chunk lies whole, and in one piece, in one target chunk."""
     for axis in axes:
+        if axis.indices is not None and len(set(axis.indices)) < axis.size:
+            return False
         is_cut = axis.start % axis.source_chunk or axis.size % axis.source_chunk or axis.step > 1
         if axis.source_chunk > 1 and (is_cut or axis.indices is not None or axis.chunk % axis.source_chunk):
             return False

@@ -9,10 +9,11 @@ from typing import Any
 
 from platestore.copying.place import Place
 from platestore.errors import ArgumentError, UnsafeTargetError, UnsupportedError
-from platestore.nodes.growth import Staged, grow_plate, read_spec
+from platestore.nodes.growth import grow_plate
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
+from platestore.nodes.specs import Staged, read_spec
 from platestore.nodes.well import Well
 from platestore.opening import open_ome_zarr
 from platestore.storage.base import Durability

@@ -184,7 +184,7 @@ class Work:
             self._copy_pixels(plan_pixels(job, max_memory=self.max_memory, workers=self.workers))
 
     def _small(self, job: PixelJob) -> PixelPlan | None:
-        """The plan of an array that one thread copies with its share of the memory; None if it is too large."""
+        """The plan of an array for one thread with its share of the memory; None if it is too large."""
         try:
             plan = plan_pixels(job, max_memory=self._share, workers=1)
         except BudgetError:

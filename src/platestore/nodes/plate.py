@@ -364,7 +364,8 @@ class Plate(NGFFNode[PlateMeta]):
         ArgumentError, InvalidNameError
             If a specification is wrong. In either case nothing was created.
         """
-        from platestore.nodes.growth import array_plan, grow_plate
+        from platestore.nodes.growth import grow_plate
+        from platestore.nodes.specs import array_plan
         from platestore.nodes.wishes import Wishes
 
         planned = None
