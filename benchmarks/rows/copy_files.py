@@ -142,8 +142,8 @@ ROW = Row(
     note=(
         "`platestore.copy(source, target)`; reading the metadata of the source is in the time, and so is the "
         "check of what the copy would hold. The floor is `cp -r`, whole process. The command "
-        "`platestore copy` is timed from its start to its end. Once, the files of the copies are compared with "
-        "those of the source, byte by byte. The large files hold a chunk each, without compression."
+        "`platestore copy` is timed from its start to its end. Once, the files of the copies are compared "
+        "with those of the source, byte by byte. The large files hold a chunk each, without compression."
     ),
     plan=plan,
     judge=judge,
@@ -207,8 +207,8 @@ CONVERT = Row(
     name="copy-convert",
     title="Copy from 0.4 to 0.5",
     note=(
-        '`platestore.copy(source, target, version="0.5")`, which writes new documents and copies the chunks as '
-        "files. Encoded anew: the same with another level of the compressor (6 instead of 5), so that every "
+        '`platestore.copy(source, target, version="0.5")`, which writes new documents and copies the chunks '
+        "as files. Encoded anew: the same with another level of the compressor (6 instead of 5), so that every "
         "chunk is decoded and encoded. `cp -r` copies the store of 0.4 as it is. All pixels of both copies "
         "are compared with those of the source once."
     ),

@@ -125,8 +125,8 @@ ROW = Row(
     name="copy-rechunk",
     title="Copy 512 MiB into shards",
     note=(
-        "`platestore.copy(source, target, chunks=..., shards=...)` of 16-bit noise, OME-NGFF 0.5; the new store "
-        "and its metadata are in the time, and the default budget of 1 GiB holds. The floor reads the whole "
+        "`platestore.copy(source, target, chunks=..., shards=...)` of 16-bit noise, OME-NGFF 0.5; the new "
+        "store and its metadata are in the time, and the default budget of 1 GiB holds. The floor reads the whole "
         "image with TensorStore and writes it into an array that is there, with the same codec. All pixels "
         "are compared."
     ),
@@ -151,8 +151,8 @@ def plan_memory(settings: Settings) -> list[Case]:
          {"chunks": flat}, {"chunks": deep, "shards": shard}),
         ("one shard", "a chunk per plane", f"chunks of {shape_text(deep)} in one shard",
          {"chunks": flat}, {"chunks": deep, "shards": shape}),
-        ("planes", f"chunks of {shape_text(deep)} in shards of 32 planes", "a chunk per plane",
-         {"chunks": deep, "shards": shard}, {"chunks": flat, "shards": None}),
+        ("planes", f"chunks of {shape_text(deep)}", "a chunk per plane in shards of 32",
+         {"chunks": deep}, {"chunks": flat, "shards": shard}),
     ]  # fmt: skip
     out = []
     for key, before, after, layout, work in cases:
@@ -202,8 +202,8 @@ MEMORY = Row(
     name="copy-memory",
     title="Copy 1.3 GiB into another layout within 64 MiB",
     note=(
-        '`platestore.copy(..., chunks=..., shards=..., max_memory="64MiB")`: the decoded source is 20 times as '
-        "large. Memory growth is what the resident set of the process grows at most since the call, as the "
+        '`platestore.copy(..., chunks=..., shards=..., max_memory="64MiB")`: the decoded source is 20 times '
+        "as large. Memory growth is what the resident set of the process grows at most since the call, as the "
         "system counts it. TensorStore reads the whole image and writes it, as above, and has no such limit."
     ),
     plan=plan_memory,

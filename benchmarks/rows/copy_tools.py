@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import MARK, ROOT, Entry, Settings, piece
-from benchmarks.machine import _file_system
 from benchmarks.memory import measured
 from benchmarks.pixels import Noise, wait_for_threads
 from benchmarks.plates import position_names
@@ -109,10 +108,9 @@ def large_file(settings: Settings) -> tuple[int, str]:
 
 
 def _room(directory: str | None) -> int:
-    """Free bytes where the stores go; in a file system in memory, that is free memory."""
-    here = directory or tempfile.gettempdir()
-    free = shutil.disk_usage(here).free
-    if _file_system(directory) in ("tmpfs", "ramfs"):
+    """Free bytes where the stores go, or in memory if that is less: what is copied should be cached."""
+    free = shutil.disk_usage(directory or tempfile.gettempdir()).free
+    if sys.platform == "linux":
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 free = min(free, int(line.split()[1]) * 1024)

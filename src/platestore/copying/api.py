@@ -238,14 +238,20 @@ class _Copy:
         if self._destination.root is not None:
             plate = self._destination.plate(self._how.durability)
             if self._destination.inner not in plate:
-                self._add(plate)
+                self._add(plate, self._place.final)
         finish_interrupted(self._place)
         version = open_ome_zarr(self._place.final, mode="r").version
         return CopyReport(self._sources, self._place.final, version, resumed=True)
 
-    def _add(self, plate: Plate) -> None:
+    def _add(self, plate: Plate, path: str) -> None:
+        """Add the finished copy, which lies at a path, to the plate."""
         node = self._nodes[0]
-        self._destination.add(plate, _images(node, self._destination), is_well=isinstance(node, Well))
+        if isinstance(node, Well):
+            well = open_ome_zarr(path, mode="r")
+            fields = [(image.path, image.acquisition) for image in well.metadata.images]
+        else:
+            fields = [(self._destination.inner.rpartition("/")[2], own_place(node)[2])]
+        self._destination.add(plate, fields, is_well=isinstance(node, Well))
 
     def _check_space(self, plan: Plan) -> None:
         """Refuse a copy that there is no room for."""
@@ -298,19 +304,12 @@ class _Copy:
                 run.verify()
             run.finish()
             if plate is not None:
-                self._add(plate)
+                self._add(plate, self._place.data)
                 work.remove()
             else:
                 work.install()
         report.files, report.nbytes = run.files, run.nbytes
         report.verified, report.resumed = how.verify, work.resumed
-
-
-def _images(node: NGFFNode[Any], destination: Destination) -> list[tuple[str, int | None]]:
-    """Names and acquisitions of the positions that are added to a plate."""
-    if isinstance(node, Well):
-        return [(image.path, image.acquisition) for image in node._state().images]
-    return [(destination.inner.rpartition("/")[2], own_place(node)[2])]
 
 
 def plate_from_positions(

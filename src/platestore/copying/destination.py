@@ -121,8 +121,13 @@ def find_destination(dst: str | os.PathLike[str]) -> Destination:
         )
     if final.lower().endswith(".ozx"):
         return Destination(Place(final, is_archive=True, work=final + ".copying"))
-    root, inner = find_root(final)
-    if not inner:
+    start = final
+    while not os.path.isdir(os.path.dirname(start)):
+        start = os.path.dirname(start)  # a row that is not there yet
+    root, inner = find_root(start)
+    if inner:
+        inner = os.path.relpath(final, root).replace(os.sep, "/")
+    else:
         return Destination(Place(final, is_archive=False, work=final + ".copying"))
     # Beside the rows, as the well may not be there yet.
     work = os.path.join(root, f".{inner.replace('/', '-')}.copying")

@@ -79,7 +79,7 @@ class Place:
         """
         if overwrite and resume:
             raise ArgumentError("overwrite starts anew, resume continues", hint="pass one of them")
-        unfinished = os.path.exists(self.work)
+        unfinished = any(os.path.lexists(os.path.join(self.work, name)) for name in (_JOURNAL, _DATA))
         if unfinished and not (overwrite or resume):
             raise NodeExistsError(
                 f"an unfinished copy is there ({os.path.basename(self.work)})",

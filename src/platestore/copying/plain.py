@@ -37,31 +37,34 @@ def plan_plain(plan: Plan, location: Location) -> None:
     else:
         found = _keys(storage, path)
     total = Stamp()
-    for node, (stamp, is_array) in sorted(found.items()):
+    for node, (stamp, chunks) in sorted(found.items()):
         plan.stamps[location.child(node).where] = [stamp.files, stamp.nbytes, stamp.newest]
         total += stamp
-        if is_array:
-            plan.arrays.append(ArrayReport(node, "files", _WHY, stamp.files, stamp.nbytes))
+        if chunks is not None:
+            plan.arrays.append(ArrayReport(node, "files", _WHY, chunks.files, chunks.nbytes))
     kept = None if folders is None else plan.keep(folders)
     plan.trees.append(TreeCopy(storage, path, "", documents=True, stamp=total, folders=kept))
     plan.estimate = total.nbytes
 
 
-def _nodes(top: str, folders: list[Folder]) -> dict[str, tuple[Stamp, bool]]:
+#: What a node holds: all its files, and, if it is an array, those of its chunks.
+_Found = tuple[Stamp, Stamp | None]
+
+
+def _nodes(top: str, folders: list[Folder]) -> dict[str, _Found]:
     """What is in each group and array, by its path."""
-    out: dict[str, tuple[Stamp, bool]] = {}
+    out: dict[str, _Found] = {}
     array: str | None = None
     for folder in folders:  # those above come before those below, and are not mixed with others
-        if array is not None and not (folder.path.startswith(array + "/") or not array):
+        if array and not folder.path.startswith(array + "/"):
             array = None
-        stamp = stamp_of([folder], documents=True)
-        if array is not None:
-            out[array] = out[array][0] + stamp, True
-            continue
-        is_array = _is_array(top, folder)
-        out[folder.path] = stamp, is_array
-        if is_array:
-            array = folder.path
+        node = folder.path if array is None else array
+        before, chunks = out.get(node, (Stamp(), None))
+        if array is None and _is_array(top, folder):
+            array, chunks = node, Stamp()
+        if chunks is not None:
+            chunks += stamp_of([folder], documents=False)
+        out[node] = before + stamp_of([folder], documents=True), chunks
     return out
 
 
@@ -75,17 +78,19 @@ def _is_array(top: str, folder: Folder) -> bool:
         return b'"chunk_grid"' in file.read()
 
 
-def _keys(storage: Storage, path: str) -> dict[str, tuple[Stamp, bool]]:
+def _keys(storage: Storage, path: str) -> dict[str, _Found]:
     """The same in an archive, or in a store that zarr reaches."""
     prefix = f"{path}/" if path else ""
     keys = [key[len(prefix) :] for key in storage.keys(path) if belongs(key.rpartition("/")[2])]
     nodes = {key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in DOCUMENTS}
-    out: dict[str, tuple[Stamp, bool]] = {node: (Stamp(), False) for node in sorted(nodes)}
+    out: dict[str, _Found] = {node: (Stamp(), None) for node in sorted(nodes)}
     for key in keys:
         node, _, name = key.rpartition("/")
         while node not in nodes and node:
             node = node.rpartition("/")[0]
-        stamp, is_array = out.get(node, (Stamp(), False))
-        size = storage.size_of(prefix + key) or 0
-        out[node] = stamp + Stamp(1, size), is_array or (name not in DOCUMENTS and bool(node))
+        stamp, chunks = out.get(node, (Stamp(), None))
+        one = Stamp(1, storage.size_of(prefix + key) or 0)
+        if name not in DOCUMENTS and node:
+            chunks = (chunks or Stamp()) + one
+        out[node] = stamp + one, chunks
     return out

@@ -121,7 +121,7 @@ class Planner:
         for entry in entries:
             position = entry.open()
             if same is not None:
-                same.check(position)
+                same.check(position, self._ask.selection.channels)
             self._position(position, entry.path)
 
     def _series(self, series: Bioformats2RawSeries) -> None:

@@ -256,18 +256,23 @@ def plan_series(groups: GroupWriter, series: Bioformats2RawSeries, kept: Sequenc
     ``OME/METADATA.ome.xml`` describes all images in their order: it stays behind when some do.
     """
     location = series._location
-    groups.write(series, "", None)
+    root = copy.deepcopy(series._loaded().attributes)
     inner = location.child("OME")
     group = read_group(inner.storage, inner.path, inner.zarr_format)
     whole = list(kept) == series._keys()
     attributes = copy.deepcopy(group.attributes) if group is not None else {}
+    at_root = "series" in versions.series_parts(root, location.zarr_format)
     if not whole:
 
         def change(ome: dict[str, Any]) -> None:
             ome["series"] = list(kept)
 
-        versions.edit_container(attributes, location.version, change)
-    if group is not None or not whole:
+        if at_root:
+            versions.edit_container(root, location.version, change)
+        if not at_root or "series" in versions.series_parts(attributes, location.zarr_format):
+            versions.edit_container(attributes, location.version, change)
+    groups.attributes(location, root, "series", "")
+    if group is not None or attributes:
         groups.attributes(inner, attributes, "series", "OME")
     taken = set() if whole else {"METADATA.ome.xml"}
     if group is not None:
@@ -290,15 +295,18 @@ class SameLook:
     def __init__(self) -> None:
         self._first: tuple[str, _Look] | None = None
 
-    def check(self, position: Position) -> None:
-        """Compare one more position with the first.
+    def check(self, position: Position, channels: Sequence[str] | None) -> None:
+        """Compare one more position with the first, as far as its channels are chosen.
 
         Raises
         ------
         ArgumentError
             If its channels or axes differ; the message shows how.
         """
-        self._compare(position._location.where, _Look(tuple(position.channel_names), _axes(position)))
+        names = position.channel_names
+        if channels is not None and set(channels) <= set(names):
+            names = list(channels)
+        self._compare(position._location.where, _Look(tuple(names), _axes(position)))
 
     def check_pair(self, plate: Plate, node: NGFFNode[Any], channels: Sequence[str] | None) -> None:
         """Compare a position, or a well, with the plate that it is added to."""
