@@ -157,8 +157,9 @@ UNPACK = Row(
     name="copy-unpack",
     title="Unpack an .ozx archive",
     note=(
-        '`platestore.copy("store.ozx", target)`, beside `unzip`, whole process, on the archive that platestore '
-        "packed; both check every entry against its CRC-32. Once, every file is compared with its entry. "
+        '`platestore.copy("store.ozx", target)`, beside `unzip`, whole process, on the archive that '
+        "platestore packed; both check every entry against its CRC-32. Once, every file is compared with "
+        "its entry. "
         "Without unzip the row is left out."
     ),
     plan=plan_unpack,

@@ -28,6 +28,7 @@ LARGE = 16 * 2**20
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _REWRITE = (CREATE & ~os.O_EXCL) | os.O_TRUNC
 _PIECE = 8 * 2**20
+_MOST_AT_ONCE = 256 * 2**20  # so that an interruption does not wait for long
 # What interrupted writers leave beside chunks: zarr's temporary files, TensorStore's locks.
 _ENDS = (".partial", ".__lock")
 _LEFTOVER = re.compile(r".+\.[0-9a-f]{32}\.partial|.+\.__lock")
@@ -195,7 +196,7 @@ def move_bytes(descriptor: int, out: int, size: int) -> int:
     if hasattr(os, "copy_file_range"):
         try:
             while moved < size:
-                count = os.copy_file_range(descriptor, out, size - moved)
+                count = os.copy_file_range(descriptor, out, min(_MOST_AT_ONCE, size - moved))
                 if not count:
                     break
                 moved += count

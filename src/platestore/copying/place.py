@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from platestore.copying.files import scan
 from platestore.copying.plan import Plan
 from platestore.errors import (
     ArgumentError,
@@ -276,6 +277,9 @@ class WorkPlace:
             if sync:
                 sync_directory(os.path.dirname(place.final))
         else:
+            if self._durability == "full":
+                for folder in scan(place.data):
+                    sync_directory(os.path.join(place.data, folder.path))
             targets.install(place.data, place.final, replace=self._overwrite, sync=sync)
         self.remove()
 
