@@ -1,4 +1,4 @@
-"""Which blocks are copied: they cover the target once, fit, and make as little of the source be decoded twice."""
+"""Which blocks are copied: they cover the target once, fit, and have little of the source decoded twice."""
 
 from __future__ import annotations
 

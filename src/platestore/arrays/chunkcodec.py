@@ -25,6 +25,9 @@ _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CRC_BYTES = 4
 # Versions and flags, decoded bytes, block size, encoded bytes.
 _BLOSC_HEADER = struct.Struct("<4sIII")
+# Up to each level so many MiB, as measured; and so many times the bytes that are encoded.
+_ZSTD_TABLES = ((2, 1), (5, 3), (8, 8), (11, 20), (14, 42), (17, 66), (19, 82), (22, 260))
+_ZSTD_TABLES_SHARE = 24
 #: Marks, in the index of a shard, a chunk that is not there.
 ABSENT = 2**64 - 1
 
@@ -67,7 +70,8 @@ class ChunkCodec:
         """The most bytes that encoding takes beside the decoded and the encoded chunk."""
         # These two cut what they allocated to what they used of it, in place; others return a copy.
         in_place = self._compressor is None or isinstance(self._compressor, (numcodecs.Blosc, numcodecs.Zstd))
-        return ((0 if in_place else 2) + (2 if self._checksum else 0)) * self.max_encoded
+        copies = (0 if in_place else 2) + (2 if self._checksum else 0)
+        return copies * self.max_encoded + _tables(self._compressor, self.nbytes)
 
     def encode(self, block: npt.NDArray[Any]) -> Piece:
         """Encode a C-contiguous block of the chunk's shape and type."""
@@ -121,6 +125,18 @@ class ChunkCodec:
                 f"its header tells of {decoded} bytes in {encoded}, not {self.nbytes} in {len(data)}"
             )
         self._compressor.decode(data, target)
+
+
+def _tables(compressor: Any, nbytes: int) -> int:
+    """The most bytes of the tables that Zstandard searches in, alone or in Blosc."""
+    if isinstance(compressor, numcodecs.Zstd):
+        level = compressor.level
+    elif isinstance(compressor, numcodecs.Blosc) and compressor.cname == "zstd":
+        level = compressor.clevel
+    else:
+        return 0
+    mebibytes = next((most for limit, most in _ZSTD_TABLES if level <= limit), _ZSTD_TABLES[-1][1])
+    return min(_ZSTD_TABLES_SHARE * nbytes, mebibytes * 2**20)
 
 
 @dataclass(frozen=True, slots=True)

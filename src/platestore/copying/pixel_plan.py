@@ -31,8 +31,8 @@ _MOST_BLOCK_BYTES = 2**30
 _PART_BYTES = 2**20
 # Encoded parts beside those that the threads are making, which wait to be appended to a shard.
 _WAITING = 2
-# Files are not asked how large they are where the bound of the codec is below this share of the budget.
-_SMALL_SHARE = 0.01
+# Files are not asked how large they are where the codec says that they are no larger than this.
+_SMALL_BYTES = 256 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _choose(source: Source, target: Target, axes: tuple[Axis, ...], max_memory: 
 
     def of(nbytes: int) -> _Needs:
         block = choose_block(axes, source.dtype.itemsize, nbytes, target.together)
-        return _Needs(source, target, axes, block, max_memory)
+        return _Needs(source, target, axes, block)
 
     share = min(int(max_memory * _BLOCK_SHARE), _MOST_BLOCK_BYTES)
     large = of(min(int(max_memory * _LARGE_SHARE), _MOST_BLOCK_BYTES))
@@ -191,12 +191,10 @@ class _Needs:
         How they meet.
     block : tuple of int
         Shape of a block.
-    max_memory : int
-        The budget.
     """
 
     def __init__(
-        self, source: Source, target: Target, axes: tuple[Axis, ...], block: tuple[int, ...], max_memory: int
+        self, source: Source, target: Target, axes: tuple[Axis, ...], block: tuple[int, ...]
     ) -> None:
         tile = math.prod(target.tile) * target.dtype.itemsize
         self.block = block
@@ -212,7 +210,7 @@ class _Needs:
         self._encoded = min(self.tiles, self.drain_part) * target.stored_nbytes
         self._waits = target.in_order
         scratch = 0 if decodes_in_place(axes) else source.chunk_nbytes
-        self._reading = source.reading_nbytes(int(max_memory * _SMALL_SHARE)) + scratch
+        self._reading = source.reading_nbytes(_SMALL_BYTES) + scratch
         written = target.storing_nbytes + (0 if self._waits else target.stored_nbytes)
         self._using = max(written, tile + target.reading_nbytes())  # written, or read again and compared
         chunks = math.prod(
