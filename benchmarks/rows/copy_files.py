@@ -209,8 +209,8 @@ CONVERT = Row(
     note=(
         '`platestore.copy(source, target, version="0.5")`, which writes new documents and copies the chunks '
         "as files. Encoded anew: the same with another level of the compressor (6 instead of 5), so that "
-        "every chunk is decoded and encoded. `cp -r` copies the store of 0.4 as it is. All pixels of both copies "
-        "are compared with those of the source once."
+        "every chunk is decoded and encoded. `cp -r` copies the store of 0.4 as it is. All pixels of "
+        "both copies are compared with those of the source once."
     ),
     plan=plan_convert,
     judge=judge_convert,

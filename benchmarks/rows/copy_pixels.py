@@ -127,8 +127,8 @@ ROW = Row(
     note=(
         "`platestore.copy(source, target, chunks=..., shards=...)` of 16-bit noise, OME-NGFF 0.5; the new "
         "store and its metadata are in the time, and the default budget of 1 GiB holds. The floor reads the "
-        "whole image with TensorStore and writes it into an array that is there, with the same codec. All pixels "
-        "are compared."
+        "whole image with TensorStore and writes it into an array that is there, with the same codec. All "
+        "pixels are compared."
     ),
     plan=plan,
     judge=judge,
@@ -204,7 +204,8 @@ MEMORY = Row(
     note=(
         '`platestore.copy(..., chunks=..., shards=..., max_memory="64MiB")`: the decoded source is 20 times '
         "as large. Memory growth is what the resident set of the process grows at most since the call, as "
-        "the system counts it. TensorStore reads the whole image and writes it, as above, and has no such limit."
+        "the system counts it. TensorStore reads the whole image and writes it, as above, and has no such "
+        "limit."
     ),
     plan=plan_memory,
     judge=judge_memory,

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from platestore.copying.stamps import Stamp
 from platestore.errors import DamagedChunkError, SourceChangedError
-from platestore.storage.base import DOCUMENTS
+from platestore.storage.base import DOCUMENTS, is_chunk_name
 from platestore.storage.files import CREATE, replace, temporary_name
 
 #: Larger files are copied under a temporary name.
@@ -163,7 +163,7 @@ def copy_file(source: str, target: str, *, resume: bool, sync: bool) -> int:
     try:
         info = os.fstat(descriptor)
         size = info.st_size
-        if not size and os.path.basename(source) not in DOCUMENTS:
+        if not size and is_chunk_name(os.path.basename(source)):
             raise DamagedChunkError("the file is empty", path=source)
         if resume:
             with contextlib.suppress(FileNotFoundError):

@@ -107,6 +107,9 @@ class ImagePlanner:
         self.ask = ask
         self.groups = groups
         self.zarr_format = groups.zarr_format
+        self._edits = bool(ask.selection) or ask.levels != "all" or ask.pyramid is not None
+        # Arrays of one plate have the same document more often than not.
+        self._encodings: dict[tuple[bytes, str, tuple[str, ...]], Encoding] = {}
 
     def image(self, node: Position, target: str, main: MainImage | None = None) -> MainImage | None:
         """Plan one position (or label image), without its labels.
@@ -125,7 +128,9 @@ class ImagePlanner:
         MainImage or None
             The first image; None if the position holds none.
         """
-        meta = copy.deepcopy(node._state())
+        meta = node._state()
+        if self._edits or isinstance(node, LabelImage):
+            meta = copy.deepcopy(meta)
         changed = False
         others = set(meta.paths())
         channels: Pick | None = None
@@ -194,18 +199,25 @@ class ImagePlanner:
     ) -> bool:
         """Plan the arrays of one image, and edit its metadata; whether anything changes in that."""
         axis_names = [axis.name for axis in image.axes]
-        layout = self._layout(axis_names)
         last: ArrayDocument | None = None
         for k, picks in enumerate(choice.picks):
             array, name = documents[k], choice.names[k]
-            where = node._location.storage.where(array.path)
-            encoding = choose_encoding(array, picks, self.zarr_format, layout, axis_names, where)
+            encoding = self._encoding(array, picks, axis_names, node._location.storage.where(array.path))
             last = self._write_array(array, node, join(target, name), encoding)
             self._work(node, array, last, picks, encoding)
         assert last is not None
         if choice.remade:
             self._remake(node, image, documents, choice, last, target)
         return self._edit(image, choice, shapes)
+
+    def _encoding(
+        self, array: ArrayDocument, picks: tuple[Pick, ...], axis_names: Sequence[str], where: str
+    ) -> Encoding:
+        key = (array.data, repr(picks), tuple(axis_names))
+        if key not in self._encodings:
+            layout = self._layout(axis_names)
+            self._encodings[key] = choose_encoding(array, picks, self.zarr_format, layout, axis_names, where)
+        return self._encodings[key]
 
     def _layout(self, axis_names: Sequence[str]) -> Wishes:
         """The layout that is asked for, for an image that may lack some axes (a label image)."""

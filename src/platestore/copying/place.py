@@ -32,12 +32,13 @@ from platestore.errors import (
 from platestore.storage import locks, targets
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Durability, Storage, StorageOptions
-from platestore.storage.files import CREATE, replace, sync_directory, temporary_name
+from platestore.storage.files import CREATE, rename, replace, sync_directory, temporary_name
 from platestore.storage.local import LocalStorage
 
 _JOURNAL = "journal.json"
 _DATA = "data"
 _LEVELS = "levels.txt"
+_OLD = "old"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ class Place:
     def data(self) -> str:
         """The growing copy."""
         return os.path.join(self.work, _DATA)
+
+    @property
+    def old(self) -> str:
+        """Where the store that is replaced is for a moment, where two directories cannot be exchanged."""
+        return os.path.join(self.work, _OLD)
 
     def check(self, *, overwrite: bool, resume: bool) -> None:
         """Refuse a destination that must not be written, before anything is.
@@ -214,6 +220,8 @@ class WorkPlace:
     def _prepare(self, options: dict[str, Any]) -> None:
         """Start anew, or find out what is there already."""
         place, journal = self.place, _read(self.place.work)
+        if os.path.lexists(place.old) and not os.path.lexists(place.final):
+            rename(place.old, place.final)  # it was to be replaced, and was not
         options = json.loads(json.dumps(options))  # as they come back from the journal
         fingerprint = self._plan.fingerprint()
         if journal and self._resume and os.path.lexists(place.data):
@@ -280,7 +288,7 @@ class WorkPlace:
             if self._durability == "full":
                 for folder in scan(place.data):
                     sync_directory(os.path.join(place.data, folder.path))
-            targets.install(place.data, place.final, replace=self._overwrite, sync=sync)
+            targets.install(place.data, place.final, replace=self._overwrite, sync=sync, aside=place.old)
         self.remove()
 
     def remove(self) -> None:
@@ -359,7 +367,7 @@ def _write(work: str, content: dict[str, Any]) -> None:
 
 def _clear(work: str) -> None:
     """Empty a working directory: what is in it belongs to a copy that is not continued."""
-    known = {_JOURNAL, _DATA, _LEVELS}
+    known = {_JOURNAL, _DATA, _LEVELS, _OLD}
     with os.scandir(work) as found:
         entries = list(found)
     foreign = [e.name for e in entries if e.name not in known and not e.name.startswith(".")]

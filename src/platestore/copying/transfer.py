@@ -15,7 +15,7 @@ from platestore.copying.plan import TreeCopy
 from platestore.copying.pool import pool
 from platestore.errors import DamagedChunkError, SourceChangedError, VerifyError
 from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.local import LocalStorage
 from platestore.storage.objects import ReadBuffer
 from platestore.storage.ozx import OzxStorage
@@ -106,8 +106,9 @@ class Transfer:
         if self.resume and self.target.size_of(name) == size:
             self.tell(size, 1)
             return
-        is_document = key.rpartition("/")[2] in DOCUMENTS
-        if not size and not is_document:
+        name_only = key.rpartition("/")[2]
+        is_document = name_only in DOCUMENTS
+        if not size and is_chunk_name(name_only):
             raise DamagedChunkError("the file is empty", path=source.where(key))
         if is_document or size <= _PIECE:
             data = b"".join(bytes(piece) for piece in _pieces(source, key, size))

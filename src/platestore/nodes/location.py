@@ -45,7 +45,11 @@ class Location:
     def name(self) -> str:
         """Last segment of the path; the store's own name without its suffix at the root."""
         last = self.where.replace("\\", "/").rstrip("/)>").rpartition("/")[2]
-        return self.path.rpartition("/")[2] or last.removesuffix(".zarr").removesuffix(".ome") or "image"
+        return (
+            self.path.rpartition("/")[2]
+            or last.removesuffix(".ozx").removesuffix(".zarr").removesuffix(".ome")
+            or "image"
+        )
 
     def child(self, *segments: str) -> Location:
         """A place below this one."""

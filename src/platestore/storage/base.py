@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import re
 import threading
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ Durability = Literal["process", "metadata", "full"]
 Missing = Literal["fill", "raise"]
 #: Names of the documents that zarr v2 and v3 keep.
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
+_CHUNK = re.compile(r"c|(?:c\.)?\d+(?:\.\d+)*")
 _DURABILITIES = ("process", "metadata", "full")
 
 
@@ -271,6 +273,11 @@ class Storage(abc.ABC):
         """
         if self.options.read_only:
             raise ReadOnlyError('the store is read-only: it was opened with mode="r"', path=self.where(path))
+
+
+def is_chunk_name(name: str) -> bool:
+    """Whether a file of this name is a chunk or a shard (``0``, ``c.0.1``), which is never empty."""
+    return _CHUNK.fullmatch(name) is not None
 
 
 def join(*segments: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from platestore.errors import ArgumentError, DamagedChunkError, SourceChangedError
 from platestore.storage import zip_records
-from platestore.storage.base import DOCUMENTS
+from platestore.storage.base import is_chunk_name
 from platestore.storage.zip_names import entry_name
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _read(item: _Item, view: memoryview, offset: int) -> None:
         raise SourceChangedError("is gone", path=item.path) from None
     try:
         size = os.fstat(descriptor).st_size
-        if not size and os.path.basename(item.path) not in DOCUMENTS:
+        if not size and is_chunk_name(os.path.basename(item.path)):
             raise DamagedChunkError("the chunk's file is empty", path=item.path)
         if size == item.size:
             if offset:

@@ -164,7 +164,7 @@ def _is_array(directory: str) -> bool:
     return isinstance(content, dict) and content.get("node_type") == "array"
 
 
-def install(new: str, target: str, *, replace: bool, sync: bool = False) -> None:
+def install(new: str, target: str, *, replace: bool, sync: bool = False, aside: str | None = None) -> None:
     """Put a finished store in its place, in one step; then remove the one it replaces.
 
     Parameters
@@ -177,6 +177,9 @@ def install(new: str, target: str, *, replace: bool, sync: bool = False) -> None
         Whether a store that is there is replaced.
     sync : bool
         Whether the directory that names it is flushed to the device.
+    aside : str, optional
+        Absolute path, on the same file system, where the old store is between two renames, where the system
+        cannot exchange two directories; a hidden sibling by default.
 
     Raises
     ------
@@ -196,7 +199,8 @@ def install(new: str, target: str, *, replace: bool, sync: bool = False) -> None
             sync_directory(os.path.dirname(target))
         return
     if not _exchange(new, target):
-        aside = os.path.join(os.path.dirname(target), temporary_name(os.path.basename(target)))
+        hidden = os.path.join(os.path.dirname(target), temporary_name(os.path.basename(target)))
+        aside = aside or hidden
         rename(target, aside)
         try:
             rename(new, target)
