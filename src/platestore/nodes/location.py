@@ -45,11 +45,9 @@ class Location:
     def name(self) -> str:
         """Last segment of the path; the store's own name without its suffix at the root."""
         last = self.where.replace("\\", "/").rstrip("/)>").rpartition("/")[2]
-        return (
-            self.path.rpartition("/")[2]
-            or last.removesuffix(".ozx").removesuffix(".zarr").removesuffix(".ome")
-            or "image"
-        )
+        for suffix in (".ozx", ".zarr", ".ome"):
+            last = last.removesuffix(suffix)
+        return self.path.rpartition("/")[2] or last or "image"
 
     def child(self, *segments: str) -> Location:
         """A place below this one."""
