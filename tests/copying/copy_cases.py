@@ -180,7 +180,9 @@ def _preloaded() -> Any:
     return context
 
 
-def _child(arguments: tuple[Any, Any, dict[str, Any]], kill_at: tuple[str, str] | None, pipe: Any) -> None:
+def _child(
+    arguments: tuple[Any, Any, dict[str, Any]], kill_at: tuple[str, str] | None, quiet: bool, pipe: Any
+) -> None:
     """Copy in another process; killed by itself where it meets an audit event, if one is given."""
     import platestore.copying.api  # noqa: F401
     import platestore.pyramid.levels  # noqa: F401
@@ -190,7 +192,12 @@ def _child(arguments: tuple[Any, Any, dict[str, Any]], kill_at: tuple[str, str] 
     source, target, options = arguments
     pipe.send("go")
     start = time.perf_counter()
-    ps.copy(source, target, **options)
+    try:
+        ps.copy(source, target, **options)
+    except ps.PlatestoreError:
+        if not quiet:
+            raise
+        sys.exit(1)
     pipe.send(time.perf_counter() - start)
 
 
@@ -214,14 +221,23 @@ class Process:
         As for ``platestore.copy``.
     kill_at : tuple of str, optional
         Audit event, and the end of one of its arguments, at which it is killed.
+    quiet : bool
+        Whether an error is an exit code only.
     """
 
     def __init__(
-        self, source: Any, target: Path, kill_at: tuple[str, str] | None = None, **options: Any
+        self,
+        source: Any,
+        target: Path,
+        kill_at: tuple[str, str] | None = None,
+        *,
+        quiet: bool = False,
+        **options: Any,
     ) -> None:
         context = _preloaded()
         self._ours, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_child, args=((source, target, options), kill_at, theirs))
+        arguments = ((source, target, options), kill_at, quiet, theirs)
+        self._process = context.Process(target=_child, args=arguments)
         self._process.start()
         theirs.close()
         assert self._ours.poll(120), "the process did not start"

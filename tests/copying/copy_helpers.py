@@ -317,7 +317,7 @@ def check_image(
 # --- sources --------------------------------------------------------------------------------------
 
 CHANNELS = ["DAPI", "GFP", "Cy5"]
-POSITIONS = {"A/1/0": 0, "A/1/1": 1, "A/2/0": 0, "B/1/0": 1}
+POSITIONS = {"A/1/0": 0, "A/1/1": 1, "B/2/0": 0}
 
 
 @dataclass(frozen=True)
@@ -344,7 +344,7 @@ class Recipe:
     dtype: str = "uint16"
     steps: tuple[tuple[int, ...], ...] = ((1, 1, 1, 2, 2), (1, 1, 2, 2, 2))
     method: str = "mean"
-    layout: tuple[tuple[str, Any], ...] = (("chunks", (1, 2, 2, 8, 10)),)
+    layout: tuple[tuple[str, Any], ...] = (("chunks", (1, 2, 4, 8, 20)),)
     foreign: tuple[tuple[str, Any], ...] = ()
     label: bool = True
 

@@ -46,7 +46,7 @@ RECIPES = {
         dtype="float32",
         steps=((1, 2, 2), (1, 3, 3)),
         method="stride",
-        layout=(("chunks", (1, 6, 5)), ("compressor", "zstd"), ("checksum", True)),
+        layout=(("chunks", (1, 9, 8)), ("compressor", "zstd"), ("checksum", True)),
     ),
     "0.4 with one level": Recipe("0.4", names="YX", shape=(17, 12), dtype="uint8", steps=(), layout=()),
     "0.4 by others": Recipe(
@@ -123,12 +123,12 @@ def crops(size: int) -> st.SearchStrategy[tuple[int, int]]:
 
 
 _globs = st.lists(
-    st.sampled_from(["A/*/0", "A/*", "*/*/1", "B/1/0", "A", "?/[12]/0", "*"]),
+    st.sampled_from(["A/*/0", "A/*", "*/*/1", "B/2/0", "A", "?/[12]/0", "*"]),
     min_size=1,
     max_size=2,
     unique=True,
 )
-_wells = st.lists(st.sampled_from(["A/1", "*/1", "A/*", "B"]), min_size=1, max_size=2, unique=True)
+_wells = st.lists(st.sampled_from(["A/1", "*/2", "A/*", "B"]), min_size=1, max_size=2, unique=True)
 
 
 @st.composite
@@ -177,7 +177,7 @@ def layouts(draw: Any, recipe: Recipe, ask: dict[str, Any]) -> dict[str, Any]:
         elif shards == "axes":
             out["shards"] = "YX"
         elif shards == "size":
-            out["shards"] = "1KiB"
+            out["shards"] = "16KiB"
         out["checksum"] = draw(st.booleans())
     return out
 
@@ -199,7 +199,7 @@ def options(ask: dict[str, Any]) -> dict[str, Any]:
 # --- the property ---------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=40)
 @given(given_ask=asks())
 def test_a_copy_is_the_part_that_was_asked_for(given_ask):
     name, ask = given_ask
@@ -463,17 +463,17 @@ def test_a_label_image_of_one_time_point_is_that_of_all(tmp_path, version):
 def test_a_position_is_copied_by_itself(tmp_path, suffix):
     origin = source("0.5 in shards")
     ask = {"channels": ["GFP"], "time": slice(1, 2), "crop": {"y": (2, 9), "x": (4, 20)}}
-    position = ps.open_ome_zarr(origin.path / "A/2/0")
+    position = ps.open_ome_zarr(origin.path / "B/2/0")
     report = position.copy_to(tmp_path / f"copy{suffix}", verify=True, **ask)
     assert report.positions == 1
     with unpacked(tmp_path / f"copy{suffix}") as copied:
         spatial = [n in "zyx" for n in origin.recipe.names.lower()]
         for inner, levels, factors, method, label in (
             ("", origin.images, origin.factors, "max", None),
-            ("labels/cells", origin.labels, origin.label_factors, "mode", "A/2/0"),
+            ("labels/cells", origin.labels, origin.label_factors, "mode", "B/2/0"),
         ):
-            expected = expect(levels["A/2/0"], factors, origin.chosen(ask, label), method, ask, spatial)
-            check_image(copied / inner, origin.path / "A/2/0" / inner, expected, method)
+            expected = expect(levels["B/2/0"], factors, origin.chosen(ask, label), method, ask, spatial)
+            check_image(copied / inner, origin.path / "B/2/0" / inner, expected, method)
         check_store(copied, "0.5")
     read = ps.open_ome_zarr(tmp_path / f"copy{suffix}")
     assert type(read) is ps.Position
@@ -505,7 +505,7 @@ def test_a_well_is_copied_by_itself(tmp_path, suffix):
         ({"positions": ["A/1/0", "A/1/7"]}, "nothing matches 'A/1/7'"),
         ({"wells": "A/3"}, "wells: nothing matches"),
         ({"acquisition": 2}, "nothing is left"),
-        ({"wells": "A/2", "acquisition": 1}, "nothing is left"),
+        ({"wells": "B/2", "acquisition": 1}, "nothing is left"),
         ({"acquisition": -1}, "identifier"),
         ({"positions": []}, "paths or globs"),
         ({"channels": ["Cy3"]}, "there is no channel 'Cy3'"),
@@ -525,7 +525,7 @@ def test_a_well_is_copied_by_itself(tmp_path, suffix):
         ({"shards": "ZYX"}, "no shards"),
         ({"checksum": True}, "no checksums"),
         ({"compressor": "lzma"}, "lzma"),
-        ({"chunks": (1, 1, 8, 8)}, "chunks"),
+        ({"chunks": (1, 1, 1, 1, 8, 8)}, "chunks"),
         ({"chunks": (0, 1, 1, 8, 8)}, "chunks"),
         ({"shards": "ZYX", "shards_ratio": (1, 1, 1, 2, 2), "version": "0.5"}, "both"),
         ({"workers": 0}, "workers"),

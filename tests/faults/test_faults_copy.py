@@ -341,8 +341,6 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
 
 
 _WRONG = {
-    "new-well": "B6: a position in a new row is not listed",
-    "new-well-v4": "B6: a position in a new row is not listed",
     "replace-no-exchange": "B9: the old store stays aside",
 }
 

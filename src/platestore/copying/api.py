@@ -7,7 +7,7 @@ import os
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
@@ -99,7 +99,8 @@ def copy(
     version : {"0.4", "0.5"}, optional
         OME-NGFF version of the copy; that of the (first) source by default.
     chunks, shards, shards_ratio, compressor, checksum
-        As for :meth:`Position.create_image`; what is not given stays as it is.
+        As for :meth:`Position.create_image`; what is not given stays as it is, but shards without chunks
+        get chunks that are planned for them. Label images follow along the axes that they have.
     pyramid : int or "auto", optional
         Number of levels, level 0 included, that are made anew.
     map : mapping or path, optional
@@ -318,6 +319,8 @@ def plate_from_positions(
     """Do the work of :meth:`platestore.Plate.from_positions`."""
     if not positions:
         raise ArgumentError("there are no positions", path=os.fspath(store_path))
+    if options.get("dry_run"):
+        raise ArgumentError("with dry_run there is no plate to return", hint="call platestore.copy(...)")
     nodes = []
     for place, position in positions.items():
         if not isinstance(position, Position):
@@ -325,5 +328,6 @@ def plate_from_positions(
         nodes.append(position)
     moves = [(i, ".", new) for i, place in enumerate(positions) for _, _, new in read_moves({".": place})]
     report = copy(nodes, store_path, map=moves, **options)
-    plate: Plate = open_ome_zarr(report.destination, layout="hcs", mode="r+")
+    mode: Literal["r", "r+"] = "r" if report.destination.lower().endswith(".ozx") else "r+"
+    plate: Plate = open_ome_zarr(report.destination, layout="hcs", mode=mode)
     return plate

@@ -230,8 +230,12 @@ def _asked(
         planned = wishes.layout(shape, found.dtype, zarr_format, axis_names)
     except ArgumentError as error:
         raise type(error)(error.message, path=where, hint=error.hint) from None
-    if found.template is None or array.zarr_format != zarr_format:
+    if array.zarr_format != zarr_format:
         return planned
+    alike = (planned.shards is None) == (found.shards is None)
+    if layout.compressor is None and found.compressor is None and alike:  # codecs that only the array names
+        return replace(found, shape=planned.shape, chunks=planned.chunks, shards=planned.shards)
+    assert found.template is not None
     fill = json.loads(found.template).get("fill_value")
     return replace(planned, template=_with_fill(planned, zarr_format, axis_names, fill))
 

@@ -62,6 +62,11 @@ class Source:
         dtype = array.dtype.newbyteorder("=")
         return cls(ArrayReader(array), array.shape, array.chunks, dtype, _fill(array))
 
+    def forget(self) -> None:
+        """Give back the memory that this thread reads into."""
+        if isinstance(self.reader, ChunkReader):
+            self.reader.forget()
+
     @property
     def chunk_nbytes(self) -> int:
         """Bytes of a whole chunk, decoded."""
@@ -113,6 +118,9 @@ class Target(Protocol):
 
     def reading_nbytes(self) -> int:
         """The most bytes that :meth:`read` takes."""
+
+    def forget(self) -> None:
+        """Give back the memory that this thread reads into."""
 
     def discard(self) -> None:
         """Take away what is under way, after an error."""
@@ -190,6 +198,10 @@ class FileTarget:
     def reading_nbytes(self) -> int:
         """The most bytes that reading a chunk takes beside it."""
         return self._format.codec.max_encoded + self._format.codec.decoding_nbytes
+
+    def forget(self) -> None:
+        """Give back the memory that this thread reads into."""
+        self._reader.forget()
 
     def discard(self) -> None:
         """Take away the shard under way."""
@@ -274,6 +286,9 @@ class ArrayTarget:
     def reading_nbytes(self) -> int:
         """The most bytes that reading a unit takes beside it."""
         return self.storing_nbytes
+
+    def forget(self) -> None:
+        """Nothing is kept."""
 
     def discard(self) -> None:
         """Units are written whole: nothing is under way."""

@@ -172,7 +172,7 @@ class GroupWriter:
                 self.plan.notes.append(f"{location.child(name).where}: another source has one; not copied")
                 continue
             child = location.child(name)
-            if listed and _kind(child) in _NODES:
+            if listed and _holds_nodes(child):
                 self.plan.notes.append(f"{child.where}: is not listed, and not copied")
             else:
                 self._foreign(child, join(target, name))
@@ -256,6 +256,17 @@ def _renamed_only(folders: Iterable[Folder], rename: Rename) -> list[Folder]:
         if files:
             out.append(Folder(folder.path, files, folder.newest))
     return out
+
+
+def _holds_nodes(location: Location) -> bool:
+    """Whether a group is a node of the specification, or a row with wells."""
+    if _kind(location) in _NODES:
+        return True
+    try:
+        names = location.storage.list(location.path)[0]
+    except NodeNotFoundError:
+        return False
+    return any(_kind(location.child(name)) == "well" for name in names if belongs(name))
 
 
 def _kind(location: Location) -> Kind:

@@ -24,7 +24,7 @@ from platestore.nodes.levels import documents_of
 from platestore.nodes.position import Position
 from platestore.nodes.wishes import Wishes
 from platestore.pyramid.geometry import Factors, level_transform, next_shape
-from platestore.spec import pyramids
+from platestore.spec import edits, pyramids
 from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import OMEROMeta
@@ -109,6 +109,7 @@ class ImagePlanner:
         self.zarr_format = groups.zarr_format
         self._edits = bool(ask.selection) or ask.levels != "all" or ask.pyramid is not None
         # Arrays of one plate have the same document more often than not.
+        self._main_names: list[str] = []
         self._encodings: dict[tuple[bytes, str, tuple[str, ...]], Encoding] = {}
 
     def image(self, node: Position, target: str, main: MainImage | None = None) -> MainImage | None:
@@ -147,10 +148,16 @@ class ImagePlanner:
                 main = MainImage(names, shapes[0], picks)
             else:
                 picks = main.follow(names, shapes[0], node._location.child(image.datasets[0].path).where)
+            self._main_names = main.names
             if channels is None and "c" in names:
                 channels = picks[names.index("c")]
             choice = self._choose(node, image, documents, shapes, picks, others)
             changed = self._arrays(node, image, documents, shapes, choice, target) or changed
+        if main is None and self.ask.selection.channels is not None and meta.omero is not None:
+            names = [c.label or "" for c in meta.omero.channels]
+            channels = tuple(edits.index_of(names, name) for name in self.ask.selection.channels)
+            _select_channels(meta.omero, channels)
+            changed = True
         if main is not None and not main.is_whole and meta.omero is not None:
             _select_channels(meta.omero, channels)
             _select_defaults(meta.omero, main)
@@ -213,23 +220,26 @@ class ImagePlanner:
     def _encoding(
         self, array: ArrayDocument, picks: tuple[Pick, ...], axis_names: Sequence[str], where: str
     ) -> Encoding:
-        key = (array.data, repr(picks), tuple(axis_names))
+        key = (array.data, repr(picks), (*axis_names, "", *self._main_names))
         if key not in self._encodings:
             layout = self._layout(axis_names)
             self._encodings[key] = choose_encoding(array, picks, self.zarr_format, layout, axis_names, where)
         return self._encodings[key]
 
     def _layout(self, axis_names: Sequence[str]) -> Wishes:
-        """The layout that is asked for, for an image that may lack some axes (a label image)."""
-        layout, count = self.ask.layout, len(axis_names)
+        """The layout that is asked for; a label image may lack some axes of the image it follows."""
+        layout, main = self.ask.layout, self._main_names
+        names = [name.lower() for name in axis_names]
+        if names == main:
+            return layout
 
         def fitted(values: Any) -> Any:
-            if values is None or isinstance(values, (str, int)) or len(values) == count:
+            if isinstance(values, str) and not values[:1].isdigit():
+                return "".join(name for name in values if name.lower() in names) or None
+            if not isinstance(values, tuple) or len(values) != len(main):
                 return values
-            if any(isinstance(v, str) for v in values):
-                return values
-            by_name = dict(zip("TCZYX"[-len(values) :], values, strict=True)) if len(values) <= 5 else {}
-            return tuple(by_name.get(name.upper(), 1) for name in axis_names) if by_name else values
+            by_name = dict(zip(main, values, strict=True))
+            return tuple(by_name.get(name, 1) for name in names)
 
         return replace(
             layout,

@@ -85,7 +85,8 @@ class Members:
         found = [entry for i, node in enumerate(nodes) for entry in self._of(i, node)]
         self._check_globs(nodes)
         self._moves.check_used()
-        if not found:
+        chosen = ask.positions or ask.wells or ask.acquisitions
+        if not found and (chosen or not all(isinstance(node, (Plate, Well)) for node in nodes)):
             raise ArgumentError("nothing is left to be copied", hint=self._hint())
         _check_unique(found)
         self.entries = found

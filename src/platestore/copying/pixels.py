@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from platestore.arrays.chunkfiles import ChunkReader
 from platestore.copying.blocks import Cut, Pick, Place, Span, blocks
 from platestore.copying.ends import Pixels
 from platestore.copying.pipeline import Pipeline, Stopped
@@ -192,6 +191,13 @@ class _Run:
             self._existing[unit] = before[unit] if unit in before else self.target.exists(unit)
         return {unit for unit in units if self._existing[unit]}
 
+    def tidy(self) -> None:
+        """Give back what this thread reads into, where the budget has no room for it and for what comes."""
+        if self.plan.frugal:
+            self.scratch.chunks.clear()
+            self.source.forget()
+            self.target.forget()
+
     def use(self, block: _Block, tiles: list[Place]) -> Any:
         """Do with complete tiles what is to be done; in any thread."""
         raise NotImplementedError
@@ -306,16 +312,15 @@ class _Block:
         n = self._run.plan.fill_part
         for place in self._sources[part * n : (part + 1) * n]:
             self._read(place)
-        if self._run.plan.frugal:
-            self._run.scratch.chunks.clear()
-            if isinstance(self._run.source.reader, ChunkReader):
-                self._run.source.reader.forget()
+        self._run.tidy()
 
     def drain(self, part: int) -> tuple[Any, int]:
         """Use some tiles; returns what came of it, and the bytes that are done."""
         n = self._run.plan.drain_part
         tiles = self.tiles[part * n : (part + 1) * n]
-        return self._run.use(self, tiles), sum(map(self._nbytes, tiles))
+        result = self._run.use(self, tiles)
+        self._run.tidy()
+        return result, sum(map(self._nbytes, tiles))
 
     def _read(self, place: Place) -> None:
         """Decode a source chunk, and put its pixels where they belong."""

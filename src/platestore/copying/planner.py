@@ -120,6 +120,7 @@ class Planner:
             self._groups.register(entry.where, entry.path)
         for entry in entries:
             position = entry.open()
+            self._groups.register(entry.where, entry.path)  # this copy of it, if there are several
             if same is not None:
                 same.check(position, self._ask.selection.channels)
             self._position(position, entry.path)

@@ -37,25 +37,37 @@ class Acquisitions:
     ----------
     nodes : sequence of node
         The sources.
+    entries : sequence of Entry
+        The positions.
     notes : list of str
         Gets a line for each acquisition that gets another number.
     """
 
-    def __init__(self, nodes: Sequence[NGFFNode[Any]], notes: list[str]) -> None:
+    def __init__(self, nodes: Sequence[NGFFNode[Any]], entries: Sequence[Entry], notes: list[str]) -> None:
         self._numbers: dict[tuple[int, int], int] = {}
         self._items: dict[int, AcquisitionMeta] = {}
         self.declared = False
+        used = {(entry.source, entry.acquisition or 0) for entry in entries}
         for source, node in enumerate(nodes):
             if not isinstance(node, Plate):
                 continue
             for item in node._state().acquisitions or ():
                 self.declared = True
-                number = item.id
-                if number in self._items and not _same(self._items[number], item):
-                    number = max(self._items) + 1
-                    notes.append(f"acquisition {item.id} of {node._location.where} is {number} in the copy")
-                self._items.setdefault(number, item.model_copy(update={"id": number}))
-                self._numbers[source, item.id] = number
+                if (source, item.id) in used:
+                    number = self._number_of(item)
+                    if number != item.id:
+                        notes.append(
+                            f"acquisition {item.id} of {node._location.where} is {number} in the copy"
+                        )
+                    self._items.setdefault(number, item.model_copy())
+                    self._numbers[source, item.id] = number
+
+    def _number_of(self, item: AcquisitionMeta) -> int:
+        """The number of an equal one that has the same in its source, or else a free one."""
+        for number, other in self._items.items():
+            if _same(other, item):
+                return number
+        return item.id if item.id not in self._items else max(self._items) + 1
 
     def number(self, entry: Entry) -> int | None:
         """Identifier of the acquisition of a field in the copy."""
@@ -76,7 +88,7 @@ class Acquisitions:
         for number in [*self._items, *sorted(set(most) - self._items.keys())]:
             if number in most:
                 item = self._items.get(number) or AcquisitionMeta(id=number, name=f"acquisition {number}")
-                out.append(item.model_copy(update={"maximumfieldcount": most[number]}))
+                out.append(item.model_copy(update={"id": number, "maximumfieldcount": most[number]}))
         return out
 
 
@@ -110,7 +122,7 @@ def plan_plate(
     wells: dict[str, list[Entry]] = {}
     for entry in entries:
         wells.setdefault(entry.new_well, []).append(entry)
-    acquisitions = Acquisitions(nodes, groups.plan.notes)
+    acquisitions = Acquisitions(nodes, entries, groups.plan.notes)
     plates = [node for node in nodes if isinstance(node, Plate)]
     base = plates[0] if plates else None
     meta = copy.deepcopy(base._state()) if base is not None else PlateMeta(rows=[], columns=[], wells=[])
@@ -122,7 +134,7 @@ def plan_plate(
     if meta.field_count is not None:
         meta.field_count = len(entries)
     own.intents = None
-    _inherited(own, entries[0], channels)
+    _inherited(own, entries[0].node if entries else None, channels)
     if base is not None:
         groups.attributes(
             base._location,
@@ -140,13 +152,13 @@ def plan_plate(
         _plan_well(groups, path, fields, acquisitions)
 
 
-def _inherited(own: OwnMeta, first: Entry, channels: Sequence[str] | None) -> None:
+def _inherited(own: OwnMeta, first: NGFFNode[Any] | None, channels: Sequence[str] | None) -> None:
     """Channels and axes that positions created later get."""
     if own.channel_names is not None and channels is not None:
         own.channel_names = list(channels)
-    if own.channel_names is None and isinstance(first.node, Position):
-        own.channel_names = list(channels or first.node.channel_names)
-        own.axes = first.node.axes
+    if own.channel_names is None and isinstance(first, Position):
+        own.channel_names = list(channels or first.channel_names)
+        own.axes = first.axes
 
 
 def _grid(
@@ -157,7 +169,7 @@ def _grid(
     A list of rows or columns that names more than the wells of the source use, or that is a standard
     format's, describes the physical plate, and stays. Otherwise it names what is used.
     """
-    used = [set(names) for names in zip(*(path.split("/") for path in paths), strict=True)]
+    used = [{path.split("/")[i] for path in paths} for i in (0, 1)]
     known: dict[str, WellIndexMeta] = {}
     for plate in plates:
         for path, well in plate._entries().items():
