@@ -58,7 +58,7 @@ def here(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def refused(
-    error: type[ps.PlatestoreError], *folders: Path, match: str = "", names: Any = None
+    error: Any, *folders: Path, match: str | None = None, names: Any = None
 ) -> Iterator[pytest.ExceptionInfo[Any]]:
     """Expect an error that says what to do (and names something), and that nothing is written for it."""
     before = [snapshot(folder) for folder in folders]
@@ -157,8 +157,12 @@ def _file(path: Path) -> None:
     path.write_text("important")
 
 
+def _store(path: Path) -> None:
+    make_source(path.with_suffix(".zarr"), others=False).rename(path)
+
+
 def _mixed(path: Path) -> None:
-    make_source(path, others=False)
+    _store(path)
     (path / "A" / "thesis.tex").write_text("important")
 
 
@@ -166,12 +170,7 @@ def _unreachable(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
-def _home(path: Path) -> None:
-    _foreign(path)
-    os.environ["HOME"] = str(path)
-
-
-@pytest.mark.parametrize("make", [make_source, _file, _foreign, _mixed, _unreachable])
+@pytest.mark.parametrize("make", [_store, _file, _foreign, _mixed, _unreachable])
 @pytest.mark.parametrize("name", ["out.zarr", "out", "out.ozx"])
 def test_a_destination_that_exists(sources, here, make, name):
     make(here / name)
@@ -190,7 +189,7 @@ def test_what_is_no_store_is_not_replaced(sources, here, make, name, how):
 
 
 def test_a_directory_is_not_replaced_by_an_archive_nor_an_archive_by_a_directory(sources, here):
-    make_source(here / "out.ozx", others=False)
+    _store(here / "out.ozx")
     ps.copy(sources / "v5.zarr", here / "a.ozx")
     (here / "a.ozx").rename(here / "out.zarr")
     for name in ("out.ozx", "out.zarr"):
@@ -517,8 +516,9 @@ def test_an_archive_holds_the_current_version_only(sources, here):
         ps.copy(sources / "v5.zarr", here / "out.ozx", version="0.4")
     ps.copy(sources / "v4.zarr", here / "out.ozx")
     assert ps.open_ome_zarr(here / "out.ozx").version == "0.5"
-    with refused(ps.ArgumentError, here, match=r"0\.5"):
-        ps.copy(sources / "v4.zarr/A/1/0", make_source(here / "p.zarr", "0.5") / "D/1/0", version="0.4")
+    plate = make_source(here / "p.zarr", "0.5")
+    with refused(ps.ArgumentError, here, match=r"cannot be 0\.4: the plate is 0\.5"):
+        ps.copy(sources / "v4.zarr/A/1/0", plate / "D/1/0", version="0.4")
 
 
 # --- archives of enemies --------------------------------------------------------------------------
@@ -535,7 +535,7 @@ _HOSTILE = {
     "file and directory": [Entry("A/c"), Entry("A/c/0")],
     "link": [Entry("A/c", b"/etc/passwd", mode=0o120777)],
     "overlap": [Entry("A/0", b"0" * 100), Entry("A/1", b"0" * 100, offset=70)],
-    "bomb": [Entry("A/0", b"\0" * 10**6, method=8, size=10**10)],
+    "bomb": [Entry("A/0", b"\0" * 10**7, method=8, size=2**31)],
     "empty segment": [Entry("A//0")],
     "NUL": [Entry("A/0\0.txt")],
 }
@@ -659,7 +659,7 @@ def test_what_comes_into_being_meanwhile_is_not_replaced(sources, here, target, 
 
 
 @pytest.mark.parametrize("target", ["out.zarr", "out.ozx"])
-@pytest.mark.parametrize("make", [_file, _foreign, make_source])
+@pytest.mark.parametrize("make", [_file, _foreign, _store])
 def test_resume_does_not_replace_what_came_into_being_after_the_interruption(sources, here, target, make):
     stop_copy(sources / "v5.zarr", here / target)
     make(here / target)
@@ -863,7 +863,7 @@ def test_verify_finds_nothing_in_a_good_copy(sources, here, name):
 
 
 @pytest.mark.parametrize("name", _VERIFIED)
-@pytest.mark.parametrize("which", [0, -1])
+@pytest.mark.parametrize("which", [0, 1])
 def test_verify_finds_a_byte_that_differs(sources, here, name, which, monkeypatch):
     kind = KINDS[name]
     real = api.Work.verify
@@ -878,17 +878,17 @@ def test_verify_finds_a_byte_that_differs(sources, here, name, which, monkeypatc
             data[entry.start + entry.size // 2] ^= 0xFF
             with place.open("r+b") as file:
                 file.write(data)
-            damaged.append(names[which])
+            damaged.append(names[which].partition("/c/")[0])
         else:
-            chunk = chunk_files(place / "A")[which]
+            chunk = chunk_files(place / "A/1/0/0")[which % len(chunk_files(place / "A/1/0/0"))]
             flip(chunk, chunk.stat().st_size // 2)
-            damaged.append(str(chunk.relative_to(place)))
+            damaged.append("A/1/0/0")
         real(work)
 
     monkeypatch.setattr(api.Work, "verify", meddle)
     with pytest.raises((ps.VerifyError, ps.DamagedChunkError)) as caught:
         kind.copy(sources, here, verify=True)
-    assert damaged[0].partition("/c/")[0].partition("/0/0/")[0] in str(caught.value)
+    assert damaged[0] in str(caught.value)
     assert not (here / kind.target).exists()
     monkeypatch.undo()
     kind.copy(sources, here, overwrite=True, verify=True)
