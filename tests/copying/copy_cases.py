@@ -159,7 +159,7 @@ def stop_copy(
     for path in sorted(rehearsal.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     rehearsal.rmdir()
-    last = next(k for k, (_, path) in enumerate(faults.log) if not path.startswith(f"{target.name}.copying"))
+    last = next(k for k, (_, path) in enumerate(faults.log) if path == target.name)
     crashed = False
     try:
         with OsFaults(target.parent, int(part * last)):
@@ -194,9 +194,10 @@ def _child(
     start = time.perf_counter()
     try:
         ps.copy(source, target, **options)
-    except ps.PlatestoreError:
+    except ps.PlatestoreError as error:
         if not quiet:
             raise
+        pipe.send(f"{type(error).__name__}: {error}")
         sys.exit(1)
     pipe.send(time.perf_counter() - start)
 
@@ -222,7 +223,7 @@ class Process:
     kill_at : tuple of str, optional
         Audit event, and the end of one of its arguments, at which it is killed.
     quiet : bool
-        Whether an error is an exit code only.
+        Whether an error is told by :meth:`outcome`, and not raised.
     """
 
     def __init__(
@@ -256,6 +257,13 @@ class Process:
         assert code is not None, "the process hangs"
         self._ours.close()
         return code
+
+    def outcome(self) -> str:
+        """Wait until it ends; returns its error, or nothing."""
+        assert self._ours.poll(240), "the process hangs"
+        found = self._ours.recv()
+        assert self.join() == int(isinstance(found, str))
+        return found if isinstance(found, str) else ""
 
     def finish(self) -> float:
         """Wait until it is done; returns the seconds that the copy took."""

@@ -281,7 +281,7 @@ def test_a_working_directory_that_is_none(sources, here, what, how):
     work.write_text("important") if what == "file" else work.symlink_to("nowhere")
     before = snapshot(here)
     command = [sys.executable, "-c", _LOOP, str(sources / "v5.zarr"), str(here / "out.zarr"), repr(how)]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert found.returncode == 0, found.stderr[-500:]
     assert "out.zarr" in found.stdout
     assert snapshot(here) == before
@@ -481,7 +481,7 @@ _WRONG: list[tuple[dict[str, Any], str]] = [
     ({"chunks": (1, 1, 1, 0, 8)}, "chunks"),
     ({"chunks": (1, 1, 1, 8, -8)}, "chunks"),
     ({"chunks": "big"}, "chunks"),
-    ({"shards": "huge"}, "huge"),
+    ({"shards": "huge"}, "shards"),
     ({"chunks": (1, 1, 1, 8, 8), "shards": (1, 1, 1, 12, 8)}, "shard"),
     ({"shards": "ZYX", "shards_ratio": (1, 1, 1, 2, 2)}, "shards"),
     ({"version": "0.4", "shards": "ZYX"}, "shard"),
@@ -490,9 +490,9 @@ _WRONG: list[tuple[dict[str, Any], str]] = [
     ({"compressor": "zstd:99"}, "zstd"),
     ({"map": {"Z/9": "A/1"}}, "Z/9"),
     ({"map": {"A/1": "A/1/0"}}, "map"),
-    ({"map": {"A/1": "B/2"}, "positions": "A/1/0"}, "B/2"),
+    ({"map": {"A/1": "B/2"}, "positions": "B/2/0"}, "A/1"),
     ({"map": {"A/1/0": "B/2/0"}}, "clash"),
-    ({"map": {"A/1": "../x"}}, "map"),
+    ({"map": {"A/1": "../x"}}, "name of a row"),
     ({"map": "nothing.csv"}, "nothing.csv"),
     ({"overwrite": True, "resume": True}, "one of them"),
     ({"max_memory": 0}, "max_memory"),
@@ -696,11 +696,6 @@ def _interrupted(*args: Any) -> None:
 @pytest.mark.parametrize("target", ["out.zarr", "out.ozx"])
 def test_a_second_process_is_refused_while_the_first_one_copies(sources, here, target):
     """The first one is held at its first progress; the others are processes of their own, and threads."""
-    code = (
-        "import sys, platestore\n"
-        "try:\n    platestore.copy(sys.argv[1], sys.argv[2], **eval(sys.argv[3]))\n"
-        "except platestore.PlatestoreError as error:\n    print(type(error).__name__, error)\n"
-    )
     seen: list[str] = []
 
     def others(done: int, total: int) -> None:
@@ -708,8 +703,7 @@ def test_a_second_process_is_refused_while_the_first_one_copies(sources, here, t
             return
         before = snapshot(here)
         for how in ({}, {"resume": True}, {"overwrite": True}):
-            command = [sys.executable, "-c", code, str(sources / "v5.zarr"), str(here / target), repr(how)]
-            seen.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+            seen.append(Process(sources / "v5.zarr", here / target, quiet=True, **how).outcome())
         thread = threading.Thread(target=again)
         thread.start()
         thread.join()
@@ -735,8 +729,9 @@ def test_a_second_process_is_refused_while_the_first_one_copies(sources, here, t
 def test_many_processes_that_copy_to_one_destination(sources, here):
     """One of them makes it; none of them spoils it."""
     running = [Process(sources / "v5.zarr", here / "out.zarr", quiet=True) for _ in range(4)]
-    codes = [process.join() for process in running]
-    assert 0 in codes
+    found = [process.outcome() for process in running]
+    assert "" in found
+    assert all(not text or text.startswith(("NodeExistsError", "LockTimeoutError")) for text in found)
     assert [p.name for p in here.iterdir()] == ["out.zarr"]
     assert snapshot(here / "out.zarr") == snapshot(sources / "v5.zarr")
 
@@ -863,7 +858,7 @@ def test_verify_finds_nothing_in_a_good_copy(sources, here, name):
 
 
 @pytest.mark.parametrize("name", _VERIFIED)
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [0, 2])
 def test_verify_finds_a_byte_that_differs(sources, here, name, which, monkeypatch):
     kind = KINDS[name]
     real = api.Work.verify

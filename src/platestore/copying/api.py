@@ -19,7 +19,7 @@ from platestore.copying.planner import Planner, open_sources, version_of
 from platestore.copying.plates import SameLook
 from platestore.copying.report import CopyReport
 from platestore.copying.run import Work, memory_needed
-from platestore.errors import ArgumentError, NoSpaceError
+from platestore.errors import ArgumentError, NoSpaceError, VerifyError
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
@@ -302,7 +302,11 @@ class _Copy:
             )
             run.run()
             if how.verify:
-                run.verify()
+                try:
+                    run.verify()
+                except VerifyError:
+                    work.mark_failed()
+                    raise
             run.finish()
             if plate is not None:
                 self._add(plate, self._place.data)

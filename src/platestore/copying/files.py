@@ -135,13 +135,15 @@ def stamp_of(folders: Iterable[Folder], *, documents: bool) -> Stamp:
     return Stamp(files, nbytes, newest)
 
 
-def copy_file(source: str, target: str, *, resume: bool, sync: bool) -> int:
+def copy_file(source: str, target: str, *, size: int, newest: int, resume: bool, sync: bool) -> int:
     """Copy one file.
 
     Parameters
     ----------
     source, target : str
         Absolute paths; the target's directory exists.
+    size, newest : int
+        Bytes of the source, and the latest time of its last change, when the copy was planned.
     resume : bool
         Whether the target may be there: then it is complete if it has the source's length.
     sync : bool
@@ -157,12 +159,16 @@ def copy_file(source: str, target: str, *, resume: bool, sync: bool) -> int:
     DamagedChunkError
         If the source is an empty chunk, which a writer that died left.
     SourceChangedError
-        If the source changes meanwhile.
+        If the source changed after that, or changes meanwhile.
     """
-    descriptor = os.open(source, _READ)
+    try:
+        descriptor = os.open(source, _READ)
+    except FileNotFoundError:
+        raise SourceChangedError("the file is gone", path=source) from None
     try:
         info = os.fstat(descriptor)
-        size = info.st_size
+        if info.st_size != size or info.st_mtime_ns > newest:
+            raise SourceChangedError("the file changed since the copy was planned", path=source)
         if not size and is_chunk_name(os.path.basename(source)):
             raise DamagedChunkError("the file is empty", path=source)
         if resume:

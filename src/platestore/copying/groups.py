@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable
 from typing import Any
 
 from platestore.arrays.convert import Converted, Unconvertible, convert_array
-from platestore.copying.files import Folder, belongs, scan, stamp_of
+from platestore.copying.files import belongs
+from platestore.copying.looks import look
 from platestore.copying.plan import Plan, Rename, TreeCopy
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
@@ -26,7 +26,6 @@ from platestore.storage.hierarchy import (
     read_array,
     read_group,
 )
-from platestore.storage.local import LocalStorage
 
 _NODES = ("plate", "well", "image", "label", "series")
 
@@ -113,21 +112,9 @@ class GroupWriter:
         self, storage: Storage, path: str, target: str, rename: Rename | None = None
     ) -> tuple[TreeCopy, Stamp]:
         """The chunks below a directory, to be copied as they are, and what they look like."""
-        if isinstance(storage, LocalStorage):
-            folders = list(scan(storage.local_path(path)))
-            if rename is not None:
-                folders = _renamed_only(folders, rename)
-            stamp = stamp_of(folders, documents=False)
-            kept = self.plan.keep(folders)
-            return TreeCopy(storage, path, target, False, stamp, rename, folders=kept), stamp
-        prefix = f"{path}/" if path else ""
-        stamp = Stamp()
-        for key in storage.keys(path):
-            name = posixpath.basename(key)
-            taken = rename is None or rename(key[len(prefix) :]) is not None
-            if taken and belongs(name) and name not in DOCUMENTS:
-                stamp += Stamp(1, storage.size_of(key) or 0)
-        return TreeCopy(storage, path, target, False, stamp, rename), stamp
+        stamp, folders = look(storage, path, documents=False, rename=rename)
+        kept = None if folders is None else self.plan.keep(folders)
+        return TreeCopy(storage, path, target, False, stamp, rename, folders=kept), stamp
 
     def new(self, kind: Kind, target: str, parts: dict[str, Any], own: dict[str, Any]) -> None:
         """Plan a group that no source has."""
@@ -246,16 +233,6 @@ def chunk_files(converted: Converted) -> tuple[str, Rename | None]:
     if old.endswith("/") and not new:
         return old[:-1], None
     return "", lambda key: new + key.removeprefix(old) if key.startswith(old) else None
-
-
-def _renamed_only(folders: Iterable[Folder], rename: Rename) -> list[Folder]:
-    """Folders with the files that get a new name."""
-    out = []
-    for folder in folders:
-        files = [f for f in folder.files if rename(join(folder.path, f[0])) is not None]
-        if files:
-            out.append(Folder(folder.path, files, folder.newest))
-    return out
 
 
 def _holds_nodes(location: Location) -> bool:

@@ -286,6 +286,7 @@ class ImagePlanner:
             return
         nbytes = summarise(target).nbytes
         plan.pixels.append(PixelCopy(storage, array, target, picks))
+        plan.watched.append((storage, path, stamp))
         if encoding.is_forced:
             plan.forced.setdefault(encoding.why, []).append(target.path)
         plan.estimate += self._estimate(array, stamp, nbytes)

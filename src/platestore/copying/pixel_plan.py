@@ -31,6 +31,8 @@ _MOST_BLOCK_BYTES = 2**30
 _PART_BYTES = 2**20
 # Encoded parts beside those that the threads are making, which wait to be appended to a shard.
 _WAITING = 2
+# Pieces of memory up to this size may stay with the C library for a while when they are given back.
+_KEPT_BYTES = 32 * 2**20
 # Files are not asked how large they are where the codec says that they are no larger than this.
 _SMALL_BYTES = 256 * 2**10
 
@@ -205,6 +207,7 @@ class _Needs:
         self.decodes = decodes(axes, block)
         held = target.held_nbytes + target.index_nbytes * units_of(axes, block)
         self._fixed = _OVERHEAD + source.reader.index_nbytes + held
+        self._tile = tile
         self._block = self.tiles * tile
         # Where chunks are appended to a file, they wait for their turn; elsewhere they are written at once.
         self._encoded = min(self.tiles, self.drain_part) * target.stored_nbytes
@@ -225,7 +228,10 @@ class _Needs:
 
     def nbytes(self, workers: int, depth: int) -> int:
         """Bytes that so many threads and blocks take."""
-        each = max(self._reading, self._using) if self.frugal else self._reading + self._using
+        each = self._reading + self._using
+        if self.frugal:
+            each = max(self._reading, self._using) + min(self._reading, self._using, 2 * _KEPT_BYTES)
+        each += min(self._tile, _KEPT_BYTES)
         waiting = self.window(workers, depth) * self._encoded if self._waits else 0
         return self._fixed + depth * self._block + workers * each + waiting
 

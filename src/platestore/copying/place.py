@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import zipfile
@@ -28,6 +29,7 @@ from platestore.errors import (
     ReadOnlyError,
     SourceChangedError,
     UnsafeTargetError,
+    VerifyError,
 )
 from platestore.storage import locks, targets
 from platestore.storage.archive import ArchiveStorage
@@ -39,6 +41,8 @@ _JOURNAL = "journal.json"
 _DATA = "data"
 _LEVELS = "levels.txt"
 _OLD = "old"
+_KNOWN = {_JOURNAL, _DATA, _LEVELS, _OLD}
+_TEMPORARY = re.compile(r"\.journal\.json\.\d+-\d+-[0-9a-f]+\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Place:
         """
         if overwrite and resume:
             raise ArgumentError("overwrite starts anew, resume continues", hint="pass one of them")
+        _check_work(self.work)
         unfinished = any(os.path.lexists(os.path.join(self.work, name)) for name in (_JOURNAL, _DATA))
         if unfinished and not (overwrite or resume):
             raise NodeExistsError(
@@ -116,9 +121,8 @@ class Place:
 
     def _check_replaceable(self) -> None:
         if self.inside:
-            raise NodeExistsError(
-                "the destination exists, in a store", path=self.final, hint="delete it first: del plate[...]"
-            )
+            hint = "resume=True (--resume) lists it" if self.is_done() else "delete it first: del plate[...]"
+            raise NodeExistsError("the destination exists, in a store", path=self.final, hint=hint)
         if not self.is_archive:
             targets.check_replaceable(self.final, check_name=False)
         elif not stat.S_ISREG(os.lstat(self.final).st_mode) or not zipfile.is_zipfile(self.final):
@@ -194,6 +198,7 @@ class WorkPlace:
         while True:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(work)
+            _check_work(work)
             try:
                 with contextlib.ExitStack() as stack:
                     stack.enter_context(self._locked(work))
@@ -224,6 +229,8 @@ class WorkPlace:
             rename(place.old, place.final)  # it was to be replaced, and was not
         options = json.loads(json.dumps(options))  # as they come back from the journal
         fingerprint = self._plan.fingerprint()
+        if journal.get("failed") and self._resume:
+            raise VerifyError("the unfinished copy failed its check", path=place.final)
         if journal and self._resume and os.path.lexists(place.data):
             _require_same(place, journal, self._plan, fingerprint, options)
             self.resumed = True
@@ -273,6 +280,10 @@ class WorkPlace:
         finally:
             os.close(descriptor)
 
+    def mark_failed(self) -> None:
+        """Note that the copy was found to differ from its source: it is not to be continued."""
+        _write(self.place.work, {**_read(self.place.work), "failed": True})
+
     def install(self) -> None:
         """Give the complete copy its name; a store that it replaces is deleted after that."""
         place, sync = self.place, self._durability != "process"
@@ -293,7 +304,7 @@ class WorkPlace:
 
     def remove(self) -> None:
         """Take the working directory away."""
-        shutil.rmtree(self.place.work, ignore_errors=True)
+        finish_interrupted(self.place)
 
 
 def _install_file(data: str, final: str, *, replaces: bool) -> None:
@@ -335,8 +346,35 @@ def _require_same(
 
 
 def finish_interrupted(place: Place) -> None:
-    """Remove what is left of a copy that took its place before it was interrupted."""
-    shutil.rmtree(place.work, ignore_errors=True)
+    """Remove the working directory of a copy that took its place; what others put there stays."""
+    with contextlib.suppress(OSError):
+        with os.scandir(place.work) as found:
+            entries = list(found)
+        for entry in entries:
+            if _is_ours(entry.name):
+                _delete(entry)
+        os.rmdir(place.work)
+
+
+def _check_work(work: str) -> None:
+    """Refuse a working directory that is none."""
+    if os.path.lexists(work) and (os.path.islink(work) or not os.path.isdir(work)):
+        raise UnsafeTargetError(
+            "is no directory, but the copy would grow there",
+            path=work,
+            hint="move it away, or choose another destination",
+        )
+
+
+def _is_ours(name: str) -> bool:
+    return name in _KNOWN or _TEMPORARY.fullmatch(name) is not None
+
+
+def _delete(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path)
+    else:
+        os.unlink(entry.path)
 
 
 def _identity(path: str) -> list[int]:
@@ -367,10 +405,9 @@ def _write(work: str, content: dict[str, Any]) -> None:
 
 def _clear(work: str) -> None:
     """Empty a working directory: what is in it belongs to a copy that is not continued."""
-    known = {_JOURNAL, _DATA, _LEVELS, _OLD}
     with os.scandir(work) as found:
         entries = list(found)
-    foreign = [e.name for e in entries if e.name not in known and not e.name.startswith(".")]
+    foreign = [e.name for e in entries if not _is_ours(e.name)]
     if foreign:
         raise UnsafeTargetError(
             f"holds files that no copy left: {', '.join(sorted(foreign)[:5])}",
@@ -378,10 +415,7 @@ def _clear(work: str) -> None:
             hint="nothing was deleted; move them away first",
         )
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
+        _delete(entry)
 
 
 def _sweep(directory: str) -> None:

@@ -121,6 +121,8 @@ class Plan:
         What could not come along, or is different.
     forced : dict
         Paths of arrays that must be encoded anew, by the reason.
+    watched : list of tuple
+        Storage, path and stamp of the arrays whose pixels are read.
     estimate : int
         Bytes that the copy is expected to take, files that are copied as they are included.
     """
@@ -134,6 +136,7 @@ class Plan:
     positions: int = 0
     notes: list[str] = field(default_factory=list)
     forced: dict[str, list[str]] = field(default_factory=dict)
+    watched: list[tuple[Storage, str, Stamp]] = field(default_factory=list)
     estimate: int = 0
     _kept: int = 0
 

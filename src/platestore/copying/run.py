@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from platestore.arrays.metadata import summarise
+from platestore.copying.looks import check_unchanged
 from platestore.copying.pixels import PixelJob, PixelPlan, Stopped, compare_pixels, copy_pixels, plan_pixels
 from platestore.copying.plan import LevelsCopy, Plan
 from platestore.copying.pool import pool
@@ -80,6 +81,7 @@ class Work:
         self._transfer().run(self.plan.trees)
         self._pixels()
         self._levels()
+        check_unchanged(self.plan, all_trees=archive)
 
     def _transfer(self) -> Transfer:
         return Transfer(self.target, self.workers, self.resume, self.sync, self._tell, self._stop)

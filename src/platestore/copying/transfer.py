@@ -84,10 +84,17 @@ class Transfer:
             there = f"{target}/{folder.path}" if folder.path else target
             if tree.rename is None:
                 _make(there)
-            for name, _ in folder.files:
+            for name, size in folder.files:
                 new = _new_path(tree, folder.path, name, there, target)
                 if new is not None:
-                    nbytes += copy_file(f"{here}/{name}", new, resume=self.resume, sync=self.sync)
+                    nbytes += copy_file(
+                        f"{here}/{name}",
+                        new,
+                        size=size,
+                        newest=folder.newest,
+                        resume=self.resume,
+                        sync=self.sync,
+                    )
                     files += 1
             if nbytes > _BATCH_BYTES:
                 self.tell(nbytes, files)
@@ -222,8 +229,9 @@ def _folders(source: LocalStorage, tree: TreeCopy) -> Iterable[Folder]:
     """The folders of a tree: as they were found when it was planned, unless there are too many to keep."""
     root = source.local_path(tree.path)
     if tree.only is not None:
-        files = [(name, os.stat(os.path.join(root, name)).st_size) for name in tree.only]
-        return [Folder("", files, 0)]
+        infos = [(name, os.stat(os.path.join(root, name))) for name in tree.only]
+        newest = max(info.st_mtime_ns for _, info in infos)
+        return [Folder("", [(name, info.st_size) for name, info in infos], newest)]
     return scan(root) if tree.folders is None else tree.folders
 
 
