@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Case, Results, Row, Settings, Verdict, piece, ratio_verdict
-from benchmarks.memory import CPU, measured
+from benchmarks.memory import CPU, measured, peak
 from benchmarks.pixels import RawTensorStore, copy_store, make_store, stored_nbytes, wait_for_threads
 from benchmarks.rows.copy_tools import copy_platestore, shape_text, size_text
 from benchmarks.rows.pyramid import growth_verdicts
@@ -37,7 +37,7 @@ def relayout(
         copy_store(shared / "empty.zarr", target)
         RawTensorStore(shared / "small.zarr" / "0")[...]
         wait_for_threads()
-        found = measured(lambda: _read_and_write(source / "0", target / "0"))
+        found = {**measured(lambda: _read_and_write(source / "0", target / "0")), "peak": peak()}
     copy = RawTensorStore(target / "0")
     layout = copy.handle.chunk_layout
     answer = [_checksum(copy), list(layout.read_chunk.shape), list(layout.write_chunk.shape)]

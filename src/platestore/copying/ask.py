@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from platestore.copying.selection import Selection, parse_crop, parse_range
-from platestore.errors import ArgumentError
+from platestore.errors import ArgumentError, NodeNotFoundError
 from platestore.nodes.wishes import Wishes
 from platestore.pyramid.geometry import check_levels
 from platestore.spec.versions import Version, check_version
@@ -203,6 +203,8 @@ def _place(text: str) -> list[str]:
 def _read_csv(path: str) -> list[tuple[int | None, str, str]]:
     import csv
 
+    if not os.path.isfile(path):
+        raise NodeNotFoundError("map: there is no such CSV file", path=path)
     with open(path, newline="", encoding="utf-8-sig") as file:
         try:
             reader = csv.DictReader(file)

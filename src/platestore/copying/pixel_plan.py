@@ -20,8 +20,8 @@ from platestore.errors import ArgumentError, BudgetError
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ArrayDocument
 
-# What a call costs beside pixels: threads, indices, paths.
-_OVERHEAD = 4 * 2**20
+# What a call costs beside pixels: threads, indices, paths, gaps between pieces of memory.
+_OVERHEAD = 8 * 2**20
 # Share of the budget that a block takes at most: two of them, and what the threads need, fit.
 _BLOCK_SHARE = 0.3
 # A larger one, of which only one may fit, is taken where that saves so much decoding.

@@ -13,8 +13,6 @@ import json
 import os
 import re
 import shutil
-import stat
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +24,7 @@ from platestore.errors import (
     LockTimeoutError,
     NodeExistsError,
     NodeNotFoundError,
+    PlatestoreError,
     ReadOnlyError,
     SourceChangedError,
     UnsafeTargetError,
@@ -36,6 +35,7 @@ from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import CREATE, rename, replace, sync_directory, temporary_name
 from platestore.storage.local import LocalStorage
+from platestore.storage.ozx import OzxStorage
 
 _JOURNAL = "journal.json"
 _DATA = "data"
@@ -125,10 +125,17 @@ class Place:
             raise NodeExistsError("the destination exists, in a store", path=self.final, hint=hint)
         if not self.is_archive:
             targets.check_replaceable(self.final, check_name=False)
-        elif not stat.S_ISREG(os.lstat(self.final).st_mode) or not zipfile.is_zipfile(self.final):
+            return
+        try:
+            if os.path.islink(self.final):
+                raise UnsafeTargetError("is a link", path=self.final)
+            OzxStorage(self.final, StorageOptions())
+        except (PlatestoreError, OSError) as error:
             raise UnsafeTargetError(
-                "is no archive", path=self.final, hint="remove it yourself, or name another destination"
-            )
+                f"is no archive of a store: {getattr(error, 'message', error)}",
+                path=self.final,
+                hint="remove it yourself, or name another destination",
+            ) from None
 
     def is_done(self) -> bool:
         """Whether an earlier call put the copy in its place, and was interrupted after that."""
