@@ -143,7 +143,7 @@ def make_sources(directory: Path, **more: Any) -> Path:
 def stop_copy(
     source: Path | Sequence[Path], target: Path, *, part: float = 0.6, workers: int = 1, **options: Any
 ) -> Path:
-    """Begin a copy, and die after a part of its operations; returns the directory in which it grew.
+    """Begin a copy, and die after a part of its work; returns the directory in which it grew.
 
     Parameters
     ----------
@@ -160,9 +160,10 @@ def stop_copy(
         path.rmdir() if path.is_dir() else path.unlink()
     rehearsal.rmdir()
     last = next(k for k, (_, path) in enumerate(faults.log) if path == target.name)
+    first = 1 + next(k for k, (_, path) in enumerate(faults.log) if path.endswith("/journal.json"))
     crashed = False
     try:
-        with OsFaults(target.parent, int(part * last)):
+        with OsFaults(target.parent, int(first + part * (last - first))):
             ps.copy(source, target, workers=workers, **options)
     except Crash:
         crashed = True
@@ -244,8 +245,10 @@ class Process:
         assert self._ours.poll(120), "the process did not start"
         assert self._ours.recv() == "go"
 
-    def kill(self, after: float) -> None:
-        """Kill it after some seconds."""
+    def kill(self, after: float, begun: Path | None = None) -> None:
+        """Kill it after some seconds, counted from the moment at which there is a file or directory."""
+        while begun is not None and not begun.exists() and self._process.is_alive():
+            time.sleep(0.0005)
         time.sleep(after)
         self._process.kill()
         self.join()

@@ -100,7 +100,9 @@ def _kill_often(job: Job, big: Path, here: Path, kills: int, seed: int) -> None:
             target = directory / job.target
         workers = rng.choice((1, 2, 5))
         process = Process(big / job.source, target, resume=True, workers=workers, **job.options)
-        process.kill(rng.uniform(0, took))
+        # At any moment; mostly at one after the beginning, which takes as long for so little.
+        begun = target.with_name(f"{job.target}.copying") / "journal.json"
+        process.kill(rng.uniform(0, 0.6 * took), begun if rng.random() < 0.8 else None)
         assert set(os.listdir(directory)) <= {job.target, f"{job.target}.copying"}
         if target.exists():
             assert snapshot(target) == _inner(expected, job.target), f"kill {number}: half done"
@@ -138,8 +140,7 @@ def test_kills_at_a_hundred_moments_and_resume_give_the_same_bytes(name, seed, b
 #: Events on the way to the name: the last document of the root, the name itself, and what is tidied up.
 _LAST = {
     "before the name": ("os.rename", "out.zarr"),
-    "after the name": ("shutil.rmtree", "out.zarr.copying"),
-    "before the journal goes": ("os.remove", "journal.json"),
+    "after the name": ("os.remove", "journal.json"),
     "after the journal went": ("os.rmdir", "out.zarr.copying"),
 }
 
@@ -165,9 +166,8 @@ def test_killed_while_the_copy_gets_its_name(sources, here, name, moment, how):
     if moment != "after the journal went":
         assert sorted(p.name for p in here.iterdir()) == ["out.zarr", "whole"]
     # Whatever was left is in nobody's way.
-    kind.copy(sources, here, overwrite=True) if name == "crop" else shutil.rmtree(here / "out.zarr")
-    if name != "crop":
-        kind.copy(sources, here)
+    shutil.rmtree(here / "out.zarr")
+    kind.copy(sources, here)
     assert snapshot(here / "out.zarr") == expected
     assert sorted(p.name for p in here.iterdir()) == ["out.zarr", "whole"]
 
@@ -196,21 +196,16 @@ def test_every_kind_is_continued(sources, here, kind, part):
     (here / "whole").mkdir()
     kind.copy(sources, here / "whole")
     work = stop_copy(sources / kind.source, here / kind.target, part=part, **kind.options)
-    kept = {p: p.stat().st_ino for p in work.rglob("*") if p.is_file() and "journal" not in p.name}
+    kept = {p: p.stat().st_ino for p in chunk_files(work / "data") if not p.name.endswith(".tmp")}
     report = kind.copy(sources, here, resume=True)
     assert report.resumed
     assert not work.exists()
     assert snapshot(here / kind.target) == snapshot(here / "whole" / kind.target)
     if part > 0.9 and kind.target == "out.zarr":
-        # Most of what was there is what is there now.
-        data = work / "data"
-        same = [p for p, inode in kept.items() if _moved(p, data, here / "out.zarr", inode)]
-        assert len(same) > len(kept) // 2
-
-
-def _moved(path: Path, before: Path, after: Path, inode: int) -> bool:
-    place = after / path.relative_to(before) if path.is_relative_to(before) else path
-    return place.exists() and place.stat().st_ino == inode
+        # The chunks that were there are those that are there now.
+        places = {here / "out.zarr" / p.relative_to(work / "data"): inode for p, inode in kept.items()}
+        same = [p for p, inode in places.items() if p.stat().st_ino == inode]
+        assert len(same) >= 0.8 * len(kept) > 0
 
 
 @pytest.mark.parametrize("target", ["out.zarr", "out.ozx"])
@@ -277,7 +272,6 @@ _OTHER: list[tuple[dict[str, Any], str]] = [
     ({**_BEGUN, "wells": "A/1"}, "wells"),
     ({**_BEGUN, "z": 0}, "z"),
     ({**_BEGUN, "pyramid": 2}, "pyramid"),
-    ({**_BEGUN, "levels": 0}, "levels"),
     ({**_BEGUN, "map": {"A/1": "C/3"}}, "map"),
     ({**_BEGUN, "only_ome": True}, "only_ome"),
     ({}, "channels"),
@@ -303,8 +297,9 @@ def test_another_source_is_refused_and_named(source, here):
     stop_copy(source, here / "out.zarr")
     with pytest.raises(ps.ArgumentError, match=r"sources.*other\.zarr"):
         ps.copy(other, here / "out.zarr", resume=True)
-    with pytest.raises(ps.ArgumentError, match="sources"):
-        ps.copy([source, other], here / "out.zarr", resume=True, map=None, wells="A/1")
+    more = make_source(here / "more.zarr", names=("D/1/0",))
+    with pytest.raises(ps.ArgumentError, match=r"sources.*more\.zarr"):
+        ps.copy([source, more], here / "out.zarr", resume=True)
 
 
 def test_the_same_options_in_other_words(source, here):
@@ -352,8 +347,9 @@ def _change_chunk(source: Path) -> Path:
 
 def _replace_chunk(source: Path) -> Path:
     """By another one, as a restored backup would: with an old time, and of another size."""
-    chunk = chunk_files(source / "B/2")[0]
-    chunk.write_bytes(chunk.read_bytes() + b"x")
+    chunk, other = chunk_files(source / "B/2")[:2]
+    assert chunk.stat().st_size != other.stat().st_size
+    chunk.write_bytes(other.read_bytes())
     os.utime(chunk, ns=(10**18, 10**18))
     return source / "B/2/0/0"
 
@@ -392,7 +388,7 @@ _HOW: dict[str, dict[str, Any]] = {
     "plain": {},
     "convert": {"version": "0.4"},
     "rechunk": {"chunks": (1, 1, 1, 8, 8), "shards": "ZYX"},
-    "whole-chunks": {"crop": "0:8,8:16"},
+    "whole-chunks": {"crop": "0:8,0:16"},
     "crop": {"crop": "1:20,1:20", "positions": ["A/*", "B/*"]},
     "pack": {},
 }
@@ -420,7 +416,8 @@ def test_a_source_that_changed_is_noticed_and_named(source, here, change, how):
 def test_an_archive_that_was_replaced_is_noticed(tmp_path, here, options):
     """By one of the same size and the same names, whose pixels are others."""
     for seed in (1, 2):
-        source = make_source(tmp_path / f"{seed}.zarr", seed=seed, compressor="none")
+        (tmp_path / f"{seed}").mkdir()
+        source = make_source(tmp_path / f"{seed}/src.zarr", seed=seed, compressor="none")
         ps.copy(source, tmp_path / f"{seed}.ozx")
     assert (tmp_path / "1.ozx").stat().st_size == (tmp_path / "2.ozx").stat().st_size
     stop_copy(tmp_path / "1.ozx", here / "out.zarr", **options)

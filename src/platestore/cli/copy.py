@@ -77,7 +77,11 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 @click.option("--only-ome", is_flag=True, help="Leave out attributes, tables and groups of others.")
 @click.option("--version", type=click.Choice(["0.4", "0.5"]), help="OME-NGFF version of the copy.")
 @click.option("--chunks", callback=_numbers, metavar="SHAPE", help="Chunks, such as 1,1,16,512,512.")
-@click.option("--shards", callback=_shards, metavar="SHAPE|SIZE|AXES", help="Shards, such as 1GB or ZYX.")
+@click.option(
+    "--shards", callback=_shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or ZYX."
+)
+@click.option("--shards-ratio", callback=_numbers, metavar="SHAPE", help="Number of chunks in a shard.")
+@click.option("--checksum", is_flag=True, help="Follow each chunk by a crc32c.")
 @click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
 @click.option("--pyramid", callback=_levels, metavar="N|auto", help="Make this many levels anew.")
 @click.option("--map", "map_", type=click.Path(), metavar="CSV", help="New wells: columns from and to.")
@@ -141,8 +145,9 @@ def command(
         except VerifyError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(_VERIFY_FAILED)
-    for warning in caught:
-        click.echo(f"Warning: {warning.message}", err=True)
+        finally:
+            for warning in caught:
+                click.echo(f"Warning: {warning.message}", err=True)
     if as_json:
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:

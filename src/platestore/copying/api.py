@@ -100,7 +100,8 @@ def copy(
         OME-NGFF version of the copy; that of the (first) source by default.
     chunks, shards, shards_ratio, compressor, checksum
         As for :meth:`Position.create_image`; what is not given stays as it is, but shards without chunks
-        get chunks that are planned for them. Label images follow along the axes that they have.
+        get chunks that are planned for them. ``shards="none"`` takes shards away. Label images follow along
+        the axes that they have.
     pyramid : int or "auto", optional
         Number of levels, level 0 included, that are made anew.
     map : mapping or path, optional
@@ -221,6 +222,7 @@ class _Copy:
                 raise ArgumentError("only one position or well is added to a plate", path=place.final)
             self._destination.check_fits(self._nodes[0])
             plate = self._destination.plate(how.durability)
+            self._destination.check_free(plate)
             SameLook().check_pair(plate, self._nodes[0], self._ask.selection.channels)
         version = version_of(self._nodes, self._ask, self._destination, plate)
         plan = Planner(self._nodes, self._ask, self._destination, version).make()
@@ -229,7 +231,7 @@ class _Copy:
         self._check_space(plan)
         if how.dry_run:
             report.dry_run, report.nbytes = True, plan.estimate
-            report.files = sum(a.files for a in plan.arrays) + sum(map(len, plan.documents.values()))
+            report.files = plan.files()
         else:
             self._carry_out(plan, report, plate)
         return report

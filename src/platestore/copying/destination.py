@@ -9,11 +9,13 @@ from typing import Any
 
 from platestore.copying.place import Place
 from platestore.errors import ArgumentError, UnsafeTargetError, UnsupportedError
+from platestore.nodes.case import check_axis_case
 from platestore.nodes.growth import grow_plate
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
 from platestore.nodes.specs import Staged, read_spec
+from platestore.nodes.surgery import check_places
 from platestore.nodes.well import Well
 from platestore.opening import open_ome_zarr
 from platestore.storage.base import Durability
@@ -76,6 +78,13 @@ class Destination:
                 hint="a position goes to PLATE/row/column/field, a well to PLATE/row/column",
             )
         read_spec((*self.inner.split("/"), "0")[:3])
+
+    def check_free(self, plate: Plate) -> None:
+        """Refuse a row or column that the plate cannot have, before anything is copied."""
+        row, column = self.inner.split("/")[:2]
+        if f"{row}/{column}" not in plate._entries():
+            check_places(plate, plate._state(), [(row, column, None, None)])
+            check_axis_case(plate._location, plate._state(), [f"{row}/{column}"])
 
     def add(self, plate: Plate, images: Sequence[tuple[str, int | None]], *, is_well: bool) -> None:
         """Move the finished copy into the plate, and list it.

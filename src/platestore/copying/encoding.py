@@ -19,6 +19,9 @@ from platestore.nodes.wishes import Wishes
 from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
+#: What ``shards=`` says to take shards away.
+NO_SHARDS = "none"
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -196,7 +199,7 @@ def _anew(
 ) -> dict[str, Any]:
     """The document of an array whose encoding has no form in the other version: same chunks, our codecs."""
     shape = picked_shape(picks, found.shape)
-    chunks = tuple(min(c, n) for c, n in zip(found.chunks, shape, strict=True))
+    chunks = _clipped(found.chunks, shape)
     wishes = Wishes(chunks=chunks, compressor=None if found.compressor is None else str(found.compressor))
     return wishes.layout(shape, found.dtype, zarr_format, axis_names).document(zarr_format, axis_names)
 
@@ -219,13 +222,10 @@ def _asked(
         wishes = replace(wishes, compressor=str(found.compressor))
     if not layout.checksum and zarr_format == 3:
         wishes = replace(wishes, checksum=found.checksum)
-    if layout.shards is None and layout.shards_ratio is None:
-        if layout.chunks is None:
-            wishes = replace(
-                wishes, chunks=tuple(min(c, n) for c, n in zip(found.chunks, shape, strict=True))
-            )
-        if found.shards is not None and zarr_format == 3:
-            wishes = replace(wishes, shards=_kept_shards(found, wishes.chunks or found.chunks, shape))
+    if layout.shards in (None, NO_SHARDS) and layout.shards_ratio is None:
+        wishes = replace(wishes, shards=None, chunks=layout.chunks or _clipped(found.chunks, shape))
+        if layout.shards is None and found.shards is not None and zarr_format == 3:
+            wishes = replace(wishes, shards=_kept_shards(found, wishes.chunks or (), shape))
     try:
         planned = wishes.layout(shape, found.dtype, zarr_format, axis_names)
     except ArgumentError as error:
@@ -238,6 +238,10 @@ def _asked(
     assert found.template is not None
     fill = json.loads(found.template).get("fill_value")
     return replace(planned, template=_with_fill(planned, zarr_format, axis_names, fill))
+
+
+def _clipped(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
 
 
 def _kept_shards(found: ArrayLayout, chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from platestore.arrays.layout import layout_of, level_layout
 from platestore.arrays.metadata import summarise
 from platestore.copying.ask import Ask
-from platestore.copying.encoding import Encoding, choose_encoding, target_document, unit_count
+from platestore.copying.encoding import NO_SHARDS, Encoding, choose_encoding, target_document, unit_count
 from platestore.copying.groups import GroupWriter
 from platestore.copying.levels import LevelChoice, choose_levels, method_of
 from platestore.copying.plan import LevelsCopy, PixelCopy, Plan
@@ -234,7 +234,7 @@ class ImagePlanner:
             return layout
 
         def fitted(values: Any) -> Any:
-            if isinstance(values, str) and not values[:1].isdigit():
+            if isinstance(values, str) and not values[:1].isdigit() and values != NO_SHARDS:
                 return "".join(name for name in values if name.lower() in names) or None
             if not isinstance(values, tuple) or len(values) != len(main):
                 return values

@@ -99,7 +99,7 @@ class Place:
                 hint="resume=True (--resume) continues it, overwrite=True (--overwrite) starts anew",
             )
         if targets.exists(self.final):
-            if not overwrite and not (resume and self._replaces()):
+            if not overwrite and not self.inside and not (resume and self._replaces()):
                 raise NodeExistsError(
                     "the destination exists",
                     path=self.final,

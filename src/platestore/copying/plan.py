@@ -150,6 +150,14 @@ class Plan:
         self.documents[path] = files
         self.estimate += sum(len(data) for _, data in files)
 
+    def files(self) -> int:
+        """Number of files that the copy has at most."""
+        documents = sum(map(len, self.documents.values()))
+        made = sum(array.files for array in self.arrays if array.how != "files")
+        trees = sum(tree.stamp.files for tree in self.trees)
+        twice = sum(len(self.documents.get(t.target, ())) for t in self.trees if t.documents)
+        return documents + made + trees - twice
+
     def add_stamp(self, key: str, value: Stamp | bytes) -> None:
         """Keep what a source looks like: its files, or a digest of its document."""
         if isinstance(value, bytes):
