@@ -46,6 +46,7 @@ def make_source(
     for position in plate.create_positions([tuple(name.split("/")) for name in names]):
         data = rng.integers(0, 60000, shape, dtype="uint16")
         data[..., : chunks[-2], : chunks[-1]] = 0
+        data[..., chunks[-2] : 2 * chunks[-2], :] //= 20000  # smaller files
         position.create_image("0", data, chunks=chunks, pyramid_levels=levels, **layout)
         position.zattrs["lab"] = {"operator": "Ada"}
     if others:

@@ -71,9 +71,29 @@ class Ask:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The options as JSON, for the journal."""
-        out = {**asdict(self), "selection": repr(self.selection)}
-        return {key: value for key, value in out.items() if value not in (None, False, ())}
+        """The options as JSON, in the words of the caller, for the journal."""
+        ranges = {name: _range_text(part) for name, part in self.selection.axes.items()}
+        out = {
+            "positions": self.positions,
+            "wells": self.wells,
+            "acquisition": self.acquisitions,
+            "channels": self.selection.channels,
+            "time": ranges.pop("t", None),
+            "z": ranges.pop("z", None),
+            "crop": ranges,
+            "levels": None if self.levels == "all" else self.levels,
+            "labels": None if self.labels else "none",
+            "version": self.version,
+            **asdict(self.layout),
+            "pyramid": self.pyramid,
+            "map": self.moves,
+            "only_ome": self.only_ome,
+        }
+        return {key: value for key, value in out.items() if value not in (None, False, (), {})}
+
+
+def _range_text(part: slice) -> str:
+    return ":".join("" if v is None else str(v) for v in (part.start, part.stop, part.step))
 
 
 def check_ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable
 
@@ -11,6 +12,7 @@ from platestore.copying.stamps import Stamp
 from platestore.errors import SourceChangedError
 from platestore.storage.base import DOCUMENTS, Storage, join
 from platestore.storage.local import LocalStorage
+from platestore.storage.ozx import OzxStorage
 
 
 def look(
@@ -42,7 +44,7 @@ def look(
             folders = _renamed_only(folders, rename)
         return stamp_of(folders, documents=documents), folders
     prefix = f"{path}/" if path else ""
-    stamp = Stamp()
+    stamp = Stamp(newest=changed(storage))
     for key in storage.keys(path):
         name = posixpath.basename(key)
         taken = rename is None or rename(key[len(prefix) :]) is not None
@@ -59,6 +61,11 @@ def _renamed_only(folders: Iterable[Folder], rename: Rename) -> list[Folder]:
         if files:
             out.append(Folder(folder.path, files, folder.newest))
     return out
+
+
+def changed(storage: Storage) -> int:
+    """Time of the last change of an archive, in nanoseconds; 0 for stores that do not tell."""
+    return os.stat(storage.url).st_mtime_ns if isinstance(storage, OzxStorage) else 0
 
 
 def check_unchanged(plan: Plan, *, all_trees: bool) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from platestore.copying.files import scan
+from platestore.copying.files import belongs, scan
 from platestore.copying.plan import Plan
 from platestore.errors import (
     ArgumentError,
@@ -430,7 +430,7 @@ def _sweep(directory: str) -> None:
     with os.scandir(directory) as found:
         entries = list(found)
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
+        if not belongs(entry.name):
+            _delete(entry)
+        elif entry.is_dir(follow_symlinks=False):
             _sweep(entry.path)
-        elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
-            os.unlink(entry.path)

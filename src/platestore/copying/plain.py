@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from platestore.copying.files import Folder, belongs, scan, stamp_of
+from platestore.copying.looks import changed
 from platestore.copying.plan import Plan, TreeCopy
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
@@ -84,12 +85,13 @@ def _keys(storage: Storage, path: str) -> dict[str, _Found]:
     keys = [key[len(prefix) :] for key in storage.keys(path) if belongs(key.rpartition("/")[2])]
     nodes = {key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in DOCUMENTS}
     out: dict[str, _Found] = {node: (Stamp(), None) for node in sorted(nodes)}
+    newest = changed(storage)
     for key in keys:
         node, _, name = key.rpartition("/")
         while node not in nodes and node:
             node = node.rpartition("/")[0]
         stamp, chunks = out.get(node, (Stamp(), None))
-        one = Stamp(1, storage.size_of(prefix + key) or 0)
+        one = Stamp(1, storage.size_of(prefix + key) or 0, newest)
         if name not in DOCUMENTS and node:
             chunks = (chunks or Stamp()) + one
         out[node] = stamp + one, chunks

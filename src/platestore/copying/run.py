@@ -68,7 +68,9 @@ class Work:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        documents = sum(len(data) for files in self.plan.documents.values() for _, data in files)
+        twice = {tree.target for tree in self.plan.trees if tree.documents}
+        rows = [files for path, files in self.plan.documents.items() if path not in twice]
+        documents = sum(len(data) for files in rows for _, data in files)
         self.total = documents + sum(tree.stamp.nbytes for tree in self.plan.trees)
         self.total += sum(summarise(each.target).nbytes for each in self.plan.pixels)
         self.total += sum(summarise(each.base).nbytes for each in self.plan.levels)
