@@ -269,9 +269,7 @@ def expect(
             out.steps.append(None)
             continue
         shape = out.levels[-1].shape
-        step = [
-            1 if n == 1 else f // b for n, f, b in zip(shape, factors[k], factors[k - 1], strict=True)
-        ]
+        step = [1 if n == 1 else f // b for n, f, b in zip(shape, factors[k], factors[k - 1], strict=True)]
         if all(s == 1 for s in step):
             break
         _reduce(out, step, method)
@@ -284,9 +282,7 @@ def _reduce(out: Expected, step: Sequence[int], method: str) -> None:
     out.steps.append(step)
 
 
-def check_image(
-    path: Path, source: Path, expected: Expected, method: str, *, empty: bool = False
-) -> None:
+def check_image(path: Path, source: Path, expected: Expected, method: str, *, empty: bool = False) -> None:
     """Check pixels and places of a copied image against the source and what is expected."""
     image, original = ome(path)["multiscales"][0], ome(source)["multiscales"][0]
     assert image["axes"] == original["axes"]
@@ -304,7 +300,9 @@ def check_image(
             for axis, at in enumerate(expected.chosen[k]):
                 if not channel[axis]:
                     # Every pixel is where it was.
-                    np.testing.assert_allclose(s[axis] * np.arange(len(at)) + t[axis], s0[axis] * at + t0[axis])
+                    np.testing.assert_allclose(
+                        s[axis] * np.arange(len(at)) + t[axis], s0[axis] * at + t0[axis]
+                    )
             assert all(s[i] == s0[i] and t[i] == t0[i] for i, c in enumerate(channel) if c)
         else:
             s0, t0 = places(image, k - 1)
@@ -384,7 +382,8 @@ class Source:
         }
         sizes = self.labels["A/1/0"][0].shape if recipe.label else ()
         self.label_factors = [
-            tuple(1 if n == 1 else f for n, f in zip(sizes, factors, strict=False)) for factors in self.factors
+            tuple(1 if n == 1 else f for n, f in zip(sizes, factors, strict=False))
+            for factors in self.factors
         ]
 
     def _fill(self, position: ps.Position, folder: Path, seed: int) -> None:
@@ -402,7 +401,9 @@ class Source:
         )
         position.set_transform("*", [*scale(*(3.0 if n == "x" else 1.0 for n in names))])
         if recipe.label:
-            label = noise([1 if n == "c" else s for n, s in zip(names, recipe.shape, strict=True)], "uint8", seed)
+            label = noise(
+                [1 if n == "c" else s for n, s in zip(names, recipe.shape, strict=True)], "uint8", seed
+            )
             position.create_label("cells", label % 9)
         for node in [position, *(label for _, label in position.labels())]:
             for k, name in enumerate(node):
@@ -459,9 +460,7 @@ class Source:
         spatial = [n in "zyx" for n in recipe.names.lower()]
         empty = ask.get("levels") == "none"
         for path in wanted:
-            expected = expect(
-                self.images[path], self.factors, self.chosen(ask), recipe.method, ask, spatial
-            )
+            expected = expect(self.images[path], self.factors, self.chosen(ask), recipe.method, ask, spatial)
             check_image(copied / path, self.path / path, expected, recipe.method, empty=empty)
             chosen = ask.get("channels") or recipe.channels
             if "c" in recipe.names.lower():

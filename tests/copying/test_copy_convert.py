@@ -1,4 +1,4 @@
-"""Which way each array takes, and why: as files wherever the encoding stays, else decoded and encoded again."""
+"""Which way each array takes, and why: as files wherever the encoding stays, else encoded anew."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_a_plain_copy_reports_its_arrays_as_any_other(tmp_path, version, suffix)
     for name in ("a.zarr", "c.zarr"):
         (tmp_path / name).rename(tmp_path / "s.zarr")
         plain = ps.copy(tmp_path / "s.zarr", tmp_path / f"{name}1{suffix}", version=None)
-        other = ps.copy(tmp_path / "s.zarr", tmp_path / f"{name}2{suffix}", time=":1", crop="0:4,0:4", levels=0)
+        other = ps.copy(
+            tmp_path / "s.zarr", tmp_path / f"{name}2{suffix}", time=":1", crop="0:4,0:4", levels=0
+        )
         (tmp_path / "s.zarr").rename(tmp_path / name)
         if name == "a.zarr":
             other = ps.copy(tmp_path / "a.zarr", tmp_path / f"{name}3{suffix}", wells="*")
@@ -350,7 +352,7 @@ _layouts = st.fixed_dictionaries(
     {
         "chunks": st.tuples(*[st.integers(max(1, n // 3), n) for n in SHAPE]),
         "shards": st.none()
-        | st.sampled_from(["ZYX", "YX", "CZYX", "8KiB", 2**14])
+        | st.sampled_from(["ZYX", "YX", "CZYX", "64KiB", 2**16])
         | st.tuples(*[st.integers(1, 3)] * 5).map(lambda r: ("ratio", r)),
         "compressor": st.none() | st.sampled_from(["blosc-lz4", "blosc-zstd:3", "zstd:9", "gzip:2", "none"]),
         "checksum": st.booleans(),
@@ -368,21 +370,15 @@ def _options(layout: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(deadline=None, max_examples=20)
-@given(before=_layouts, after=_layouts, dtype=st.sampled_from(["uint8", "int16", "float32", "bool", "uint64"]))
+@given(
+    before=_layouts, after=_layouts, dtype=st.sampled_from(["uint8", "int16", "float32", "bool", "uint64"])
+)
 def test_every_layout_becomes_every_other(before, after, dtype):
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         data = noise(SHAPE, "uint16").astype(dtype)
-        try:
-            image(folder / "a.zarr", "0.5", data=data, **_options(before))
-        except ps.ArgumentError as error:
-            assert "cannot hold one chunk" in str(error)
-            return
-        try:
-            report = ps.copy(folder / "a.zarr", folder / "b.zarr", verify=True, **_options(after))
-        except ps.ArgumentError as error:
-            assert "cannot hold one chunk" in str(error)
-            return
+        image(folder / "a.zarr", "0.5", data=data, **_options(before))
+        report = ps.copy(folder / "a.zarr", folder / "b.zarr", verify=True, **_options(after))
         check_pixels(folder / "b.zarr", data, "0.5")
         copied = ps.open_ome_zarr(folder / "b.zarr")["0"]
         wanted = ps.open_ome_zarr(folder / "a.zarr").plan_layout(**_options(after))
@@ -489,7 +485,7 @@ def test_archives_hold_the_same_files(tmp_path, version):
 
 def test_an_archive_of_0_4_cannot_be(tmp_path):
     make_plate(tmp_path / "a.zarr", "0.4")
-    with pytest.raises(ps.ArgumentError, match="an archive holds 0.5"):
+    with pytest.raises(ps.ArgumentError, match="an archive holds 0\\.5"):
         ps.copy(tmp_path / "a.zarr", tmp_path / "b.ozx", version="0.4")
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 

@@ -81,9 +81,7 @@ def test_the_grid_of_a_declared_format_stays(tmp_path, version):
 
 
 def test_the_grid_of_a_standard_format_that_others_listed_stays(tmp_path, version):
-    plate = plate_with(
-        tmp_path / "a.zarr", version, [("B", "2", "0"), ("A", "1", "0")], plate_format=96
-    )
+    plate = plate_with(tmp_path / "a.zarr", version, [("B", "2", "0"), ("A", "1", "0")], plate_format=96)
     own = {k: v for k, v in attributes(tmp_path / "a.zarr")["platestore"].items() if k != "plate_format"}
     edit_attributes(tmp_path / "a.zarr", platestore=own)
     ps.copy(plate.refresh(), tmp_path / "b.zarr", wells="B/2")
@@ -326,7 +324,9 @@ def test_records_of_unfinished_work_do_not_travel(tmp_path, version):
 @pytest.fixture
 def labelled(tmp_path: Path, version: str) -> Path:
     """A plate with labels, of which that of A/1/1 annotates its neighbour A/1/0."""
-    plate = make_plate(tmp_path / "a.zarr", version, positions=[("A", "1", "0"), ("A", "1", "1"), ("B", "2", "0")])
+    plate = make_plate(
+        tmp_path / "a.zarr", version, positions=[("A", "1", "0"), ("A", "1", "1"), ("B", "2", "0")]
+    )
     for _, position in plate.positions():
         position.create_label("cells", np.ones((1, 1, 2, 8, 8), "uint8"), {1: (255, 0, 0)}, {1: {"area": 64}})
     edit_ome(

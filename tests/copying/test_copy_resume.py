@@ -177,7 +177,9 @@ def test_killed_while_the_copy_gets_its_name(sources, here, name, moment, how):
 
 
 @needs_kill
-@pytest.mark.parametrize("moment", [("os.rename", "out.ozx"), ("os.link", "out.ozx"), ("os.rmdir", ".copying")])
+@pytest.mark.parametrize(
+    "moment", [("os.rename", "out.ozx"), ("os.link", "out.ozx"), ("os.rmdir", ".copying")]
+)
 def test_killed_while_an_archive_gets_its_name(sources, here, moment):
     process = Process(sources / "v5.zarr", here / "out.ozx", moment)
     code = process.join()
@@ -506,7 +508,9 @@ def test_progress_goes_up_to_all_there_is(sources, here):
     for kind in KINDS.values():
         (here / kind.name).mkdir()
         told: list[tuple[int, int]] = []
-        kind.copy(sources, here / kind.name, progress=lambda done, total, told=told: told.append((done, total)))
+        kind.copy(
+            sources, here / kind.name, progress=lambda done, total, told=told: told.append((done, total))
+        )
         done = [d for d, _ in told]
         assert done == sorted(done), kind.name
         assert len({total for _, total in told}) == 1, kind.name

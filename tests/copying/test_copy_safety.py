@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -775,13 +776,9 @@ def _remove(chunk: Path) -> None:
     chunk.unlink()
 
 
-def _add(chunk: Path) -> None:
-    (chunk.parent / "99").write_bytes(b"new")
-
-
 def _same_size(chunk: Path) -> None:
+    time.sleep(0.01)  # the clock of some file systems is that coarse
     flip(chunk)
-    os.utime(chunk, ns=(1, 10**18))
 
 
 _OPTIONS = [{}, {"version": "0.4"}, {"chunks": (1, 1, 1, 8, 8)}, {"crop": "1:20,1:20"}, {"verify": True}]

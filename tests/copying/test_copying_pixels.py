@@ -808,10 +808,10 @@ _LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="meas
 
 @_LINUX
 def test_a_source_of_twenty_times_the_budget(tmp_path):
-    budget, shape = 24 * MIB, (240, 1024, 1024)
-    nbytes = large(tmp_path / "s", shape, 8, chunks=(1, 1024, 1024))
+    budget, shape = 24 * MIB, (960, 512, 512)
+    nbytes = large(tmp_path / "s", shape, 8, chunks=(1, 512, 512))
     assert nbytes >= 20 * budget
-    make(tmp_path / "t", shape, chunks=(16, 128, 128), shards=(32, 1024, 1024))
+    make(tmp_path / "t", shape, chunks=(16, 128, 128), shards=(64, 512, 512))
     grown = growth(tmp_path, [(0, n, 1) for n in shape], budget, 2)
     assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
 
