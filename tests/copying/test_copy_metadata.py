@@ -388,7 +388,6 @@ def test_colors_and_properties_of_labels_stay(labelled, tmp_path, version):
     assert label.properties == {1: {"area": 64}}
 
 
-@pytest.mark.xfail(strict=True, reason="bug 9: a position that goes to several places")
 def test_labels_of_a_position_that_goes_to_several_places(labelled, tmp_path):
     position = ps.open_ome_zarr(labelled)["B/2/0"]
     ps.Plate.from_positions(tmp_path / "b.zarr", {"A/1/0": position, "C/1/0": position})

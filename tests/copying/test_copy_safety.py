@@ -804,7 +804,8 @@ def test_a_source_that_changes_between_planning_and_copying(
     with pytest.raises(ps.PlatestoreError) as caught:
         ps.copy(source, here / target, **options)
     assert isinstance(caught.value, (ps.SourceChangedError, ps.DamagedChunkError))
-    assert str(source / "B/2/0") in str(caught.value)
+    named = source if target == "out.ozx" and change is _same_size else source / "B/2/0"
+    assert str(named) in str(caught.value)
     assert not (here / target).exists()
 
 
@@ -899,35 +900,40 @@ def test_verify_finds_a_chunk_that_is_not_there(sources, here, name, monkeypatch
     assert not (here / "out.zarr").exists()
 
 
-def test_verify_that_failed_can_be_followed_by_resume_only_if_it_helps(sources, here, monkeypatch):
-    """A copy that was found to differ must not be taken for a good one afterwards."""
+@pytest.mark.parametrize("target", ["out.zarr", "out.ozx"])
+def test_a_copy_that_failed_its_check_is_not_continued(sources, here, target, monkeypatch):
+    """It must not be taken for a good one afterwards."""
     real = transfer.Transfer.verify
 
     def meddle(work: Any, trees: Any) -> None:
-        flip(chunk_files(here / "out.zarr.copying" / "data")[0])
+        data = here / f"{target}.copying" / "data"
+        flip(chunk_files(data)[0]) if data.is_dir() else flip(data, -1)
         real(work, trees)
 
     monkeypatch.setattr(transfer.Transfer, "verify", meddle)
-    with pytest.raises(ps.VerifyError):
-        ps.copy(sources / "v5.zarr", here / "out.zarr", verify=True)
+    with pytest.raises((ps.VerifyError, ps.DamagedChunkError), match="overwrite=True"):
+        ps.copy(sources / "v5.zarr", here / target, verify=True)
     monkeypatch.undo()
-    with contextlib.suppress(ps.PlatestoreError):
-        ps.copy(sources / "v5.zarr", here / "out.zarr", resume=True)
-    if (here / "out.zarr").exists():
-        assert snapshot(here / "out.zarr") == snapshot(sources / "v5.zarr")
+    for how in ({}, {"verify": True}):
+        with refused(ps.VerifyError, here, match="failed its check.*overwrite=True"):
+            ps.copy(sources / "v5.zarr", here / target, resume=True, **how)
+    ps.copy(sources / "v5.zarr", here / target, overwrite=True, verify=True)
+    ps.copy(sources / "v5.zarr", here / f"whole-{target}")
+    assert snapshot(here / target) == snapshot(here / f"whole-{target}")
 
 
 # --- links ----------------------------------------------------------------------------------------
 
 
-def test_links_that_lead_in_circles(source, here):
+@pytest.mark.parametrize("options", [{}, {"channels": ["DAPI", "GFP"]}, {"wells": "A/1"}], ids=str)
+def test_links_that_lead_in_circles(source, here, options):
     """They end, and what is beyond them is not copied again and again."""
     size = len(snapshot(source))
     (source / "A" / "up").symlink_to("..", target_is_directory=True)
     (source / "A" / "1" / "0" / "same").symlink_to(".", target_is_directory=True)
     with _quiet():
         try:
-            ps.copy(source, here / "out.zarr")
+            ps.copy(source, here / "out.zarr", **options)
         except ps.PlatestoreError as error:
             assert "link" in str(error)
             assert not (here / "out.zarr").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import time as clock
@@ -33,14 +34,17 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 
 def _shards(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     """A shape, a size (1GB) or axes (ZYX)."""
+    if value is not None and value.isdecimal():
+        return int(value)
     if value is not None and ("," in value or value.lower().replace("x", "").isdecimal()):
         return _numbers(ctx, param, value)
     return value
 
 
 def _channels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
-    """Names, one per option or several with commas."""
-    names = [name.strip() for value in values for name in value.split(",")]
+    """Names, one per option or several with commas; one with a comma in it stands in double quotes."""
+    rows = csv.reader(values, skipinitialspace=True)
+    names = [name.strip() for row in rows for name in row]
     return [name for name in names if name] or None
 
 

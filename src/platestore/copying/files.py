@@ -90,7 +90,7 @@ def scan(directory: str) -> Iterator[Folder]:
                     if not belongs(name):
                         continue
                     if entry.is_dir():
-                        if not (entry.is_symlink() and _leads_up(entry.path)):
+                        if not (entry.is_symlink() and leads_up(entry.path)):
                             names.append(name)
                     else:
                         info = entry.stat()
@@ -108,10 +108,11 @@ def scan(directory: str) -> Iterator[Folder]:
         below += [f"{path}/{name}" if path else name for name in names]
 
 
-def _leads_up(link: str) -> bool:
-    """Whether a link leads to a directory that it lies in."""
-    real = os.path.realpath(link)
-    here = os.path.realpath(os.path.dirname(link))
+def leads_up(path: str) -> bool:
+    """Whether a path is a link to a directory that it lies in."""
+    if not os.path.islink(path):
+        return False
+    real, here = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
     return real == here or here.startswith(real + os.sep)
 
 

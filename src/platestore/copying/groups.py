@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from platestore.arrays.convert import Converted, Unconvertible, convert_array
-from platestore.copying.files import belongs
+from platestore.copying.files import belongs, leads_up
 from platestore.copying.looks import look
 from platestore.copying.plan import Plan, Rename, TreeCopy
 from platestore.copying.report import ArrayReport
@@ -189,11 +190,13 @@ class GroupWriter:
     def _walk(self, location: Location, target: str, *, convert: bool) -> None:
         storage = location.storage
         directories, files = storage.list(location.path)
-        array = read_array(storage, location.path, location.zarr_format)
         documents = [name for name in files if name in DOCUMENTS and name != ".zmetadata"]
-        same = not convert or location.zarr_format == self.zarr_format
+        here = _own_version(location, documents)
+        array = read_array(storage, location.path, here.zarr_format)
+        # What is in the other format already, in either store, is left as it is.
+        converts = convert and here.zarr_format == location.zarr_format != self.zarr_format
         inner, rename = "", None
-        if same or not documents:
+        if not converts or not documents:
             kept = [(name, storage.read(join(location.path, name)) or b"") for name in documents]
             self.plan.add_documents(target, kept)
         elif array is not None:
@@ -212,8 +215,12 @@ class GroupWriter:
         if names:
             self._files(location, target, names)
         for name in directories:
-            if belongs(name):
-                self._walk(location.child(name), join(target, name), convert=convert)
+            child = location.child(name)
+            place = storage.local_path(child.path)
+            if place is not None and leads_up(place):
+                self.plan.notes.append(f"{child.where}: is a link to a directory that it lies in; not copied")
+            elif belongs(name):
+                self._walk(child, join(target, name), convert=convert)
 
     def _array(self, location: Location, array: ArrayDocument, target: str) -> tuple[str, Rename | None]:
         converted = convert_array(array, self.zarr_format, None)
@@ -233,6 +240,14 @@ def chunk_files(converted: Converted) -> tuple[str, Rename | None]:
     if old.endswith("/") and not new:
         return old[:-1], None
     return "", lambda key: new + key.removeprefix(old) if key.startswith(old) else None
+
+
+def _own_version(location: Location, documents: Iterable[str]) -> Location:
+    """A place, in the version that its documents are of: others may mix them."""
+    names = set(documents)
+    if "zarr.json" in names:
+        return replace(location, version="0.5")
+    return replace(location, version="0.4") if names else location
 
 
 def _holds_nodes(location: Location) -> bool:

@@ -24,7 +24,7 @@ from platestore.storage.hierarchy import ArrayDocument
 _OVERHEAD = 8 * 2**20
 # Share of the budget that a block takes at most: two of them, and what the threads need, fit.
 _BLOCK_SHARE = 0.3
-# A larger one, of which only one may fit, is taken where that saves so much decoding.
+# A larger one, of which only one may fit, is taken where that saves so much decoding, and two threads fit.
 _LARGE_SHARE, _LARGE_GAIN = 0.5, 0.8
 _MOST_BLOCK_BYTES = 2**30
 # Threads take work of about this size: less work per pixel where chunks are small.
@@ -74,6 +74,8 @@ class PixelPlan:
     ----------
     job : PixelJob
         The job.
+    max_memory, most_workers : int
+        What was allowed.
     block : tuple of int
         Shape of the part of the target that is put together at once. It depends on the arrays and on
         ``max_memory``, not on the number of threads.
@@ -96,6 +98,8 @@ class PixelPlan:
     """
 
     job: PixelJob
+    max_memory: int
+    most_workers: int
     block: tuple[int, ...]
     workers: int
     depth: int
@@ -137,20 +141,39 @@ def plan_pixels(job: PixelJob, *, max_memory: int, workers: int) -> PixelPlan:
         raise ArgumentError(
             f"{sizes} {source.dtype} cannot be copied into {target.shape} {target.dtype}", path=target.path
         )
-    needs = _choose(source, target, axes, max_memory)
-    if needs.least > max_memory:
-        needs.frugal = True
-    if needs.least > max_memory:
+    ends = (source, target, axes)
+    # A copy that could not be compared with its source in the same memory is not begun.
+    least = _Needs(*ends, tuple(axis.chunk for axis in axes), comparing=True, frugal=True).least
+    return _planned(job, ends, max_memory, workers, least=least)
+
+
+def plan_comparison(plan: PixelPlan) -> PixelPlan:
+    """Plan the comparison of a copy with its source, with what the copy was allowed."""
+    return _planned(plan.job, plan.job.open(), plan.max_memory, plan.most_workers, comparing=True)
+
+
+_Ends = tuple[Source, Target, tuple[Axis, ...]]
+
+
+def _planned(
+    job: PixelJob, ends: _Ends, max_memory: int, workers: int, *, least: int = 0, comparing: bool = False
+) -> PixelPlan:
+    target = ends[1]
+    needs = _choose(ends, max_memory, comparing)
+    least = max(least, needs.least)
+    if least > max_memory:
         raise BudgetError(
-            f"max_memory of {max_memory} bytes is too small: this copy needs {needs.least} bytes "
-            f"({needs.least / 2**20:.1f} MiB)",
+            f"max_memory of {max_memory} bytes is too small: this copy needs {least} bytes "
+            f"({least / 2**20:.1f} MiB)",
             path=target.path,
-            hint=f"pass max_memory={needs.least} or more; smaller chunks need less",
-            needed=needs.least,
+            hint=f"pass max_memory={least} or more; smaller chunks need less",
+            needed=least,
         )
     count, depth = needs.shared_out(workers, max_memory)
     return PixelPlan(
         job=job,
+        max_memory=max_memory,
+        most_workers=workers,
         block=needs.block,
         workers=count,
         depth=depth,
@@ -164,22 +187,23 @@ def plan_pixels(job: PixelJob, *, max_memory: int, workers: int) -> PixelPlan:
     )
 
 
-def _choose(source: Source, target: Target, axes: tuple[Axis, ...], max_memory: int) -> _Needs:
+def _choose(ends: _Ends, max_memory: int, comparing: bool) -> _Needs:
     """The shape of a block, which does not depend on the number of threads."""
+    source, target, axes = ends
 
-    def of(nbytes: int) -> _Needs:
+    def of(nbytes: int, frugal: bool = False) -> _Needs:
         block = choose_block(axes, source.dtype.itemsize, nbytes, target.together)
-        return _Needs(source, target, axes, block)
+        return _Needs(source, target, axes, block, comparing=comparing, frugal=frugal)
 
     share = min(int(max_memory * _BLOCK_SHARE), _MOST_BLOCK_BYTES)
     large = of(min(int(max_memory * _LARGE_SHARE), _MOST_BLOCK_BYTES))
     needs = of(share)
-    if large.least <= max_memory and large.decodes < _LARGE_GAIN * needs.decodes:
+    if large.nbytes(2, 1) <= max_memory and large.decodes < _LARGE_GAIN * needs.decodes:
         return large
     while needs.least > max_memory and needs.tiles > 1:
         share //= 2
         needs = of(share)
-    return needs
+    return needs if needs.least <= max_memory else of(share, frugal=True)
 
 
 class _Needs:
@@ -193,14 +217,25 @@ class _Needs:
         How they meet.
     block : tuple of int
         Shape of a block.
+    comparing : bool
+        Whether the target is read and compared, and not written.
+    frugal : bool
+        Whether memory to read in is given back before chunks are encoded.
     """
 
     def __init__(
-        self, source: Source, target: Target, axes: tuple[Axis, ...], block: tuple[int, ...]
+        self,
+        source: Source,
+        target: Target,
+        axes: tuple[Axis, ...],
+        block: tuple[int, ...],
+        *,
+        comparing: bool,
+        frugal: bool,
     ) -> None:
         tile = math.prod(target.tile) * target.dtype.itemsize
         self.block = block
-        self.frugal = False
+        self.frugal = frugal
         self.tiles = math.prod(-(-size // n) for size, n in zip(block, target.tile, strict=True))
         self.fill_part = max(1, _PART_BYTES // max(1, source.chunk_nbytes))
         self.drain_part = max(1, _PART_BYTES // max(1, tile))
@@ -211,11 +246,13 @@ class _Needs:
         self._block = self.tiles * tile
         # Where chunks are appended to a file, they wait for their turn; elsewhere they are written at once.
         self._encoded = min(self.tiles, self.drain_part) * target.stored_nbytes
-        self._waits = target.in_order
+        self._waits = target.in_order and not comparing
         scratch = 0 if decodes_in_place(axes) else source.chunk_nbytes
         self._reading = source.reading_nbytes(_SMALL_BYTES) + scratch
-        written = target.storing_nbytes + (0 if self._waits else target.stored_nbytes)
-        self._using = max(written, tile + target.reading_nbytes())  # written, or read again and compared
+        if comparing:
+            self._using = tile + target.reading_nbytes()
+        else:
+            self._using = target.storing_nbytes + (0 if self._waits else target.stored_nbytes)
         chunks = math.prod(
             math.ceil(axis.decodes(size) / axis.count(size)) for axis, size in zip(axes, block, strict=True)
         )

@@ -18,7 +18,7 @@ import numpy as np
 from platestore.copying.blocks import Cut, Pick, Place, Span, blocks
 from platestore.copying.ends import Pixels
 from platestore.copying.pipeline import Pipeline, Stopped
-from platestore.copying.pixel_plan import PixelJob, PixelPlan, plan_pixels
+from platestore.copying.pixel_plan import PixelJob, PixelPlan, plan_comparison, plan_pixels
 from platestore.errors import VerifyError
 from platestore.storage.objects import Piece
 
@@ -117,7 +117,7 @@ def compare_pixels(
     DamagedChunkError, MissingChunkError
         If a chunk of either array cannot be read.
     """
-    _Comparison(plan, progress, skip_existing=False).work(stop)
+    _Comparison(plan_comparison(plan), progress, skip_existing=False).work(stop)
 
 
 class _Scratch(threading.local):
