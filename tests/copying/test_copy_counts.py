@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,8 +121,7 @@ def test_files_that_are_copied_as_they_are_are_opened_once(sources, tmp_path, na
     if options.get("wells"):
         wanted = [key for key in wanted if key.startswith("A/")]
     if options.get("channels"):
-        separator = "/" if name == "v4" else "/c/0/"
-        wanted = [key for key in wanted if f"/0/0{separator}" not in key or _channel(key, name) == 1]
+        wanted = [key for key in wanted if _channel(key, name) in (1, None)]
     assert read.others == dict.fromkeys(wanted, 1)
     assert not read.written
     # Each file of the copy is made once, too.
@@ -130,8 +130,10 @@ def test_files_that_are_copied_as_they_are_are_opened_once(sources, tmp_path, na
     assert len(new) == len([p for p in (tmp_path / "out.zarr").rglob("*") if p.is_file()])
 
 
-def _channel(key: str, name: str) -> int:
-    return int(key.split("/")[5 if name == "v4" else 6])
+def _channel(key: str, name: str) -> int | None:
+    """The channel of a chunk; None for other files."""
+    parts = key.split("/")
+    return int(parts[-4]) if len(parts) == (9 if name == "v4" else 10) else None
 
 
 def test_documents_of_a_plain_copy(sources, tmp_path):
@@ -140,17 +142,15 @@ def test_documents_of_a_plain_copy(sources, tmp_path):
     with counted(source) as (read,):
         _copied(source, tmp_path)
     nodes = {"zarr.json", "A/1/zarr.json", "B/2/zarr.json"}
-    assert read.documents == {
-        key: 3 if key in nodes else 2 for key in _files(source, documents=True)
-    } | {"A/1/1/zarr.json": 2}
+    there = {key: n for key, n in read.documents.items() if (source / key).exists()}
+    assert there == {key: 3 if key in nodes else 2 for key in _files(source, documents=True)}
+    # What is asked for and is not there: documents of the other version at the root.
+    assert read.documents.keys() - there.keys() == {".zattrs", ".zgroup", ".zmetadata"}
     with counted(sources / "v4.zarr") as (read,):
         _copied(sources / "v4.zarr", tmp_path, "v4.zarr")
     expected = dict.fromkeys(_files(sources / "v4.zarr", documents=True), 1)
-    expected |= dict.fromkeys([".zattrs", "A/1/.zattrs", "B/2/.zattrs", ".zgroup"], 2)
-    asked = {key: n for key, n in read.documents.items() if (sources / "v4.zarr" / key).exists()}
-    assert asked == expected
-    # What is asked for and is not there: the other version's document of the root, and consolidated metadata.
-    assert read.documents.keys() - asked.keys() <= {"zarr.json", ".zmetadata"}
+    expected |= dict.fromkeys([".zattrs", "A/1/.zattrs", "B/2/.zattrs"], 2)
+    assert {key: n for key, n in read.documents.items() if (sources / "v4.zarr" / key).exists()} == expected
 
 
 def test_documents_of_a_copy_of_another_version_are_opened_once(sources, tmp_path):
@@ -222,7 +222,7 @@ def test_unpacking_opens_the_archive_a_few_times(sources, tmp_path):
     large = make_source(tmp_path / "large.zarr", names=names, shape=(1, 1, 1, 8, 8), others=False)
     ps.copy(large, tmp_path / "large.ozx")
     with counted(tmp_path) as (read,):
-        _copied(tmp_path / "large.ozx", tmp_path)
+        _copied(tmp_path / "large.ozx", tmp_path, "large-copy.zarr")
     assert read.opened["large.ozx"] == few, "it depends on what is in the archive"
 
 
@@ -271,6 +271,16 @@ print(json.dumps({"growth": memory("VmHWM") - before, "needed": report.memory}))
 """
 
 
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Path]:
+    """A directory for large files, in memory where there is room; it is emptied at once."""
+    shared, place = Path("/dev/shm"), tmp_path
+    if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 4 * 2**30:
+        place = Path(tempfile.mkdtemp(dir=shared))
+    yield place
+    shutil.rmtree(place)
+
+
 def large_source(
     path: Path,
     shape: tuple[int, ...],
@@ -294,16 +304,16 @@ def large_source(
     return image.nbytes
 
 
-def growth(tmp_path: Path, source: Path, name: str, **options: Any) -> int:
+def growth(directory: Path, source: Path, name: str, **options: Any) -> int:
     """Bytes by which a new process grew in one copy."""
-    small = tmp_path / "small.zarr"
+    small = directory / "small.zarr"
     if not small.exists():
         large_source(small, (1, 1, 4, 64, 64), (1, 1, 4, 32, 32))
     if source.suffix == ".ozx":
-        ps.copy(small, tmp_path / "small.ozx")
-        small = tmp_path / "small.ozx"
+        ps.copy(small, directory / "small.ozx")
+        small = directory / "small.ozx"
     found = subprocess.run(
-        [sys.executable, "-c", _MEASURE, str(source), str(tmp_path / name), json.dumps(options), str(small)],
+        [sys.executable, "-c", _MEASURE, str(source), str(directory / name), json.dumps(options), str(small)],
         capture_output=True,
         text=True,
         check=False,
@@ -322,20 +332,20 @@ def check(grown: int, budget: int) -> None:
     ("options", "name"),
     [
         ({"chunks": (1, 1, 8, 128, 128), "shards": (1, 1, 64, 1024, 1024)}, "out.zarr"),
-        ({"crop": "10:2000,10:1000"}, "out.zarr"),
+        ({"crop": "10:-10,10:-10"}, "out.zarr"),
         pytest.param({"chunks": (1, 1, 1, 512, 512)}, "out.zarr", marks=pytest.mark.slow),
         pytest.param({"chunks": (1, 1, 8, 128, 128), "shards": "ZYX"}, "out.ozx", marks=pytest.mark.slow),
         pytest.param({"pyramid": 3}, "out.zarr", marks=pytest.mark.slow),
-        pytest.param({"pyramid": 3, "crop": "1:2000,:"}, "out.ozx", marks=pytest.mark.slow),
+        pytest.param({"pyramid": 3, "crop": "1:,:"}, "out.ozx", marks=pytest.mark.slow),
         pytest.param({"chunks": (1, 1, 8, 128, 128), "verify": True}, "out.zarr", marks=pytest.mark.slow),
     ],
     ids=str,
 )
-def test_pixels_of_twenty_times_the_budget(tmp_path, options, name):
-    budget = 32 * MIB
-    nbytes = large_source(tmp_path / "s.zarr", (1, 1, 160, 2048, 1024), (1, 1, 16, 256, 256))
+def test_pixels_of_twenty_times_the_budget(roomy, options, name):
+    budget = 24 * MIB
+    nbytes = large_source(roomy / "s.zarr", (1, 1, 128, 2048, 1024), (1, 1, 16, 256, 256))
     assert nbytes >= 20 * budget
-    check(growth(tmp_path, tmp_path / "s.zarr", name, max_memory=budget, workers=4, **options), budget)
+    check(growth(roomy, roomy / "s.zarr", name, max_memory=budget, workers=4, **options), budget)
 
 
 @measured
@@ -345,40 +355,40 @@ def test_pixels_of_twenty_times_the_budget(tmp_path, options, name):
     ("chunks", "ratio"),
     [
         ((1, 1, 1, 256, 256), None),
-        pytest.param((1, 1, 16, 512, 512), (1, 1, 10, 4, 2), marks=pytest.mark.slow),
+        pytest.param((1, 1, 16, 512, 512), (1, 1, 8, 4, 2), marks=pytest.mark.slow),
     ],
 )
-def test_files_of_twenty_times_the_budget(tmp_path, name, chunks, ratio, verify):
-    budget = 32 * MIB
-    shape = (1, 1, 160, 2048, 1024)
-    nbytes = large_source(tmp_path / "s.zarr", shape, chunks, ratio, compressor="none")
+def test_files_of_twenty_times_the_budget(roomy, name, chunks, ratio, verify):
+    budget = 24 * MIB
+    shape = (1, 1, 128, 2048, 1024)
+    nbytes = large_source(roomy / "s.zarr", shape, chunks, ratio, compressor="none")
     assert nbytes >= 20 * budget
-    check(growth(tmp_path, tmp_path / "s.zarr", name, max_memory=budget, workers=8, verify=verify), budget)
+    check(growth(roomy, roomy / "s.zarr", name, max_memory=budget, workers=8, verify=verify), budget)
 
 
 @measured
 @pytest.mark.parametrize(
     ("chunks", "ratio"),
-    [((1, 1, 16, 512, 512), (1, 1, 10, 4, 2)), pytest.param((1, 1, 1, 256, 256), None, marks=pytest.mark.slow)],
+    [((1, 1, 16, 512, 512), (1, 1, 8, 4, 2)), pytest.param((1, 1, 1, 256, 256), None, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("verify", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_unpacking_twenty_times_the_budget(tmp_path, chunks, ratio, verify):
-    budget = 32 * MIB
-    nbytes = large_source(tmp_path / "s.zarr", (1, 1, 160, 2048, 1024), chunks, ratio, compressor="none")
+def test_unpacking_twenty_times_the_budget(roomy, chunks, ratio, verify):
+    budget = 24 * MIB
+    nbytes = large_source(roomy / "s.zarr", (1, 1, 128, 2048, 1024), chunks, ratio, compressor="none")
     assert nbytes >= 20 * budget
-    ps.copy(tmp_path / "s.zarr", tmp_path / "s.ozx")
-    check(growth(tmp_path, tmp_path / "s.ozx", "out.zarr", max_memory=budget, workers=8, verify=verify), budget)
+    ps.copy(roomy / "s.zarr", roomy / "s.ozx")
+    check(growth(roomy, roomy / "s.ozx", "out.zarr", max_memory=budget, workers=8, verify=verify), budget)
 
 
 @measured
-def test_many_small_positions_with_many_threads_keep_to_the_budget(tmp_path):
+def test_many_small_positions_with_many_threads_keep_to_the_budget(roomy):
     """Each of them takes little; all together no more than the budget."""
     budget = 48 * MIB
     names = [f"{row}/{column}/0" for row in "ABCDEFGH" for column in range(6)]
     shape, chunks = (1, 2, 4, 512, 512), (1, 1, 4, 256, 256)
-    source = make_source(tmp_path / "s.zarr", names=names, shape=shape, chunks=chunks, others=False)
+    source = make_source(roomy / "s.zarr", names=names, shape=shape, chunks=chunks, others=False)
     options = {"chunks": (1, 1, 1, 512, 512), "pyramid": 2, "workers": 16}
-    check(growth(tmp_path, source, "out.zarr", max_memory=budget, **options), budget)
+    check(growth(roomy, source, "out.zarr", max_memory=budget, **options), budget)
 
 
 @pytest.mark.parametrize("options", [{"chunks": (1, 1, 1, 8, 8)}, {"pyramid": 2}, {"crop": "1:20,1:20"}], ids=str)

@@ -227,7 +227,7 @@ class _Copy:
         version = version_of(self._nodes, self._ask, self._destination, plate)
         plan = Planner(self._nodes, self._ask, self._destination, version).make()
         report = CopyReport(self._sources, place.final, version, plan.positions, plan.arrays)
-        report.notes, report.memory = plan.notes, memory_needed(plan, how.max_memory, how.workers)
+        report.notes, report.memory = plan.notes, self._memory(plan)
         self._check_space(plan)
         if how.dry_run:
             report.dry_run, report.nbytes = True, plan.estimate
@@ -235,6 +235,10 @@ class _Copy:
         else:
             self._carry_out(plan, report, plate)
         return report
+
+    def _memory(self, plan: Plan) -> int:
+        how = self._how
+        return memory_needed(plan, how.max_memory, how.workers, archive=self._place.is_archive)
 
     def _finish(self) -> CopyReport:
         """Finish what was interrupted after the copy got its name."""

@@ -27,7 +27,7 @@ from platestore.storage.files import CREATE, replace, temporary_name
 LARGE = 16 * 2**20
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _REWRITE = (CREATE & ~os.O_EXCL) | os.O_TRUNC
-_PIECE = 8 * 2**20
+_PIECE = 2**20
 _MOST_AT_ONCE = 256 * 2**20  # so that an interruption does not wait for long
 # What interrupted writers leave beside chunks: zarr's temporary files, TensorStore's locks.
 _ENDS = (".partial", ".__lock")

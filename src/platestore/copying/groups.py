@@ -151,7 +151,14 @@ class GroupWriter:
             directories, files = location.storage.list(location.path)
         except NodeNotFoundError:
             return set()
-        names = tuple(n for n in files if belongs(n) and n not in DOCUMENTS and n not in taken)
+        taken = set(taken)
+        names = tuple(n for n in files if belongs(n) and n not in DOCUMENTS)
+        self.plan.notes += [
+            f"{location.child(name).where}: another source has one; not copied"
+            for name in names
+            if name in taken
+        ]
+        names = tuple(name for name in names if name not in taken)
         if names:
             self._files(location, target, names)
         found = [name for name in directories if name not in known and belongs(name)]

@@ -154,7 +154,10 @@ class Planner:
             self._groups.write(listing, labels, None)
             names = listing._keys()
             for name in names:
-                self._images.image(listing[name], join(labels, name), main)
+                label = listing[name]
+                self._images.image(label, join(labels, name), main)
+                arrays = {path.partition("/")[0] for path in label._state().paths()}
+                self._groups.others(label._location, join(labels, name), arrays, (), listed=False)
             inner = {name.partition("/")[0] for name in names}
             self._groups.others(listing._location, labels, inner, (), listed=True)
         self._groups.others(position._location, target, {*known, LABELS}, (), listed=False)

@@ -199,6 +199,9 @@ def _grid(
 
 def _others(groups: GroupWriter, plates: Sequence[Plate]) -> None:
     taken: set[str] = set()
+    for plate in plates[1:]:
+        if not versions.only_ours(plate._loaded().attributes):
+            groups.plan.notes.append(f"{plate._location.where}: attributes of others are not merged")
     for plate in plates:
         meta = plate._state()
         known = {row.name for row in meta.rows} | {well.path.partition("/")[0] for well in meta.wells}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from platestore.errors import BudgetError, VerifyError
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.levels import Resources, make_levels, plan_build
 from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
 from platestore.storage.hierarchy import create_node
+from platestore.storage.local import LocalStorage
 
 #: Called with the bytes that are done, and all there are.
 Progress = Callable[[int, int], None]
@@ -86,7 +88,15 @@ class Work:
         check_unchanged(self.plan, all_trees=archive)
 
     def _transfer(self) -> Transfer:
-        return Transfer(self.target, self.workers, self.resume, self.sync, self._tell, self._stop)
+        return Transfer(
+            target=self.target,
+            workers=self.workers,
+            resume=self.resume,
+            sync=self.sync,
+            tell=self._tell,
+            stop=self._stop,
+            max_memory=self.max_memory,
+        )
 
     def _levels(self) -> None:
         """Make levels: of small arrays side by side, of larger ones with all threads."""
@@ -279,15 +289,29 @@ def levels_memory(plan: Plan, storage: Storage, max_memory: int) -> int:
     return most
 
 
-def memory_needed(plan: Plan, max_memory: int, workers: int) -> int:
+def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -> int:
     """Bytes that encoding chunks anew, and making levels, takes at least.
+
+    Parameters
+    ----------
+    plan : Plan
+        The copy.
+    max_memory : int
+        Bytes by which the process may grow.
+    workers : int
+        Number of threads.
+    archive : bool
+        Whether it goes into an archive, where shards are held in memory while several are under way.
 
     Raises
     ------
     BudgetError
         If ``max_memory`` is less.
     """
-    most = 0
+    if not plan.pixels and not plan.levels:
+        return 0
+    storage = _stand_in(archive=archive)
+    most = levels_memory(plan, storage, max_memory)
     seen: set[tuple[bytes, bytes, str]] = set()
     for each in plan.pixels:
         kind = (each.array.data, each.target.data, repr(each.picks))
@@ -296,13 +320,20 @@ def memory_needed(plan: Plan, max_memory: int, workers: int) -> int:
             job = PixelJob(
                 source=each.source,
                 source_array=each.array,
-                target=each.source,  # only its kind matters here
+                target=storage,
                 target_array=each.target,
                 picks=each.picks,
             )
             most = max(most, plan_pixels(job, max_memory=max_memory, workers=workers).nbytes_needed)
-    for source in {id(each.source): each.source for each in plan.pixels}.values():
-        return max(most, levels_memory(plan, source, max_memory))
-    for tree in plan.trees:
-        return max(most, levels_memory(plan, tree.source, max_memory))
     return most
+
+
+def _stand_in(*, archive: bool) -> Storage:
+    """A store that is like the copy in what matters to its memory: whether files can grow in it."""
+    if not archive:
+        return LocalStorage(os.path.abspath(os.sep), StorageOptions())
+    from zarr.storage import MemoryStore
+
+    from platestore.storage.zarr_store import ZarrStorage
+
+    return ZarrStorage(MemoryStore(), StorageOptions())

@@ -25,7 +25,10 @@ from platestore.storage.packing import pack_files
 _BATCH_FOLDERS = 128
 _BATCH_FILES = 64
 _BATCH_BYTES = 16 * 2**20
-_PIECE = 8 * 2**20
+# What is read at once, by each thread.
+_PIECE = 2**20
+# Packing reads ahead by blocks of this size, two more than it has threads.
+_PACKED = 8 * 2**20
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Transfer:
         Called with bytes and numbers of files that are done.
     stop : threading.Event
         Set when something went wrong.
+    max_memory : int
+        Bytes by which the process may grow.
     """
 
     target: Storage
@@ -54,6 +59,7 @@ class Transfer:
     sync: bool
     tell: Callable[[int, int], None]
     stop: threading.Event
+    max_memory: int
 
     def run(self, trees: Iterable[TreeCopy]) -> None:
         """Move the files of all trees."""
@@ -163,7 +169,8 @@ class Transfer:
                     items.append((join(tree.target, new), os.path.join(root, path), size))
         if tree.documents:
             items.sort(key=lambda item: _archive_order(item[0]))
-        pack_files(archive, items, self.workers, progress=lambda n: self.tell(n, 0))
+        workers = max(1, min(self.workers, self.max_memory // _PACKED - 3))
+        pack_files(archive, items, workers, progress=lambda n: self.tell(n, 0))
         self.tell(0, len(items))
 
     # --- comparing --------------------------------------------------------------------------------
