@@ -152,13 +152,11 @@ class GroupWriter:
         except NodeNotFoundError:
             return set()
         taken = set(taken)
-        names = tuple(n for n in files if belongs(n) and n not in DOCUMENTS)
-        self.plan.notes += [
-            f"{location.child(name).where}: another source has one; not copied"
-            for name in names
-            if name in taken
-        ]
-        names = tuple(name for name in names if name not in taken)
+        known, taken = set(known), set(taken)
+        mine = [n for n in files if belongs(n) and n not in DOCUMENTS and n not in known]
+        for name in taken.intersection(mine):
+            self.plan.notes.append(f"{location.child(name).where}: another source has one; not copied")
+        names = tuple(name for name in mine if name not in taken)
         if names:
             self._files(location, target, names)
         found = [name for name in directories if name not in known and belongs(name)]

@@ -289,9 +289,9 @@ def plan_series(groups: GroupWriter, series: Bioformats2RawSeries, kept: Sequenc
     groups.attributes(location, root, "series", "")
     if group is not None or attributes:
         groups.attributes(inner, attributes, "series", "OME")
-    taken = set() if whole else {"METADATA.ome.xml"}
+    left = set() if whole else {"METADATA.ome.xml"}
     if group is not None:
-        groups.others(inner, "OME", set(), taken, listed=False)
+        groups.others(inner, "OME", left, (), listed=False)
     if not whole and inner.storage.size_of(inner.child("METADATA.ome.xml").path) is not None:
         groups.plan.notes.append("OME/METADATA.ome.xml describes images that are not copied: left behind")
     known = {path.partition("/")[0] for path in series._keys()} | {"OME"}
