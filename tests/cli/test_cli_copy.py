@@ -166,9 +166,10 @@ def test_the_summary_says_that_it_was_resumed(src, here):
 
 def test_a_copy_that_was_finished_by_resume_is_told_as_such(src, here, monkeypatch):
     """Killed after it got its name: all that is left to do is to tidy up."""
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(api.WorkPlace, "remove", _interrupt)
+    monkeypatch.setattr(api.WorkPlace, "remove", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
         ps.copy(src, here / "out.zarr")
+    monkeypatch.undo()
     assert (here / "out.zarr").exists()
     result = invoke(src, here / "out.zarr", "--resume")
     assert result.exit_code == 0, result.output
@@ -204,7 +205,8 @@ def test_json_is_one_document_on_stdout(src, here):
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--chunks", "1,1,1,8,8"), ("--version", "0.4"), ("--pyramid", "2"), ("--crop", "1:20,1:20")]
+    "options",
+    [(), ("--chunks", "1,1,1,8,8"), ("--version", "0.4"), ("--pyramid", "2"), ("--crop", "1:20,1:20")],
 )
 @pytest.mark.parametrize("name", ["out.zarr", "out.ozx"])
 def test_json_counts_the_files_that_are_there(src, here, options, name):
@@ -419,7 +421,22 @@ def test_channels_whose_names_have_commas(tmp_path, here):
 
 
 def test_selections(src, here):
-    options = ("-p", "A/1/*", "-p", "B/2/0", "-z", "1", "--crop", "2:10,4:12", "-t", ":", "-w", "A/*", "-w", "B/2")
+    options = (
+        "-p",
+        "A/1/*",
+        "-p",
+        "B/2/0",
+        "-z",
+        "1",
+        "--crop",
+        "2:10,4:12",
+        "-t",
+        ":",
+        "-w",
+        "A/*",
+        "-w",
+        "B/2",
+    )
     report = reported(src, here / "out.zarr", *options)
     assert report["positions"] == 3
     copied, original = ps.open_ome_zarr(here / "out.zarr"), ps.open_ome_zarr(src)
@@ -488,7 +505,9 @@ def test_maps_that_cannot_be_used(src, here, tmp_path, content, says):
     refused(here, src, here / "out.zarr", "--map", path, says=says)
 
 
-@pytest.mark.parametrize("content", ["from,to\nA/1,D/7\n", "\ufeffFrom, To \r\n A01 , D/7 \r\n", "To,From\nD/7,A/1"])
+@pytest.mark.parametrize(
+    "content", ["from,to\nA/1,D/7\n", "\ufeffFrom, To \r\n A01 , D/7 \r\n", "To,From\nD/7,A/1"]
+)
 def test_maps_as_spreadsheets_write_them(here, tmp_path, content):
     source = make_source(tmp_path / "s.zarr", names=("A/1/0",) if "A01" not in content else ("A/01/0",))
     (tmp_path / "map.csv").write_text(content, encoding="utf-8", newline="")
@@ -634,7 +653,8 @@ real = run.Work._tell
 def tell(self, *args, **kwargs):
     real(self, *args, **kwargs)
     print("under way", flush=True)
-    self._stop.wait(60) if threading.current_thread() is not threading.main_thread() else threading.Event().wait(60)
+    # Threads wait until the others are told to stop.
+    (threading.Event() if threading.current_thread() is threading.main_thread() else self._stop).wait(60)
 run.Work._tell = tell
 sys.argv = ["platestore", "copy", *sys.argv[1:]]
 main()

@@ -17,7 +17,6 @@ import numpy as np
 
 import platestore as ps
 from faults.fault_os import Crash, OsFaults
-from nodes.store_helpers import snapshot
 
 NAMES = ("A/1/0", "A/1/1", "B/2/0")
 DOCUMENTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
@@ -186,7 +185,7 @@ def _child(
     arguments: tuple[Any, Any, dict[str, Any]], kill_at: tuple[str, str] | None, quiet: bool, pipe: Any
 ) -> None:
     """Copy in another process; killed by itself where it meets an audit event, if one is given."""
-    import platestore.copying.api  # noqa: F401
+    import platestore.copying.api
     import platestore.pyramid.levels  # noqa: F401
 
     if kill_at is not None:
@@ -275,8 +274,3 @@ class Process:
         seconds = float(self._ours.recv())
         assert self.join() == 0
         return seconds
-
-
-def state(directory: Path) -> dict[str, Any]:
-    """All files and directories below one."""
-    return snapshot(directory)

@@ -485,6 +485,38 @@ def test_an_archive_of_0_4_cannot_be(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 
+# --- other stores ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "ways"),
+    [
+        ("b.zarr", {}, ["files"]),
+        ("b.zarr", {"version": "0.4"}, ["files"]),
+        ("b.ozx", {}, ["files"]),
+        ("b.zarr", {"wells": "A/2"}, ["files"]),
+        ("b.zarr", {"crop": "0:4,0:8", "channels": "GFP", "verify": True}, ["pixels"]),
+        ("b.ozx", {"pyramid": 2, "verify": True}, ["files", "levels"]),
+    ],
+    ids=str,
+)
+def test_a_store_that_zarr_reaches_is_copied(tmp_path, name, options, ways):
+    plate = ps.open_ome_zarr(
+        zarr.storage.MemoryStore(), layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version="0.5"
+    )
+    data = pixels(1, 2, 2, 8, 8)
+    for number, position in enumerate(plate.create_positions([("A", "1", "0"), ("A", "2", "0")])):
+        position.create_image("0", data + number)
+        position.create_label("cells", np.ones((1, 1, 2, 8, 8), "uint8"))
+    report = ps.copy(plate, tmp_path / name, **options)
+    assert sorted(how(report)) == ways
+    part = np.s_[:, 1:, :, 0:4] if "crop" in options else np.s_[:]
+    with unpacked(tmp_path / name) as copied:
+        np.testing.assert_array_equal(levels_of(copied / "A/2/0")["0"], (data + 1)[part])
+        assert levels_of(copied / "A/2/0/labels/cells")["0"].all()
+        check_store(copied, report.version)
+
+
 # --- plans ----------------------------------------------------------------------------------------
 
 

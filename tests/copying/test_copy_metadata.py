@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 import platestore as ps
 from conftest import make_plate
@@ -392,6 +393,27 @@ def test_labels_of_a_position_that_goes_to_several_places(labelled, tmp_path):
     position = ps.open_ome_zarr(labelled)["B/2/0"]
     ps.Plate.from_positions(tmp_path / "b.zarr", {"A/1/0": position, "C/1/0": position})
     assert sources(tmp_path / "b.zarr") == {"A/1/0": "A/1/0", "C/1/0": "C/1/0"}
+
+
+@pytest.mark.xfail(strict=True, reason="bug 18: the group between is not written")
+@pytest.mark.parametrize("options", [{"version": True}, {"crop": "0:4,0:4"}], ids=str)
+def test_a_label_image_in_a_group_of_its_own(tmp_path, version, options):
+    position = new_position(tmp_path / "a.zarr", version)
+    position.create_image("0", pixels(1, 2, 2, 8, 8))
+    for name in ("cells", "other"):
+        position.create_label(name, np.ones((1, 1, 2, 8, 8), "uint8"))
+    group = zarr.open_group(tmp_path / "a.zarr/labels", mode="r+").create_group("by hand")
+    group.attrs["who"] = "me"
+    (tmp_path / "a.zarr/labels/other").rename(tmp_path / "a.zarr/labels/by hand/other")
+    edit_ome(tmp_path / "a.zarr/labels", lambda c: c.update(labels=["cells", "by hand/other"]))
+    target = OTHER[version] if options.get("version") else version
+    report = ps.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", **{**options, "version": target})
+    copied = ps.open_ome_zarr(tmp_path / "b.zarr")
+    assert copied.label_names == ["cells", "by hand/other"]
+    for _, label in copied.labels():
+        assert label.data.numpy().all()
+    assert attributes(tmp_path / "b.zarr/labels/by hand") == {"who": "me"}
+    assert report.positions == 1
 
 
 # --- plates that are still empty ------------------------------------------------------------------

@@ -104,7 +104,10 @@ def _kill_often(job: Job, big: Path, here: Path, kills: int, seed: int) -> None:
         process = Process(big / job.source, target, resume=True, workers=workers, **job.options)
         # At any moment; mostly at one after the beginning, which takes as long for so little.
         begun = target.with_name(f"{job.target}.copying") / "journal.json"
-        process.kill(rng.uniform(0, 0.6 * took), begun if rng.random() < 0.8 else None)
+        if rng.random() < 0.2:
+            process.kill(rng.uniform(0, took))
+        else:
+            process.kill(rng.uniform(0, 0.3 * took), begun)
         assert set(os.listdir(directory)) <= {job.target, f"{job.target}.copying"}
         if target.exists():
             assert snapshot(target) == _inner(expected, job.target), f"kill {number}: half done"

@@ -35,7 +35,6 @@ from platestore.copying import api, transfer
 from storage.archive_cases import Entry, build
 
 
-
 def _rights_bind() -> bool:
     """Whether this user is refused what the rights of a file do not allow; the superuser is not."""
     with tempfile.TemporaryDirectory() as directory:
@@ -682,9 +681,10 @@ def test_resume_does_not_replace_what_came_into_being_after_the_interruption(sou
 def test_resume_of_an_overwriting_copy_replaces_stores_only(sources, here, target, monkeypatch):
     old = make_source(here / "old.zarr", seed=5, others=False)
     ps.copy(old, here / target)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(api.Work, "finish", _interrupted)
+    monkeypatch.setattr(api.Work, "finish", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
         ps.copy(sources / "v5.zarr", here / target, overwrite=True)
+    monkeypatch.undo()
     (here / target).rename(here / "moved")
     _foreign(here / target)
     with refused(ps.UnsafeTargetError, here, names=target):
@@ -936,32 +936,23 @@ def test_a_copy_that_failed_its_check_is_not_continued(sources, here, target, mo
 # --- links ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"channels": ["DAPI", "GFP"]}, {"wells": "A/1"}], ids=str)
-def test_links_that_lead_in_circles(source, here, options):
-    """They end, and what is beyond them is not copied again and again."""
-    size = len(snapshot(source))
+@pytest.mark.parametrize("options", [{}, {"channels": ["DAPI", "GFP"]}, {"version": "0.4"}], ids=str)
+def test_links_that_lead_in_circles_are_left_out(source, here, options):
+    ps.copy(source, here / "whole.zarr", **options)
     (source / "A" / "up").symlink_to("..", target_is_directory=True)
     (source / "A" / "1" / "0" / "same").symlink_to(".", target_is_directory=True)
     with _quiet():
-        try:
-            ps.copy(source, here / "out.zarr", **options)
-        except ps.PlatestoreError as error:
-            assert "link" in str(error)
-            assert not (here / "out.zarr").exists()
-            return
-    assert len(snapshot(here / "out.zarr")) <= 2 * size
+        report = ps.copy(source, here / "out.zarr", **options)
+    assert snapshot(here / "out.zarr") == snapshot(here / "whole.zarr")
+    for link in ("A/up", "A/1/0/same"):
+        assert any(f"{source}/{link}: " in note for note in report.notes)
 
 
 def test_a_dangling_link_among_the_files_of_a_source(source, here):
-    (source / "A" / "1" / "0" / "notes").symlink_to("nowhere")
-    with _quiet():
-        try:
-            ps.copy(source, here / "out.zarr")
-        except (ps.PlatestoreError, OSError) as error:
-            assert "notes" in str(error)
-            assert not (here / "out.zarr").exists()
-        else:
-            assert len(dict(ps.open_ome_zarr(here / "out.zarr").positions())) == len(NAMES)
+    link = source / "A" / "1" / "0" / "notes"
+    link.symlink_to("nowhere")
+    with refused((ps.PlatestoreError, FileNotFoundError), here, names=link):
+        ps.copy(source, here / "out.zarr")
 
 
 def test_the_document_of_a_group_is_not_copied_through_a_link(source, here):

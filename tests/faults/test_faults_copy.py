@@ -1,4 +1,4 @@
-"""A copy that dies, or meets an error, at each of its operations: nothing half done, and it can be continued."""
+"""A copy that dies, or meets an error, at each of its operations: nothing half done, and it goes on."""
 
 from __future__ import annotations
 
@@ -267,8 +267,8 @@ class Play:
         found, before = snapshot(here / self.root), self._part(self.before)
         if found and found not in (before, self._part(self.after)):
             self.note(moment, f"half a store has the name of the copy: {sorted(found)[:8]}")
-        aside = [p for p in here.iterdir() if _TEMPORARY.fullmatch(p.name)]
-        if not found and before and not any(snapshot(p) == before for p in aside):
+        aside = here / f"{self.root}.copying" / "old"
+        if not found and before and snapshot(aside) != before:
             self.note(moment, "the store that was there is gone")
 
     def _judge_plate(self, moment: str, path: Path) -> None:
@@ -315,7 +315,9 @@ class Play:
 
 def _without_litter(state: dict[str, Any]) -> dict[str, Any]:
     """A snapshot without what dead writers of documents leave in a plate, and spent working directories."""
-    begun = {key.partition(".copying/")[0] for key in state if key.endswith((".copying/journal.json", "/data"))}
+    begun = {
+        key.partition(".copying/")[0] for key in state if key.endswith((".copying/journal.json", "/data"))
+    }
     return {
         key: value
         for key, value in state.items()

@@ -26,7 +26,7 @@ from platestore.nodes.position import Position
 from platestore.nodes.well import Well
 from platestore.nodes.wishes import Wishes
 from platestore.opening import open_ome_zarr
-from platestore.settings import config, human_bytes, parse_bytes
+from platestore.settings import config, human_bytes, parse_bytes, resident_bytes
 from platestore.storage.base import Durability, StorageOptions
 from platestore.storage.local import LocalStorage
 
@@ -158,7 +158,7 @@ def copy(
         moves=read_moves(map),
         only_ome=only_ome,
     )
-    start = clock.monotonic()
+    start, resident = clock.monotonic(), resident_bytes()
     how = _How(
         overwrite=bool(overwrite),
         resume=bool(resume),
@@ -168,6 +168,7 @@ def copy(
         workers=config.threads if workers is None else check_workers(workers),
         durability=StorageOptions(durability=durability).durability,
         progress=progress,
+        resident=resident,
     )
     given: Sequence[Copyable] = [src] if isinstance(src, (str, os.PathLike, NGFFNode)) else list(src)
     if not given:
@@ -196,6 +197,7 @@ class _How:
     workers: int
     durability: Durability
     progress: Callable[[int, int], None] | None
+    resident: int
 
 
 class _Copy:
@@ -304,6 +306,8 @@ class _Copy:
                 sync=how.durability == "full",
                 progress=how.progress,
                 finished=work.finished(),
+                least=report.memory,
+                resident=how.resident,
                 mark=None if self._place.is_archive else work.mark_finished,
             )
             run.run()

@@ -98,7 +98,8 @@ class GroupWriter:
         if self.only_ome:
             converted = versions.without_others(converted, self.zarr_format, kind)
         if parts is not None:
-            versions.pack(converted, self.version, kind, parts, own or {})
+            kept = {key: value for key, value in (own or {}).items() if key != "version"}
+            versions.pack(converted, self.version, kind, parts, kept)
         files = group_files(self.zarr_format, converted, where=where)
         self.plan.add_documents(target, files)
 

@@ -22,6 +22,8 @@ from platestore.storage.hierarchy import ArrayDocument
 
 # What a call costs beside pixels: threads, indices, paths, gaps between pieces of memory.
 _OVERHEAD = 8 * 2**20
+# And what each thread costs: its stack, what codecs work in.
+_THREAD_BYTES = 2 * 2**20
 # Share of the budget that a block takes at most: two of them, and what the threads need, fit.
 _BLOCK_SHARE = 0.3
 # A larger one, of which only one may fit, is taken where that saves so much decoding, and two threads fit.
@@ -268,7 +270,7 @@ class _Needs:
         each = self._reading + self._using
         if self.frugal:
             each = max(self._reading, self._using) + min(self._reading, self._using, 2 * _KEPT_BYTES)
-        each += min(self._tile, _KEPT_BYTES)
+        each += _THREAD_BYTES + min(self._tile, _KEPT_BYTES)
         waiting = self.window(workers, depth) * self._encoded if self._waits else 0
         return self._fixed + depth * self._block + workers * each + waiting
 

@@ -16,6 +16,7 @@ from platestore.copying.transfer import Transfer
 from platestore.errors import BudgetError, VerifyError
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.levels import Resources, make_levels, plan_build
+from platestore.settings import resident_bytes
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
 from platestore.storage.hierarchy import create_node
@@ -23,6 +24,8 @@ from platestore.storage.local import LocalStorage
 
 #: Called with the bytes that are done, and all there are.
 Progress = Callable[[int, int], None]
+# No thread that decodes and encodes gets less memory than this.
+_LEAST_SHARE = 16 * 2**20
 # Arrays below this are copied side by side, one thread each; larger ones with all threads.
 _SMALL = 16 * 2**20
 
@@ -51,6 +54,10 @@ class Work:
         Paths of levels that were made before an interruption.
     mark : callable, optional
         Called with the path of a level that is made.
+    least : int
+        Bytes of memory that are needed at least.
+    resident : int
+        Bytes that the process held before anything was done: what it took since then is used up.
     """
 
     plan: Plan
@@ -62,6 +69,8 @@ class Work:
     progress: Progress | None = None
     finished: set[str] = field(default_factory=set)
     mark: Callable[[str], None] | None = None
+    least: int = 0
+    resident: int = 0
     files: int = 0
     nbytes: int = 0
     total: int = 0
@@ -83,6 +92,9 @@ class Work:
         levels_memory(self.plan, self.target, self.max_memory)
         self._documents(lambda path: archive or bool(path))
         self._transfer().run(self.plan.trees)
+        if self.resident:
+            grown = max(0, resident_bytes() - self.resident)
+            self.max_memory = max(self.least, self.max_memory - grown)
         self._pixels()
         self._levels()
         check_unchanged(self.plan, all_trees=archive)
@@ -105,14 +117,14 @@ class Work:
                 self._make(levels, self.max_memory, 1)
             return
         large = []
-        with pool(self.workers, self._stop) as submit:
+        with pool(self._threads, self._stop) as submit:
             for levels in self.plan.levels:
                 if summarise(levels.base).nbytes <= _SMALL and self._fits(levels):
                     submit(self._make, levels, self._share, 1)
                 else:
                     large.append(levels)
         for levels in large:
-            self._make(levels, self.max_memory, self.workers)
+            self._make(levels, self.max_memory, self._threads)
 
     def _fits(self, levels: LevelsCopy) -> bool:
         """Whether one thread can make levels with its share of the memory."""
@@ -187,7 +199,7 @@ class Work:
     def _pixels(self) -> None:
         """Copy pixels: small arrays side by side, larger ones with all threads."""
         large: list[PixelJob] = []
-        with pool(self.workers, self._stop) as submit:
+        with pool(self._threads, self._stop) as submit:
             for job in self._jobs():
                 plan = None if isinstance(self.target, ArchiveStorage) else self._small(job)
                 if plan is None:
@@ -195,7 +207,7 @@ class Work:
                 else:
                     submit(self._copy_pixels, plan)
         for job in large:
-            self._copy_pixels(plan_pixels(job, max_memory=self.max_memory, workers=self.workers))
+            self._copy_pixels(plan_pixels(job, max_memory=self.max_memory, workers=self._threads))
 
     def _small(self, job: PixelJob) -> PixelPlan | None:
         """The plan of an array for one thread with its share of the memory; None if it is too large."""
@@ -206,8 +218,13 @@ class Work:
         return plan if plan.total <= _SMALL else None
 
     @property
+    def _threads(self) -> int:
+        """Threads that decode and encode: each takes some memory beside pixels."""
+        return max(1, min(self.workers, self.max_memory // _LEAST_SHARE))
+
+    @property
     def _share(self) -> int:
-        return max(1, self.max_memory // self.workers)
+        return self.max_memory // self._threads
 
     def _jobs(self) -> Iterator[PixelJob]:
         for each in self.plan.pixels:

@@ -27,8 +27,6 @@ _BATCH_FILES = 64
 _BATCH_BYTES = 16 * 2**20
 # What is read at once, by each thread.
 _PIECE = 2**20
-# Packing reads ahead by blocks of this size, two more than it has threads.
-_PACKED = 8 * 2**20
 
 
 @dataclass
@@ -169,8 +167,9 @@ class Transfer:
                     items.append((join(tree.target, new), os.path.join(root, path), size))
         if tree.documents:
             items.sort(key=lambda item: _archive_order(item[0]))
-        workers = max(1, min(self.workers, self.max_memory // _PACKED - 3))
-        pack_files(archive, items, workers, progress=lambda n: self.tell(n, 0))
+        pack_files(
+            archive, items, self.workers, progress=lambda n: self.tell(n, 0), max_memory=self.max_memory
+        )
         self.tell(0, len(items))
 
     # --- comparing --------------------------------------------------------------------------------

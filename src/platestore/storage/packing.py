@@ -26,6 +26,7 @@ _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _BLOCK = 8 * 2**20
 _MOST_FILES = 512  # in one block, so that a task ends soon
 _MOST_BLOCKS = 7
+_LEAST_BLOCK = 256 * 2**10
 
 
 class _Item(NamedTuple):
@@ -51,10 +52,11 @@ def pack_files(
     items: Iterable[tuple[str, str, int]],
     workers: int,
     progress: Callable[[int], None] | None = None,
+    max_memory: int | None = None,
 ) -> None:
     """Add files to an archive, in order.
 
-    Up to 64 MiB are read ahead. Files that the archive holds already with their size are passed over.
+    Up to 56 MiB are read ahead. Files that the archive holds already with their size are passed over.
 
     Parameters
     ----------
@@ -66,6 +68,8 @@ def pack_files(
         How many threads read.
     progress : callable, optional
         Told the bytes that were packed or passed over since the last time.
+    max_memory : int, optional
+        Bytes that may be read ahead, if they are to be fewer.
 
     Raises
     ------
@@ -80,6 +84,7 @@ def pack_files(
         raise ArgumentError(f"workers must be 1 or more, not {workers}")
     told = progress or (lambda nbytes: None)
     writer = _Writer(archive)
+    size = _BLOCK if max_memory is None else max(_LEAST_BLOCK, min(_BLOCK, max_memory // (2 * _MOST_BLOCKS)))
     free = [bytearray() for _ in range(min(workers + 2, _MOST_BLOCKS))]
     waiting: deque[tuple[_Part, bytearray, Future[_Filled]]] = deque()
     pool = ThreadPoolExecutor(workers, "platestore-pack")
@@ -90,11 +95,11 @@ def pack_files(
         free.append(block)
 
     try:
-        for part in _parts(archive, items, told):
+        for part in _parts(archive, items, told, size):
             if not free:
                 write_next()
             block = free.pop()
-            waiting.append((part, block, pool.submit(_fill, part, block)))
+            waiting.append((part, block, pool.submit(_fill, part, block, size)))
         while waiting:
             write_next()
     finally:
@@ -103,11 +108,11 @@ def pack_files(
 
 
 def _parts(
-    archive: ArchiveStorage, items: Iterable[tuple[str, str, int]], told: Callable[[int], None]
+    archive: ArchiveStorage, items: Iterable[tuple[str, str, int]], told: Callable[[int], None], block: int
 ) -> Iterator[_Part]:
     """Parts in the order of the files; of those that are there already, none."""
     group: list[_Item] = []
-    room = _BLOCK
+    room = block
     for key, path, size in items:
         if archive.holds(key, size):
             told(size)
@@ -116,10 +121,10 @@ def _parts(
         needed = zip_records.header_size(item.name) + item.size
         if group and (needed > room or len(group) == _MOST_FILES):
             yield _Part(group)
-            group, room = [], _BLOCK
-        if needed > _BLOCK:
-            for offset in range(0, item.size, _BLOCK):
-                yield _Part([item], offset, min(_BLOCK, item.size - offset))
+            group, room = [], block
+        if needed > block:
+            for offset in range(0, item.size, block):
+                yield _Part([item], offset, min(block, item.size - offset))
         else:
             group.append(item)
             room -= needed
@@ -135,10 +140,10 @@ class _Filled(NamedTuple):
     entries: list[tuple[str, int, int]]
 
 
-def _fill(part: _Part, block: bytearray) -> _Filled:
+def _fill(part: _Part, block: bytearray, size: int) -> _Filled:
     """Read what belongs into a block; in a thread."""
     if not block:  # fresh memory costs as much as reading: it is taken once, and by the thread
-        block.extend(bytes(_BLOCK))
+        block.extend(bytes(size))
     view = memoryview(block)
     if part.length is not None:
         _read(part.items[0], view[: part.length], part.offset)
