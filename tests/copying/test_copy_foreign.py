@@ -108,7 +108,6 @@ def test_everything_of_others_travels_along(plate, tmp_path, version, change, su
     assert arrays["A/1/0/tables/nuclei/X"].files == 3
 
 
-@pytest.mark.xfail(strict=True, reason="bug 16: what lies in a label image stays behind")
 @pytest.mark.parametrize("change", ["version", "a part", "levels"])
 def test_what_lies_in_a_label_image_travels_along(plate, tmp_path, version, change):
     label = plate / "A/1/0/labels/cells"
@@ -178,7 +177,6 @@ def test_it_travels_into_a_plate_and_with_a_merge(plate, tmp_path, version):
     assert report.positions == 7
 
 
-@pytest.mark.xfail(strict=True, reason="bug 17: a file that stays behind is not noted")
 def test_what_two_sources_both_have_is_noted(tmp_path, version):
     for name, row in (("a", "A"), ("b", "B")):
         make_plate(tmp_path / f"{name}.zarr", version, positions=[(row, "1", "0")])

@@ -12,7 +12,7 @@ import zarr
 
 import platestore as ps
 from conftest import make_plate
-from copying.copy_helpers import check_store, levels_of, places
+from copying.copy_helpers import check_store, levels_of, places, refuses
 from nodes.store_helpers import (
     attributes,
     check_plate,
@@ -432,7 +432,27 @@ def test_positions_without_images_are_copied(tmp_path, version):
     plate_of(tmp_path / "b.zarr")
 
 
-@pytest.mark.xfail(strict=True, reason="bug 10: a plate without wells is not converted")
+def test_channels_of_positions_without_images_are_chosen_too(tmp_path, version):
+    plate = ps.open_ome_zarr(
+        tmp_path / "a.zarr", layout="hcs", mode="w-", channel_names=["a", "b"], version=version
+    )
+    plate.create_position("A", "1", "0")
+    ps.copy(plate, tmp_path / "b.zarr", channels="b", crop="0:1,0:1")
+    copied = ps.open_ome_zarr(tmp_path / "b.zarr")
+    assert copied.channel_names == copied["A/1/0"].channel_names == ["b"]
+    with refuses(ps.ArgumentError, tmp_path, match="no channel 'z'"):
+        ps.copy(plate, tmp_path / "c.zarr", channels="z")
+
+
+def test_an_image_without_omero_is_cut(tmp_path, version):
+    position = new_position(tmp_path / "a.zarr", version)
+    position.create_image("0", pixels(2, 2, 2, 8, 8))
+    edit_ome(tmp_path / "a.zarr", lambda c: c.pop("omero"))
+    ps.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", crop="2:6,0:8", time="1", version=OTHER[version])
+    assert "omero" not in ome(tmp_path / "b.zarr")
+    np.testing.assert_array_equal(levels_of(tmp_path / "b.zarr")["0"], pixels(2, 2, 2, 8, 8)[1:, ..., 2:6, :])
+
+
 def test_a_plate_without_wells_is_converted(tmp_path, version):
     plate = ps.open_ome_zarr(
         tmp_path / "a.zarr", layout="hcs", mode="w-", channel_names=["a", "b"], version=version

@@ -93,9 +93,10 @@ def scan(directory: str) -> Iterator[Folder]:
                         if not (entry.is_symlink() and leads_up(entry.path)):
                             names.append(name)
                     else:
-                        info = entry.stat()
-                        files.append((name, info.st_size))
-                        newest = max(newest, info.st_mtime_ns)
+                        with contextlib.suppress(FileNotFoundError):  # a link to nothing
+                            info = entry.stat()
+                            files.append((name, info.st_size))
+                            newest = max(newest, info.st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             if path:
                 raise  # it was there a moment ago

@@ -154,7 +154,7 @@ class GroupWriter:
             return set()
         taken = set(taken)
         known, taken = set(known), set(taken)
-        mine = [n for n in files if belongs(n) and n not in DOCUMENTS and n not in known]
+        mine = [n for n in self._present(location, files) if n not in known]
         for name in taken.intersection(mine):
             self.plan.notes.append(f"{location.child(name).where}: another source has one; not copied")
         names = tuple(name for name in mine if name not in taken)
@@ -166,11 +166,32 @@ class GroupWriter:
                 self.plan.notes.append(f"{location.child(name).where}: another source has one; not copied")
                 continue
             child = location.child(name)
+            if self._is_circle(child):
+                continue
             if listed and _holds_nodes(child):
                 self.plan.notes.append(f"{child.where}: is not listed, and not copied")
             else:
                 self._foreign(child, join(target, name))
         return {*names, *found}
+
+    def _present(self, location: Location, files: Iterable[str]) -> list[str]:
+        """Names of the files of others in a group; a link to nothing is noted."""
+        out = []
+        for name in files:
+            if belongs(name) and name not in DOCUMENTS:
+                if location.storage.size_of(join(location.path, name)) is None:
+                    self.plan.notes.append(f"{location.child(name).where}: is a link to nothing; not copied")
+                else:
+                    out.append(name)
+        return out
+
+    def _is_circle(self, location: Location) -> bool:
+        """Whether a directory is a link to one that it lies in, which is noted."""
+        place = location.storage.local_path(location.path)
+        circle = place is not None and leads_up(place)
+        if circle:
+            self.plan.notes.append(f"{location.where}: is a link to a directory that it lies in; not copied")
+        return circle
 
     def _files(self, location: Location, target: str, names: tuple[str, ...]) -> None:
         stamp = Stamp()
@@ -217,16 +238,12 @@ class GroupWriter:
             self.plan.estimate += stamp.nbytes
             self.plan.arrays.append(ArrayReport(target, "files", "as it is", stamp.files, stamp.nbytes))
             return
-        names = tuple(n for n in files if belongs(n) and n not in DOCUMENTS)
+        names = tuple(self._present(location, files))
         if names:
             self._files(location, target, names)
         for name in directories:
-            child = location.child(name)
-            place = storage.local_path(child.path)
-            if place is not None and leads_up(place):
-                self.plan.notes.append(f"{child.where}: is a link to a directory that it lies in; not copied")
-            elif belongs(name):
-                self._walk(child, join(target, name), convert=convert)
+            if belongs(name) and not self._is_circle(location.child(name)):
+                self._walk(location.child(name), join(target, name), convert=convert)
 
     def _array(self, location: Location, array: ArrayDocument, target: str) -> tuple[str, Rename | None]:
         converted = convert_array(array, self.zarr_format, None)

@@ -371,7 +371,9 @@ class ImagePlanner:
         annotated = posixpath.normpath(posixpath.join(here or ".", source.image))
         found = self.groups.place_of(node, annotated)
         if found is None:
-            self.plan.notes.append(f"{target}: the image that it annotates ({source.image}) is not copied")
+            self.plan.notes.append(
+                f"{target or here}: the image that it annotates ({source.image}) is not copied"
+            )
             return False
         if posixpath.normpath(posixpath.join(target or ".", source.image)) == posixpath.normpath(
             found or "."

@@ -147,6 +147,8 @@ class Planner:
         """Plan one position, its labels, and what others keep in it."""
         self.plan.positions += 1
         main = self._images.image(position, target)
+        for path in position._state().paths():
+            self._parents(position, target, path)
         listing = position._listing() if self._ask.labels else None
         known = {path.partition("/")[0] for path in position._state().paths()}
         if listing is not None:
@@ -154,6 +156,7 @@ class Planner:
             self._groups.write(listing, labels, None)
             names = listing._keys()
             for name in names:
+                self._parents(listing, labels, name)
                 label = listing[name]
                 self._images.image(label, join(labels, name), main)
                 arrays = {path.partition("/")[0] for path in label._state().paths()}
@@ -161,6 +164,14 @@ class Planner:
             inner = {name.partition("/")[0] for name in names}
             self._groups.others(listing._location, labels, inner, (), listed=True)
         self._groups.others(position._location, target, {*known, LABELS}, (), listed=False)
+
+    def _parents(self, node: NGFFNode[Any], target: str, name: str) -> None:
+        """Plan the groups between a node and a member with a path of several names."""
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            inner = "/".join(parts[:depth])
+            if join(target, inner) not in self.plan.documents:
+                self._groups.bare(node._location.child(inner), join(target, inner))
 
 
 def version_of(

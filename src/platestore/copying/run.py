@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from dataclasses import dataclass, field
 from platestore.arrays.metadata import summarise
 from platestore.copying.looks import check_unchanged
 from platestore.copying.pixels import PixelJob, PixelPlan, Stopped, compare_pixels, copy_pixels, plan_pixels
-from platestore.copying.plan import LevelsCopy, Plan
+from platestore.copying.plan import LevelsCopy, PixelCopy, Plan
 from platestore.copying.pool import pool
 from platestore.copying.transfer import Transfer
 from platestore.errors import BudgetError, VerifyError
@@ -228,13 +230,7 @@ class Work:
 
     def _jobs(self) -> Iterator[PixelJob]:
         for each in self.plan.pixels:
-            yield PixelJob(
-                source=each.source,
-                source_array=each.array,
-                target=self.target,
-                target_array=each.target,
-                picks=each.picks,
-            )
+            yield _job(each, self.target)
 
     def _copy_pixels(self, plan: PixelPlan) -> None:
         if self._stop.is_set():
@@ -327,30 +323,34 @@ def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -
     """
     if not plan.pixels and not plan.levels:
         return 0
-    storage = _stand_in(archive=archive)
-    most = levels_memory(plan, storage, max_memory)
-    seen: set[tuple[bytes, bytes, str]] = set()
-    for each in plan.pixels:
-        kind = (each.array.data, each.target.data, repr(each.picks))
-        if kind not in seen:
-            seen.add(kind)
-            job = PixelJob(
-                source=each.source,
-                source_array=each.array,
-                target=storage,
-                target_array=each.target,
-                picks=each.picks,
-            )
-            most = max(most, plan_pixels(job, max_memory=max_memory, workers=workers).nbytes_needed)
+    with _stand_in(archive=archive) as storage:
+        most = levels_memory(plan, storage, max_memory)
+        seen: set[tuple[bytes, bytes, str]] = set()
+        for each in plan.pixels:
+            kind = (each.array.data, each.target.data, repr(each.picks))
+            if kind not in seen:
+                seen.add(kind)
+                job = _job(each, storage)
+                most = max(most, plan_pixels(job, max_memory=max_memory, workers=workers).nbytes_needed)
     return most
 
 
-def _stand_in(*, archive: bool) -> Storage:
+def _job(each: PixelCopy, target: Storage) -> PixelJob:
+    return PixelJob(
+        source=each.source,
+        source_array=each.array,
+        target=target,
+        target_array=each.target,
+        picks=each.picks,
+    )
+
+
+@contextlib.contextmanager
+def _stand_in(*, archive: bool) -> Iterator[Storage]:
     """A store that is like the copy in what matters to its memory: whether files can grow in it."""
     if not archive:
-        return LocalStorage(os.path.abspath(os.sep), StorageOptions())
-    from zarr.storage import MemoryStore
-
-    from platestore.storage.zarr_store import ZarrStorage
-
-    return ZarrStorage(MemoryStore(), StorageOptions())
+        yield LocalStorage(os.path.abspath(os.sep), StorageOptions())
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        with ArchiveStorage(os.path.join(directory, "stand-in.ozx")) as storage:
+            yield storage
