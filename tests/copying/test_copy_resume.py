@@ -196,6 +196,57 @@ def test_killed_while_an_archive_gets_its_name(sources, here, moment):
     assert snapshot(here / "out.ozx") == snapshot(here / "whole" / "out.ozx")
 
 
+def _named_but_not_tidied(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    """A copy that was killed when it had its name, and its working directory was still there."""
+    with monkeypatch.context() as patch:
+        patch.setattr(api.WorkPlace, "remove", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ps.copy(source, target, **options)
+    assert target.exists()
+
+
+def _interrupted(*args: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ozx"])
+def test_a_copy_that_has_its_name_is_finished_by_the_same_call_only(source, here, name, monkeypatch):
+    other = make_source(here / "other.zarr", seed=1)
+    _named_but_not_tidied(source, here / name, monkeypatch, channels=["GFP"])
+    before = snapshot(here)
+    with pytest.raises(ps.NodeExistsError):
+        ps.copy(source, here / name, channels=["GFP"])
+    with pytest.raises(ps.ArgumentError, match="begun with other options"):
+        ps.copy(source, here / name, resume=True, channels=["DAPI"])
+    with pytest.raises(ps.ArgumentError, match="begun with other options"):
+        ps.copy(other, here / name, resume=True, channels=["GFP"])
+    assert snapshot(here) == before
+    report = ps.copy(source, here / name, resume=True, channels=["GFP"])
+    assert report.resumed
+    assert sorted(p.name for p in here.iterdir()) == sorted([name, "other.zarr"])
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ozx"])
+def test_a_dry_run_of_finishing_writes_nothing(source, here, name, monkeypatch):
+    _named_but_not_tidied(source, here / name, monkeypatch)
+    before = snapshot(here)
+    ps.copy(source, here / name, resume=True, dry_run=True)
+    assert snapshot(here) == before
+
+
+def test_finishing_tells_what_was_copied(source, here, monkeypatch):
+    _named_but_not_tidied(source, here / "out.zarr", monkeypatch)
+    assert ps.copy(source, here / "out.zarr", resume=True).positions == 3
+
+
+def test_finishing_and_verifying(source, here, monkeypatch):
+    """What is asked for is done, or it is said that it is not."""
+    _named_but_not_tidied(source, here / "out.zarr", monkeypatch)
+    flip(chunk_files(here / "out.zarr")[0])
+    with pytest.raises(ps.PlatestoreError):
+        ps.copy(source, here / "out.zarr", resume=True, verify=True)
+
+
 # --- resuming -------------------------------------------------------------------------------------
 
 

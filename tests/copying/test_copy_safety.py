@@ -404,6 +404,20 @@ def test_a_destination_that_is_no_path(sources, wrong, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("wrong", [None, 3, b"bytes", [None], "", [""]])
+def test_a_source_that_is_no_path(here, wrong):
+    with refused(ps.PlatestoreError, here):
+        ps.copy(wrong, here / "out.zarr")
+
+
+@pytest.mark.parametrize("name", ["new/deeper/out.zarr", "new/deeper/out.ozx"])
+def test_directories_above_the_destination_are_made_when_all_is_checked(sources, here, name):
+    with refused(ps.ArgumentError, here, names="nothing matches"):
+        ps.copy(sources / "v5.zarr", here / name, positions="Z/*")
+    ps.copy(sources / "v5.zarr", here / name)
+    assert [p.name for p in (here / "new/deeper").iterdir()] == [Path(name).name]
+
+
 # --- space ----------------------------------------------------------------------------------------
 
 
@@ -745,6 +759,22 @@ def test_many_processes_that_copy_to_one_destination(sources, here):
     assert all(not text or text.startswith(("NodeExistsError", "LockTimeoutError")) for text in found)
     assert [p.name for p in here.iterdir()] == ["out.zarr"]
     assert snapshot(here / "out.zarr") == snapshot(sources / "v5.zarr")
+
+
+def test_processes_that_add_positions_to_one_plate(sources, here):
+    """Each in a place of its own; one that two of them want is made by one."""
+    plate = make_source(here / "plate.zarr", names=("A/1/0",), seed=8)
+    places = ["A/1/1", "A/1/2", "C/1/0", "C/2/0", "C/2/0", "A/1/1"]
+    running = [Process(sources / "v5.zarr/B/2/0", plate / place, quiet=True) for place in places]
+    found = [process.outcome() for process in running]
+    assert sum(not text for text in found) >= 4
+    assert all(not text or text.startswith(("NodeExistsError", "LockTimeoutError")) for text in found), found
+    added = dict(ps.open_ome_zarr(plate).positions())
+    assert set(added) == {"A/1/0", *places}
+    expected = ps.open_ome_zarr(sources / "v5.zarr/B/2/0")["0"].numpy()
+    for place in places:
+        np.testing.assert_array_equal(added[place]["0"].numpy(), expected)
+    assert not [p for p in plate.rglob("*") if ".copying" in p.name or p.name.endswith(".tmp")]
 
 
 def _grow(chunk: Path) -> None:

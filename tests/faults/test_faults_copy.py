@@ -112,7 +112,11 @@ def _of(*names: str) -> list[Scene]:
 
 _OVER = {"overwrite": True}
 NEW = _of("plain", "convert", "rechunk", "crop", "pack", "pack-v4", "unpack")
-MORE = _of("plain-v4", "convert-back", "rechunk-v4", "whole-chunks", "pyramid", "unpack-rechunk")
+MORE = [
+    *_of("plain-v4", "convert-back", "rechunk-v4", "whole-chunks", "pyramid", "unpack-rechunk"),
+    Scene("flushed", "v5.zarr", "out.zarr", {"durability": "full", "chunks": (1, 1, 1, 8, 8)}),
+    Scene("flushed-archive", "v5.zarr", "out.ozx", {"durability": "full"}),
+]
 REPLACING = [
     Scene("replace", "v5.zarr", "out.zarr", _OVER, "other.zarr"),
     Scene("replace-no-exchange", "v5.zarr", "out.zarr", _OVER, "other.zarr", exchange=False),

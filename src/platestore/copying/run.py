@@ -351,6 +351,8 @@ def _stand_in(*, archive: bool) -> Iterator[Storage]:
     if not archive:
         yield LocalStorage(os.path.abspath(os.sep), StorageOptions())
         return
-    with tempfile.TemporaryDirectory() as directory:
-        with ArchiveStorage(os.path.join(directory, "stand-in.ozx")) as storage:
-            yield storage
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        ArchiveStorage(os.path.join(directory, "stand-in.ozx")) as storage,
+    ):
+        yield storage
