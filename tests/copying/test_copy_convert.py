@@ -393,6 +393,22 @@ def test_shards_are_dropped_by_0_4_and_chunks_stay(tmp_path):
     assert document["compressor"] == {"id": "gzip", "level": 3}
 
 
+def test_shards_are_taken_away(tmp_path):
+    data = image(tmp_path / "a.zarr", "0.5", shards_ratio=(1, 3, 2, 3, 2), compressor="gzip:3")
+    ps.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", shards="none")
+    check_pixels(tmp_path / "b.zarr", data, "0.5")
+    copied = ps.open_ome_zarr(tmp_path / "b.zarr")["0"]
+    assert (copied.chunks, copied.shards) == (CHUNKS, None)
+    assert '"gzip"' in json.dumps(array_document(tmp_path / "b.zarr/0"))
+
+
+def test_chunks_that_are_there_already_keep_an_encoding_of_others(tmp_path):
+    data = foreign(tmp_path / "a.zarr", "0.4", compressors=numcodecs.Zlib(1))
+    report = ps.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks=CHUNKS)
+    assert only(report).how == "files"
+    check_pixels(tmp_path / "b.zarr", data, "0.4")
+
+
 def test_a_shard_keeps_about_its_size_under_new_chunks(tmp_path):
     image(tmp_path / "a.zarr", "0.5", shards_ratio=(1, 3, 2, 3, 2))
     ps.copy(tmp_path / "a.zarr", tmp_path / "b.zarr", chunks=(1, 1, 1, 6, 5))

@@ -395,7 +395,6 @@ def test_labels_of_a_position_that_goes_to_several_places(labelled, tmp_path):
     assert sources(tmp_path / "b.zarr") == {"A/1/0": "A/1/0", "C/1/0": "C/1/0"}
 
 
-@pytest.mark.xfail(strict=True, reason="bug 18: the group between is not written")
 @pytest.mark.parametrize("options", [{"version": True}, {"crop": "0:4,0:4"}], ids=str)
 def test_a_label_image_in_a_group_of_its_own(tmp_path, version, options):
     position = new_position(tmp_path / "a.zarr", version)

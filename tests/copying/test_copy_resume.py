@@ -196,7 +196,9 @@ def test_killed_while_an_archive_gets_its_name(sources, here, moment):
     assert snapshot(here / "out.ozx") == snapshot(here / "whole" / "out.ozx")
 
 
-def _named_but_not_tidied(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+def _named_but_not_tidied(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> None:
     """A copy that was killed when it had its name, and its working directory was still there."""
     with monkeypatch.context() as patch:
         patch.setattr(api.WorkPlace, "remove", _interrupted)

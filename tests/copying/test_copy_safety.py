@@ -596,15 +596,21 @@ def test_a_cut_off_archive_is_not_unpacked(sources, here, tmp_path, part):
         ps.copy(bad, here / "out.zarr")
 
 
-def test_an_archive_with_a_garbled_chunk_is_not_unpacked(sources, here, tmp_path):
-    data = bytearray((sources / "packed.ozx").read_bytes())
-    with zipfile.ZipFile(sources / "packed.ozx") as archive:
+@pytest.mark.parametrize(
+    "options", [{}, {"version": "0.4"}, {"chunks": (1, 1, 1, 8, 8)}, {"crop": "1:,:"}], ids=str
+)
+@pytest.mark.parametrize("compressor", ["none", "blosc-lz4"])
+def test_an_archive_with_a_garbled_chunk_is_not_unpacked(here, tmp_path, options, compressor):
+    """Its checksum is at hand, where that of the chunk is not."""
+    source = make_source(tmp_path / "s.zarr", compressor=compressor)
+    ps.copy(source, tmp_path / "bad.ozx")
+    data = bytearray((tmp_path / "bad.ozx").read_bytes())
+    with zipfile.ZipFile(tmp_path / "bad.ozx") as archive:
         info = next(i for i in archive.infolist() if "/c/" in i.filename)
     data[info.header_offset + 30 + len(info.filename) + 60] ^= 0xFF
-    bad = tmp_path / "bad.ozx"
-    bad.write_bytes(data)
+    (tmp_path / "bad.ozx").write_bytes(data)
     with pytest.raises(ps.DamagedChunkError) as caught:
-        ps.copy(bad, here / "out.zarr")
+        ps.copy(tmp_path / "bad.ozx", here / "out.zarr", **options)
     assert info.filename in str(caught.value)
     assert [p.name for p in here.iterdir()] == ["out.zarr.copying"]
 

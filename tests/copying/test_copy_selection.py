@@ -528,6 +528,7 @@ def test_a_well_is_copied_by_itself(tmp_path, suffix):
         ({"checksum": True}, "no checksums"),
         ({"compressor": "lzma"}, "lzma"),
         ({"chunks": (1, 1, 1, 1, 8, 8)}, "chunks"),
+        ({"chunks": (8, 8)}, "chunks"),
         ({"chunks": (0, 1, 1, 8, 8)}, "chunks"),
         ({"shards": "ZYX", "shards_ratio": (1, 1, 1, 2, 2), "version": "0.5"}, "both"),
         ({"workers": 0}, "workers"),

@@ -143,8 +143,7 @@ class ChunkReader:
         if self.format.shards is not None or math.prod(grid) > _FEW_FILES:
             return bound
         keys = (join(self._path, self.format.key(p)) for p in itertools.product(*map(range, grid)))
-        largest = max((self._storage.size_of(key) or 0 for key in keys), default=0)
-        return min(bound, largest) if largest else bound  # there may be none as yet
+        return min(bound, max((self._storage.size_of(key) or 0 for key in keys), default=0))
 
 
 class _Held:

@@ -345,14 +345,29 @@ def _job(each: PixelCopy, target: Storage) -> PixelJob:
     )
 
 
+class _AnySize:
+    """Files as large as they may be: nobody knows before they are written."""
+
+    def size_of(self, key: str) -> int:
+        return 2**62
+
+
+class _AnyDirectory(_AnySize, LocalStorage):
+    pass
+
+
+class _AnyArchive(_AnySize, ArchiveStorage):
+    pass
+
+
 @contextlib.contextmanager
 def _stand_in(*, archive: bool) -> Iterator[Storage]:
     """A store that is like the copy in what matters to its memory: whether files can grow in it."""
     if not archive:
-        yield LocalStorage(os.path.abspath(os.sep), StorageOptions())
+        yield _AnyDirectory(os.path.abspath(os.sep), StorageOptions())
         return
     with (
         tempfile.TemporaryDirectory() as directory,
-        ArchiveStorage(os.path.join(directory, "stand-in.ozx")) as storage,
+        _AnyArchive(os.path.join(directory, "stand-in.ozx")) as storage,
     ):
         yield storage
