@@ -410,6 +410,7 @@ def test_channels(src, here, options, names):
     np.testing.assert_array_equal(copied["0"].numpy(), original["0"].numpy()[:, indices])
 
 
+@pytest.mark.xfail(strict=True, reason="B23: commas separate names")
 def test_channels_whose_names_have_commas(tmp_path, here):
     plate = ps.open_ome_zarr(
         tmp_path / "s.zarr", layout="hcs", mode="w-", channel_names=["GFP, 488 nm", "DAPI"], version="0.5"

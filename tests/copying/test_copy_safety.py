@@ -404,7 +404,12 @@ def test_a_destination_that_is_no_path(sources, wrong, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("wrong", [None, 3, b"bytes", [None], "", [""]])
+_B34 = pytest.mark.xfail(strict=True, reason="B34: a bare TypeError")
+
+
+@pytest.mark.parametrize(
+    "wrong", [pytest.param(None, marks=_B34), pytest.param(3, marks=_B34), b"bytes", [None], "", [""]]
+)
 def test_a_source_that_is_no_path(here, wrong):
     with refused(ps.PlatestoreError, here):
         ps.copy(wrong, here / "out.zarr")
@@ -596,8 +601,18 @@ def test_a_cut_off_archive_is_not_unpacked(sources, here, tmp_path, part):
         ps.copy(bad, here / "out.zarr")
 
 
+_B35 = pytest.mark.xfail(strict=True, reason="B35: checksums of entries are not looked at")
+
+
 @pytest.mark.parametrize(
-    "options", [{}, {"version": "0.4"}, {"chunks": (1, 1, 1, 8, 8)}, {"crop": "1:,:"}], ids=str
+    "options",
+    [
+        {},
+        {"version": "0.4"},
+        pytest.param({"chunks": (1, 1, 1, 8, 8)}, marks=_B35),
+        pytest.param({"crop": "1:,:"}, marks=_B35),
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("compressor", ["none", "blosc-lz4"])
 def test_an_archive_with_a_garbled_chunk_is_not_unpacked(here, tmp_path, options, compressor):
@@ -972,7 +987,12 @@ def test_a_copy_that_failed_its_check_is_not_continued(sources, here, target, mo
 # --- links ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"channels": ["DAPI", "GFP"]}, {"version": "0.4"}], ids=str)
+_B30 = pytest.mark.xfail(strict=True, reason="B30: without a note")
+
+
+@pytest.mark.parametrize(
+    "options", [pytest.param({}, marks=_B30), {"channels": ["DAPI", "GFP"]}, {"version": "0.4"}], ids=str
+)
 def test_links_that_lead_in_circles_are_left_out(source, here, options):
     ps.copy(source, here / "whole.zarr", **options)
     (source / "A" / "up").symlink_to("..", target_is_directory=True)
@@ -984,11 +1004,27 @@ def test_links_that_lead_in_circles_are_left_out(source, here, options):
         assert any(f"{source}/{link}: " in note for note in report.notes)
 
 
-def test_a_dangling_link_among_the_files_of_a_source(source, here):
-    link = source / "A" / "1" / "0" / "notes"
-    link.symlink_to("nowhere")
-    with refused((ps.PlatestoreError, FileNotFoundError), here, names=link):
-        ps.copy(source, here / "out.zarr")
+@pytest.mark.parametrize("options", [{}, {"channels": ["DAPI", "GFP"]}], ids=str)
+@pytest.mark.parametrize("name", ["out.zarr", "out.ozx"])
+def test_a_dangling_link_among_the_files_of_a_source_is_left_out(source, here, name, options):
+    ps.copy(source, here / f"whole-{name}", **options)
+    (source / "A" / "1" / "0" / "notes").symlink_to("nowhere")
+    with _quiet():
+        ps.copy(source, here / name, **options)
+    assert snapshot(here / name) == snapshot(here / f"whole-{name}")
+
+
+@pytest.mark.xfail(strict=True, reason="B36: left out silently")
+@pytest.mark.parametrize("options", [{}, {"chunks": (1, 1, 1, 8, 8)}], ids=str)
+def test_a_dangling_link_in_place_of_a_chunk_is_an_error(source, here, options):
+    """Its pixels are somewhere else, and cannot be reached: that is no chunk that was never written."""
+    chunk = chunk_files(source)[0]
+    chunk.unlink()
+    chunk.symlink_to("nowhere")
+    with pytest.raises((ps.PlatestoreError, FileNotFoundError)) as caught, _quiet():
+        ps.copy(source, here / "out.zarr", **options)
+    assert str(chunk) in str(caught.value)
+    assert not (here / "out.zarr").exists()
 
 
 def test_the_document_of_a_group_is_not_copied_through_a_link(source, here):

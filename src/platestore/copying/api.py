@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
 from platestore.copying.files import can_share, free_bytes, scan, stamp_of
 from platestore.copying.members import own_place
-from platestore.copying.place import WorkPlace, check_apart, finish_interrupted
+from platestore.copying.place import WorkPlace, check_apart, finish_interrupted, installed, require_same
 from platestore.copying.plan import Plan
 from platestore.copying.planner import Planner, open_sources, version_of
 from platestore.copying.plates import SameLook
@@ -170,7 +170,8 @@ def copy(
         progress=progress,
         resident=resident,
     )
-    given: Sequence[Copyable] = [src] if isinstance(src, (str, os.PathLike, NGFFNode)) else list(src)
+    single = isinstance(src, (str, bytes, os.PathLike, NGFFNode)) or not isinstance(src, Iterable)
+    given: Sequence[Any] = [src] if single else list(src)  # type: ignore[arg-type]
     if not given:
         raise ArgumentError("there is nothing to copy: src is empty")
     report = _Copy(open_sources(given), ask, find_destination(dst), how).run()
@@ -215,9 +216,9 @@ class _Copy:
         """Check everything, plan, and do it."""
         place, how = self._place, self._how
         check_apart(place, self._sources)
-        if how.resume and place.is_done():
-            return self._finish()
-        place.check(overwrite=how.overwrite, resume=how.resume)
+        done = how.resume and place.is_done()
+        if not done:
+            place.check(overwrite=how.overwrite, resume=how.resume)
         plate = None
         if self._destination.root is not None:
             if len(self._nodes) > 1:
@@ -230,6 +231,8 @@ class _Copy:
         plan = Planner(self._nodes, self._ask, self._destination, version).make()
         report = CopyReport(self._sources, place.final, version, plan.positions, plan.arrays)
         report.notes, report.memory = plan.notes, self._memory(plan)
+        if done:
+            return self._finish(plan, report, plate)
         self._check_space(plan)
         if how.dry_run:
             report.dry_run, report.nbytes = True, plan.estimate
@@ -242,15 +245,26 @@ class _Copy:
         how = self._how
         return memory_needed(plan, how.max_memory, how.workers, archive=self._place.is_archive)
 
-    def _finish(self) -> CopyReport:
+    def _finish(self, plan: Plan, report: CopyReport, plate: Plate | None) -> CopyReport:
         """Finish what was interrupted after the copy got its name."""
-        if self._destination.root is not None:
-            plate = self._destination.plate(self._how.durability)
-            if self._destination.inner not in plate:
-                self._add(plate, self._place.final)
-        finish_interrupted(self._place)
-        version = open_ome_zarr(self._place.final, mode="r").version
-        return CopyReport(self._sources, self._place.final, version, resumed=True)
+        place = self._place
+        require_same(place, plan, self._options())
+        report.resumed, report.dry_run = True, self._how.dry_run
+        report.files, report.nbytes = plan.files(), plan.estimate
+        if self._how.dry_run:
+            return report
+        if self._how.verify:
+            storage = installed(place)
+            work = Work(plan, storage, self._how.workers, self._how.max_memory, resume=True, sync=False)
+            work.verify()
+            report.verified = True
+        if plate is not None and self._destination.inner not in plate:
+            self._add(plate, place.final)
+        finish_interrupted(place)
+        return report
+
+    def _options(self) -> dict[str, Any]:
+        return {**self._ask.to_json(), "sources": self._sources}
 
     def _add(self, plate: Plate, path: str) -> None:
         """Add the finished copy, which lies at a path, to the plate."""
@@ -295,8 +309,7 @@ class _Copy:
     def _carry_out(self, plan: Plan, report: CopyReport, plate: Plate | None) -> None:
         how = self._how
         work = WorkPlace(self._place, plan, how.durability, resume=how.resume, overwrite=how.overwrite)
-        options = {**self._ask.to_json(), "sources": self._sources}
-        with work.opened(options=options) as storage:
+        with work.opened(options=self._options()) as storage:
             run = Work(
                 plan=plan,
                 target=storage,

@@ -239,7 +239,7 @@ class WorkPlace:
         if journal.get("failed") and self._resume:
             raise VerifyError("the unfinished copy failed its check", path=place.final)
         if journal and self._resume and os.path.lexists(place.data):
-            _require_same(place, journal, self._plan, fingerprint, options)
+            require_same(place, self._plan, options)
             self.resumed = True
             self._overwrite = bool(journal.get("overwrite"))
         else:
@@ -331,11 +331,19 @@ def _install_file(data: str, final: str, *, replaces: bool) -> None:
     os.unlink(data)
 
 
-def _require_same(
-    place: Place, journal: dict[str, Any], plan: Plan, fingerprint: str, options: dict[str, Any]
-) -> None:
-    """Refuse to continue a copy that was begun from other sources or with other options."""
-    if journal.get("plan") == fingerprint:
+def require_same(place: Place, plan: Plan, options: dict[str, Any]) -> None:
+    """Refuse to continue a copy that was begun from other sources or with other options.
+
+    Raises
+    ------
+    ArgumentError
+        If the options are other ones; the message names them.
+    SourceChangedError
+        If a source changed.
+    """
+    journal = _read(place.work)
+    options = json.loads(json.dumps(options))  # as they come back from the journal
+    if journal.get("plan") == plan.fingerprint() and journal.get("options") == options:
         return
     before, now = journal.get("stamps") or {}, json.loads(json.dumps(plan.stamps))
     if journal.get("options") == options and before != now:
@@ -382,6 +390,13 @@ def _delete(entry: os.DirEntry[str]) -> None:
         shutil.rmtree(entry.path)
     else:
         os.unlink(entry.path)
+
+
+def installed(place: Place) -> Storage:
+    """The copy in its place, for reading."""
+    if place.is_archive:
+        return OzxStorage(place.final, StorageOptions())
+    return LocalStorage(place.final, StorageOptions())
 
 
 def _identity(path: str) -> list[int]:

@@ -37,6 +37,10 @@ def open_sources(given: Sequence[str | os.PathLike[str] | NGFFNode[Any]]) -> lis
     """
     nodes: list[NGFFNode[Any]] = []
     for item in given:
+        if not isinstance(item, (str, os.PathLike, NGFFNode)):
+            raise ArgumentError(
+                f"{item!r} cannot be copied", hint="name a path or a node, or several in a list"
+            )
         node = item if isinstance(item, NGFFNode) else open_ome_zarr(item, mode="r")
         if not isinstance(node, (Plate, Well, Position, Bioformats2RawSeries)):
             raise UnsupportedError(

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from platestore.arrays.metadata import summarise
 from platestore.copying.looks import check_unchanged
@@ -323,6 +323,8 @@ def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -
     """
     if not plan.pixels and not plan.levels:
         return 0
+    # Positions whose documents are alike need not have chunks that are compressed alike.
+    anywhere = _AnyDirectory(os.path.abspath(os.sep), StorageOptions())
     with _stand_in(archive=archive) as storage:
         most = levels_memory(plan, storage, max_memory)
         seen: set[tuple[bytes, bytes, str]] = set()
@@ -330,7 +332,7 @@ def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -
             kind = (each.array.data, each.target.data, repr(each.picks))
             if kind not in seen:
                 seen.add(kind)
-                job = _job(each, storage)
+                job = replace(_job(each, storage), source=anywhere)
                 most = max(most, plan_pixels(job, max_memory=max_memory, workers=workers).nbytes_needed)
     return most
 

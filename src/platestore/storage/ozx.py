@@ -190,6 +190,8 @@ class OzxStorage(Storage):
         if entry.method == STORED:
             if self._archive.read_into(view, self._start(key, entry) + first) < wanted:
                 raise self._damage(key, "is cut off")
+            if wanted == entry.size and zlib.crc32(view) != entry.crc:
+                raise self._damage(key, "has other bytes than when it was packed (CRC-32)")
             return view
         place = 0  # of the next piece in the entry
         for piece in self._inflated(key, entry):
