@@ -211,7 +211,6 @@ def _interrupted(*args: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.xfail(strict=True, reason="B31: any call finishes it")
 @pytest.mark.parametrize("name", ["out.zarr", "out.ozx"])
 def test_a_copy_that_has_its_name_is_finished_by_the_same_call_only(source, here, name, monkeypatch):
     other = make_source(here / "other.zarr", seed=1)
@@ -229,7 +228,6 @@ def test_a_copy_that_has_its_name_is_finished_by_the_same_call_only(source, here
     assert sorted(p.name for p in here.iterdir()) == sorted([name, "other.zarr"])
 
 
-@pytest.mark.xfail(strict=True, reason="B32: the working directory goes")
 @pytest.mark.parametrize("name", ["out.zarr", "out.ozx"])
 def test_a_dry_run_of_finishing_writes_nothing(source, here, name, monkeypatch):
     _named_but_not_tidied(source, here / name, monkeypatch)
@@ -238,13 +236,11 @@ def test_a_dry_run_of_finishing_writes_nothing(source, here, name, monkeypatch):
     assert snapshot(here) == before
 
 
-@pytest.mark.xfail(strict=True, reason="B33: counts are 0")
 def test_finishing_tells_what_was_copied(source, here, monkeypatch):
     _named_but_not_tidied(source, here / "out.zarr", monkeypatch)
     assert ps.copy(source, here / "out.zarr", resume=True).positions == 3
 
 
-@pytest.mark.xfail(strict=True, reason="B33: verify is ignored")
 def test_finishing_and_verifying(source, here, monkeypatch):
     """What is asked for is done, or it is said that it is not."""
     _named_but_not_tidied(source, here / "out.zarr", monkeypatch)

@@ -68,13 +68,15 @@ def belongs(name: str) -> bool:
     return not name.endswith(_ENDS) or _LEFTOVER.fullmatch(name) is None
 
 
-def scan(directory: str) -> Iterator[Folder]:
+def scan(directory: str, left_out: list[str] | None = None) -> Iterator[Folder]:
     """All folders of a tree, those above before those below; links are followed, but not in circles.
 
     Parameters
     ----------
     directory : str
         Absolute path; nothing is found if there is no such directory.
+    left_out : list of str, optional
+        Gets the paths of links that lead in circles.
     """
     below = [""]
     while below:
@@ -92,11 +94,17 @@ def scan(directory: str) -> Iterator[Folder]:
                     if entry.is_dir():
                         if not (entry.is_symlink() and leads_up(entry.path)):
                             names.append(name)
+                        elif left_out is not None:
+                            left_out.append(entry.path)
                     else:
-                        with contextlib.suppress(FileNotFoundError):  # a link to nothing
+                        try:
                             info = entry.stat()
-                            files.append((name, info.st_size))
-                            newest = max(newest, info.st_mtime_ns)
+                        except FileNotFoundError:
+                            if is_chunk_name(name):
+                                raise DamagedChunkError("is a link to nothing", path=entry.path) from None
+                            continue
+                        files.append((name, info.st_size))
+                        newest = max(newest, info.st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             if path:
                 raise  # it was there a moment ago

@@ -33,7 +33,9 @@ def plan_plain(plan: Plan, location: Location) -> None:
     folders: list[Folder] | None = None
     if isinstance(storage, LocalStorage):
         top = storage.local_path(path)
-        folders = list(scan(top))
+        circles: list[str] = []
+        folders = list(scan(top, circles))
+        plan.notes += [f"{path}: is a link to a directory that it lies in; not copied" for path in circles]
         found = _nodes(top, folders)
     else:
         found = _keys(storage, path)

@@ -333,8 +333,17 @@ def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -
             if kind not in seen:
                 seen.add(kind)
                 job = replace(_job(each, storage), source=anywhere)
-                most = max(most, plan_pixels(job, max_memory=max_memory, workers=workers).nbytes_needed)
+                most = max(most, _least(job))
+                plan_pixels(job, max_memory=max_memory, workers=workers)
     return most
+
+
+def _least(job: PixelJob) -> int:
+    """Bytes of memory below which pixels are not copied."""
+    try:
+        return plan_pixels(job, max_memory=1, workers=1).nbytes_needed
+    except BudgetError as error:
+        return error.needed
 
 
 def _job(each: PixelCopy, target: Storage) -> PixelJob:
