@@ -72,6 +72,12 @@ JOBS = {
     "pack": Job("big.zarr", "out.ozx"),
     "unpack": Job("big.ozx"),
 }
+MORE = {
+    "rechunk to files": Job("big-v4.zarr", options={"chunks": (1, 1, 2, 64, 64), "compressor": "zstd:1"}),
+    "crop and pack": Job("big-levels.zarr", "out.ozx", {"crop": "3:-3,5:-7"}),
+    "unpack and rechunk": Job("big.ozx", options={"chunks": (1, 1, 2, 32, 32), "shards": "ZYX"}),
+    "pyramid": Job("big-v4.zarr", options={"pyramid": 3}),
+}
 _BIG = {"names": [f"{row}/{column}/0" for row in "ABCD" for column in range(4)], "shape": (1, 2, 4, 128, 128)}
 
 
@@ -137,9 +143,9 @@ def test_kills_at_eighteen_moments_and_resume_give_the_same_bytes(name, big, her
 @pytest.mark.slow
 @needs_kill
 @pytest.mark.parametrize("seed", range(2, 6))
-@pytest.mark.parametrize("name", JOBS)
-def test_kills_at_a_hundred_moments_and_resume_give_the_same_bytes(name, seed, big, here):
-    _kill_often(JOBS[name], big, here, kills=5, seed=seed)
+@pytest.mark.parametrize("name", [*JOBS, *MORE])
+def test_kills_at_two_hundred_moments_and_resume_give_the_same_bytes(name, seed, big, here):
+    _kill_often({**JOBS, **MORE}[name], big, here, kills=5, seed=seed)
 
 
 #: Events on the way to the name: the last document of the root, the name itself, and what is tidied up.
