@@ -33,6 +33,8 @@ def written_until_killed(path: Path, after: int) -> list[tuple[int, int]]:
     with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
+            if not line.endswith("\n"):
+                break  # it was killed in the middle of a report
             turn, z = map(int, line.split())
             reported.append((turn, z))
             if len(reported) == after:
