@@ -327,24 +327,17 @@ def _plate(plate: Plate, wells: dict[str, Well], *, verbose: bool) -> PlateInfo:
 def _size(node: NGFFNode[Any], first: Position | None) -> SizeInfo | None:
     """Files and bytes on disk, and the bytes of all decoded pixels."""
     storage, path = node._location.storage, node._location.path
-    root = storage.local_path(path)
-    files = size = 0
-    if isinstance(storage, OzxStorage):
-        for key in storage.keys(path):
-            files += 1
-            size += storage.entries[key].compressed
-    elif root is None:
-        return None
-    else:
-        for directory, _, names in os.walk(root):
-            for name in names:
-                files += 1
-                size += os.lstat(os.path.join(directory, name)).st_size
+    if storage.local_path(path) is None and not isinstance(storage, OzxStorage):
+        return None  # elsewhere, every file would be a request
+    sizes = [storage.size_of(key) or 0 for key in storage.keys(path)]
     decoded = 0
     for position in _all_positions(node, first):
         for image in (position, *(label for _, label in position.labels())):
             decoded += sum(summarise(image._array_document(path)).nbytes for path in image._keys())
-    return SizeInfo(files=files, bytes=size, decoded_bytes=decoded, ratio=decoded / size if size else None)
+    size = sum(sizes)
+    return SizeInfo(
+        files=len(sizes), bytes=size, decoded_bytes=decoded, ratio=decoded / size if size else None
+    )
 
 
 def _all_positions(node: NGFFNode[Any], first: Position | None) -> Iterator[Position]:

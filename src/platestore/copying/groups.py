@@ -204,14 +204,17 @@ class GroupWriter:
 
     def _foreign(self, location: Location, target: str) -> None:
         """Plan a group, array or directory of others, in the version of the copy if it has a form there."""
-        before = (dict(self.plan.documents), len(self.plan.trees), len(self.plan.arrays))
+        plan = self.plan
+        before = (len(plan.documents), len(plan.trees), len(plan.arrays), plan.estimate)
         try:
             self._walk(location, target, convert=True)
         except _NoFormError as error:
-            self.plan.documents = before[0]
-            del self.plan.trees[before[1] :]
-            del self.plan.arrays[before[2] :]
-            self.plan.notes.append(f"{target}: stays in zarr v{location.zarr_format}, since {error}")
+            for path in list(plan.documents)[before[0] :]:  # a dictionary keeps the order of what came
+                del plan.documents[path]
+            del plan.trees[before[1] :]
+            del plan.arrays[before[2] :]
+            plan.estimate = before[3]
+            plan.notes.append(f"{target}: stays in zarr v{location.zarr_format}, since {error}")
             self._walk(location, target, convert=False)
 
     def _walk(self, location: Location, target: str, *, convert: bool) -> None:

@@ -91,7 +91,6 @@ class Work:
     def run(self) -> None:
         """Do everything but the root's documents (in a directory)."""
         archive = isinstance(self.target, ArchiveStorage)
-        levels_memory(self.plan, self.target, self.max_memory)
         self._documents(lambda path: archive or bool(path))
         self._transfer().run(self.plan.trees)
         if self.resident:
