@@ -61,6 +61,18 @@ class NodeExistsError(PlatestoreError, FileExistsError):
     default_hint = "choose another name, or ask for replacement explicitly"
 
 
+class LevelExistsError(NodeExistsError, RuntimeError):
+    """A level of a volume is there already."""
+
+    default_hint = "pass overwrite=True to make it anew"
+
+
+class LevelNotFoundError(NodeKeyError, ValueError, RuntimeError):
+    """A level that a volume does not have."""
+
+    default_hint = "`levels` lists those that it has; each is made from the one before"
+
+
 class ArgumentError(PlatestoreError, ValueError):
     """An argument cannot mean anything here: the call was wrong, the store is as it was."""
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from platestore.copying.blocks import Pick
+from platestore.arrays.partition import Pick
 from platestore.copying.pixels import PixelJob, compare_pixels, copy_pixels, plan_pixels
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.hierarchy import read_array

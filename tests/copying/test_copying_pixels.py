@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from copying.test_copying_blocks import picks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import Delta
@@ -27,10 +28,9 @@ from zarr.storage import MemoryStore
 
 import platestore as ps
 from copying.pixel_workers import job_of, storage
-from copying.test_copying_blocks import picks
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
-from platestore.copying.blocks import Pick, picked_size
+from platestore.arrays.partition import Pick, picked_size
 from platestore.copying.ends import ArrayTarget, FileTarget
 from platestore.copying.pixels import (
     PixelPlan,

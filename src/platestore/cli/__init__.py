@@ -15,6 +15,7 @@ _COMMANDS = {
     "copy": "Copy, convert, choose, merge or pack stores.",
     "completion": "Print the script that completes commands in your shell.",
     "demo": "Build a small plate, read it back and describe it.",
+    "import-stack": "Write a stack of planes as an image with its pyramid.",
     "info": "Describe stores, or nodes in them.",
     "ls": "List the positions of a plate, well or series.",
     "pyramid": "Compute the resolution levels of positions.",
@@ -31,7 +32,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module: Any = importlib.import_module(f"platestore.cli.{cmd_name}")
+        module: Any = importlib.import_module(f"platestore.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -32,7 +32,7 @@ def _levels(value: str) -> int | str:
 @click.option(
     "-m",
     "--method",
-    type=click.Choice(["mean", "median", "mode", "min", "max", "stride"]),
+    type=click.Choice(["mean", "median", "mode", "min", "max", "stride", "gaussian"]),
     default="mean",
     show_default=True,
     help="How pixels are reduced; label images always by mode.",

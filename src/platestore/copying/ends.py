@@ -18,7 +18,7 @@ from platestore.arrays.chunkarrays import ArrayReader
 from platestore.arrays.chunkcodec import ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
 from platestore.arrays.image import ImageArray, open_array
-from platestore.copying.blocks import Place
+from platestore.arrays.partition import Place
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ArrayDocument

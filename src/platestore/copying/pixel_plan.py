@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from platestore.arrays.layout import grid
-from platestore.copying.blocks import (
+from platestore.arrays.partition import (
     Axis,
     Pick,
     choose_block,

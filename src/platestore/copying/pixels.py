@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from platestore.copying.blocks import Cut, Pick, Place, Span, blocks
+from platestore.arrays.partition import Cut, Pick, Place, Span, blocks
 from platestore.copying.ends import Pixels
 from platestore.copying.pipeline import Pipeline, Stopped
 from platestore.copying.pixel_plan import PixelJob, PixelPlan, plan_comparison, plan_pixels

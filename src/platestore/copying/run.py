@@ -16,8 +16,7 @@ from platestore.copying.plan import LevelsCopy, PixelCopy, Plan
 from platestore.copying.pool import pool
 from platestore.copying.transfer import Transfer
 from platestore.errors import BudgetError, VerifyError
-from platestore.pyramid.build import PyramidBuild
-from platestore.pyramid.levels import Resources, make_levels, plan_build
+from platestore.pyramid.levels import Build, Resources, make_levels, plan_build
 from platestore.settings import resident_bytes
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
@@ -271,7 +270,7 @@ class Work:
                     raise VerifyError("the document is another one", path=self.target.where(join(path, name)))
 
 
-def _plan_levels(levels: LevelsCopy, storage: Storage, max_memory: int) -> PyramidBuild:
+def _plan_levels(levels: LevelsCopy, storage: Storage, max_memory: int) -> Build:
     return plan_build(
         storage,
         levels.base,

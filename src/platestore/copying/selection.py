@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from platestore.copying.blocks import Pick as Pick
-from platestore.copying.blocks import picked_size
+from platestore.arrays.partition import Pick as Pick
+from platestore.arrays.partition import picked_size
 from platestore.errors import ArgumentError
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of, translation_of
 

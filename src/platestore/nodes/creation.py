@@ -21,7 +21,7 @@ from platestore.nodes.leftovers import require_free
 from platestore.nodes.level_making import NewBase, build_staged, discard, install
 from platestore.nodes.levels import Levels, documents_of, image_of, wanted
 from platestore.nodes.wishes import PyramidWishes, Wishes
-from platestore.pyramid.levels import Resources
+from platestore.pyramid.levels import Resources, make_levels
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name
@@ -75,8 +75,9 @@ def create_image(
     import numpy as np
 
     from platestore.arrays.lazy import is_lazy
+    from platestore.arrays.sources import Source
 
-    pixels: Any = data if is_lazy(data) else np.asarray(data)
+    pixels: Any = data if is_lazy(data) or isinstance(data, Source) else np.asarray(data)
     layout = _plan(position, name, pixels.shape, pixels.dtype, wishes, transform, check_shape)
     levels = _plan_levels(position, name, layout, pyramid)
     storage, path = position._location.storage, position._location.path
@@ -146,15 +147,18 @@ def _write_pixels(
     """Write the pixels of a new array and of its levels; returns the hidden names of the levels."""
     import numpy as np
 
-    array = _opened(position, staged, document)
-    if levels is None:
-        array[...] = pixels
-        return []
-    base = ArrayDocument(array.path, position._location.zarr_format, document)
-    if isinstance(pixels, np.ndarray):
-        return build_staged(position, levels, Resources(), base=base, data=pixels)
-    array[...] = pixels
-    return build_staged(position, levels, Resources(), base=base)
+    from platestore.arrays.sources import Source, as_source
+
+    location = position._location.child(staged)
+    base = ArrayDocument(location.path, location.zarr_format, document)
+    if levels is not None:
+        data = pixels if isinstance(pixels, np.ndarray) else as_source(pixels)
+        return build_staged(position, levels, Resources(), base=base, data=data)
+    if isinstance(pixels, Source):
+        make_levels(location.storage, base, [], [], "mean", Resources(), fresh=True, data=pixels)
+    else:
+        _opened(position, staged, document)[...] = pixels
+    return []
 
 
 def _plan(

@@ -28,6 +28,7 @@ from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.arrays.sources import Source
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta
@@ -40,7 +41,7 @@ def build_staged(
     resources: Resources,
     *,
     base: ArrayDocument | None = None,
-    data: npt.NDArray[Any] | None = None,
+    data: npt.NDArray[Any] | Source | None = None,
 ) -> list[str]:
     """Build all levels under hidden names, which are returned.
 
@@ -54,7 +55,7 @@ def build_staged(
         What may be used.
     base : ArrayDocument, optional
         Document of level 0, if it lies elsewhere as yet.
-    data : numpy.ndarray, optional
+    data : numpy.ndarray or Source, optional
         Pixels of level 0, which is then written too.
     """
     location = position._location

@@ -11,6 +11,7 @@ from platestore.errors import (
     NodeKeyError,
 )
 from platestore.nodes.channels import Channels
+from platestore.nodes.doors import Doors
 from platestore.nodes.draft import Draft
 from platestore.nodes.labelling import Labelled
 from platestore.nodes.node import NGFFNode
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from platestore.pyramid.geometry import Step
 
 
-class Position(Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
+class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
     """The group that directly holds the arrays of one multiscale image.
 
     Parameters

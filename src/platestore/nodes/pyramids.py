@@ -97,8 +97,9 @@ class Pyramids:
             default the levels that exist.
         method : str
             ``"mean"`` (integers are rounded half to even), ``"median"`` (of an even window the lower
-            middle value), ``"mode"`` (ties take the smallest value), ``"min"``, ``"max"`` or
-            ``"stride"``. Label images are made with ``"mode"``, whatever is asked for here.
+            middle value), ``"mode"`` (ties take the smallest value), ``"min"``, ``"max"``, ``"stride"``
+            or ``"gaussian"`` (weights of a normal distribution that reaches beyond the window). Label
+            images are made with ``"mode"``, whatever is asked for here.
         dims : sequence of str, optional
             Names of the axes that shrink, by 2 per level; Z, Y and X by default.
         factors : sequence of dict or tuple, optional

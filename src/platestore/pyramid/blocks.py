@@ -11,9 +11,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 Place = tuple[int, ...]
 Ranges = tuple[range, ...]
+Join: TypeAlias = Literal["first", "last"] | None
 
 #: Level-0 blocks of small chunks are joined until they have about this size: less work per pixel.
 _LEAF_BYTES = 8 * 2**20
@@ -79,8 +81,9 @@ class BlockTree:
         Factors of each step.
     itemsize : int
         Bytes per element.
-    join : bool
-        Whether small chunks of level 0 are joined to larger blocks.
+    join : "first", "last" or None
+        Whether small chunks of level 0 are joined to larger blocks: along the first axes (coarser blocks are
+        complete sooner then) or the last ones (which leave long rows).
     region : tuple of slice, optional
         Part of level 0 that changed; only what depends on it is walked.
     """
@@ -92,7 +95,7 @@ class BlockTree:
         factors: Sequence[tuple[int, ...]],
         itemsize: int,
         *,
-        join: bool = True,
+        join: Join = "first",
         region: tuple[slice, ...] | None = None,
     ) -> None:
         ndim = len(shapes[0])
@@ -100,8 +103,8 @@ class BlockTree:
         following = [*factors, ones]
         steps = [ones, *factors]
         start = tuple(math.lcm(c, f) for c, f in zip(chunks[0], following[0], strict=True))
-        if join:
-            start = _joined(start, shapes[0], itemsize)
+        if join is not None:
+            start = _joined(start, shapes[0], itemsize, region, backwards=join == "last")
         blocks = [start]
         for k in range(1, len(shapes)):
             before = blocks[-1]
@@ -136,6 +139,10 @@ class BlockTree:
         """Number of level-0 blocks that are walked."""
         return math.prod(map(len, self._ranges[0]))
 
+    def walked(self, k: int) -> Ranges:
+        """Places of the blocks of a level that are walked."""
+        return self._ranges[k]
+
     def children(self, k: int, place: Place) -> Ranges:
         """Places of the blocks of level ``k - 1`` that a block of level ``k`` is made from."""
         level, above = self.levels[k], self.levels[k - 1]
@@ -153,8 +160,11 @@ class BlockTree:
     def written(self, k: int) -> tuple[slice, ...]:
         """The part of a level that is made: all of it, or what depends on the region."""
         level = self.levels[k]
-        if self.is_whole or not k:
+        if self.is_whole:
             return tuple(slice(0, n) for n in level.shape)
+        if not k:
+            walked = zip(self._ranges[0], level.block, level.shape, strict=True)
+            return tuple(slice(r.start * b, min(n, r.stop * b)) for r, b, n in walked)
         above = self.levels[k - 1]
         rows = zip(self._ranges[k - 1], above.block, level.factors, level.shape, strict=True)
         return tuple(slice(r.start * a // f, min(n, -(-(r.stop * a) // f))) for r, a, f, n in rows)
@@ -205,14 +215,29 @@ class BlockTree:
         return most
 
 
-def _joined(block: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Double a block, slowest axis first, while it is small and does not cover the level."""
+def _joined(
+    block: tuple[int, ...],
+    shape: tuple[int, ...],
+    itemsize: int,
+    region: tuple[slice, ...] | None,
+    *,
+    backwards: bool,
+) -> tuple[int, ...]:
+    """Double a block, one axis after the other, while it is small and covers neither level nor region."""
     out = list(block)
-    for axis in range(len(out)):
+    axes = range(len(out))
+    for axis in reversed(axes) if backwards else axes:
         while out[axis] < shape[axis]:
             doubled = [*out[:axis], 2 * out[axis], *out[axis + 1 :]]
             nbytes = math.prod(min(n, b) for n, b in zip(shape, doubled, strict=True)) * itemsize
-            if nbytes > _LEAF_BYTES:
+            if nbytes > _LEAF_BYTES or (
+                region is not None and _cuts(region[axis], doubled[axis], shape[axis])
+            ):
                 break
             out = doubled
     return tuple(out)
+
+
+def _cuts(part: slice, size: int, length: int) -> bool:
+    """Whether blocks of a size would reach out of a part of an axis."""
+    return bool(part.start % size or (part.stop % size and part.stop < length))

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from platestore.arrays.sources import Source
 from platestore.errors import BudgetError
-from platestore.pyramid.blocks import BlockTree
+from platestore.pyramid.blocks import BlockTree, Join
 from platestore.pyramid.kernels import SCRATCH_BYTES
+from platestore.pyramid.stages import Stages, choose_box
 from platestore.pyramid.targets import Target
 
 # What a call costs beside pixels: threads, indices, paths.
 _OVERHEAD = 4 * 2**20
+# Shares of the budget that a box of a source takes at most, and how many of them there are at once.
+_BOXES = ((0.25, 2), (0.45, 1), (0.25, 1), (0.1, 1), (0.04, 1), (0.0, 1))
+# A choice is taken that reads no more than this times as many tiles as the best one.
+_GOOD = 1.1
 
 
 class Account:
@@ -31,12 +37,14 @@ class Account:
         How they are cut.
     data : numpy.ndarray, optional
         Level 0 in memory, where it is not read from disk.
+    stages : Stages, optional
+        How level 0 is brought into memory, where it comes from elsewhere.
     spent : int
         Bytes of the budget that are used up already.
 
     Attributes
     ----------
-    tree : BlockTree
+    tree, stages : BlockTree, Stages or None
         As given.
     gathers : bool
         Whether blocks of data in memory are copied: what is contiguous is faster to encode and reduce.
@@ -59,6 +67,7 @@ class Account:
         tree: BlockTree,
         *,
         data: npt.NDArray[Any] | None = None,
+        stages: Stages | None = None,
         spent: int = 0,
     ) -> None:
         self._levels = levels
@@ -66,8 +75,11 @@ class Account:
         self._data = data
         self._spent = spent
         self.tree = tree
+        self.stages = stages
         self.gathers = self._is_gathered()
         self.overhead = _OVERHEAD + spent
+        if stages is not None:
+            self.overhead += stages.nbytes + stages.source.loading_nbytes(1)
         self.held = self._held_nbytes()
         self.shared = self._shared_nbytes()
         self.per_worker = self._worker_nbytes()
@@ -113,15 +125,30 @@ class Account:
         return max(1, min(most, 1 + spare // self.per_further, self.tree.leaves))
 
     def _shared_nbytes(self) -> int:
-        """One block per level above 0, and what is held."""
-        blocks = sum(level.elements for level in self.tree.levels[1:]) * self._dtype.itemsize
+        """Blocks of the levels above 0 that are under way, and what is held."""
+        blocks = sum(self._open_elements(k) for k in range(1, len(self.tree.levels))) * self._dtype.itemsize
         return self.overhead + blocks + self.held
+
+    def _open_elements(self, k: int) -> int:
+        """Elements of the blocks of a level that are under way at once: one, where the tree is walked."""
+        level = self.tree.levels[k]
+        if self.stages is None:
+            return level.elements
+        counts = self.stages.most_open(k, level.block)
+        return math.prod(min(n, c * b) for n, c, b in zip(level.shape, counts, level.block, strict=True))
+
+    def _most_open(self, k: int, units: tuple[int, ...]) -> int:
+        """How many files of a level are under way at once."""
+        if self.stages is None:
+            return self.tree.most_open(k, units)
+        block = self.tree.levels[k].block
+        return math.prod(self.stages.most_open(k, tuple(map(math.lcm, units, block))))
 
     def _held_nbytes(self) -> int:
         held = 0
         for k, level in enumerate(self._levels):
             if level.writer is not None and level.writer.held_nbytes:
-                level.writer.most_open = self.tree.most_open(k, level.writer.units)
+                level.writer.most_open = self._most_open(k, level.writer.units)
                 held += level.writer.held_nbytes
             for part in (level.reader, level.writer):
                 held += part.index_nbytes if part is not None else 0
@@ -132,7 +159,7 @@ class Account:
         size = self._dtype.itemsize
         first = self.tree.levels[0]
         leaf = reading = 0
-        if self._data is not None:
+        if self._data is not None or self.stages is not None:
             leaf = math.prod(first.stored_shape) * size if self.gathers else 0
         else:
             reader = self._levels[0].reader
@@ -147,10 +174,16 @@ class Account:
     def _unit_nbytes(self) -> int:
         """What each further thread may add to the unfinished files in memory: one more of each level."""
         held = [lv.writer for lv in self._levels if lv.writer is not None and lv.writer.held_nbytes]
-        return sum(w.held_nbytes // w.most_open for w in held)
+        more = sum(w.held_nbytes // w.most_open for w in held)
+        if self.stages is not None:
+            source = self.stages.source
+            more += source.loading_nbytes(2) - source.loading_nbytes(1)
+        return more
 
     def _is_gathered(self) -> bool:
         data, first = self._data, self.tree.levels[0]
+        if self.stages is not None and self._levels[0].writer is None:
+            return False  # it is only reduced
         if data is None or not data.flags.c_contiguous or data.dtype != self._dtype:
             return True
         return not _decodes_in_place(first.shape, first.block)
@@ -172,6 +205,8 @@ def choose_account(
     *,
     max_memory: int,
     data: npt.NDArray[Any] | None = None,
+    source: Source | None = None,
+    halo: tuple[int, ...] = (),
     region: tuple[slice, ...] | None = None,
     spent: int = 0,
 ) -> Account:
@@ -183,6 +218,10 @@ def choose_account(
         As for :class:`Account`.
     max_memory : int
         The budget in bytes.
+    source : Source, optional
+        Level 0, where it comes from elsewhere.
+    halo : tuple of int
+        How many pixels around its blocks are needed.
     region : tuple of slice, optional
         Part of level 0 that changed.
     """
@@ -190,12 +229,26 @@ def choose_account(
     chunks = [level.chunks for level in levels]
     factors = [level.factors for level in levels[1:]]
 
-    def account(join: bool) -> Account:
-        tree = BlockTree(shapes, chunks, factors, dtype.itemsize, join=join, region=region)
-        return Account(levels, dtype, tree, data=data, spent=spent)
+    def cut(join: Join) -> BlockTree:
+        return BlockTree(shapes, chunks, factors, dtype.itemsize, join=join, region=region)
 
-    joined = account(True)
-    return joined if joined.shared + 4 * joined.per_worker <= max_memory else account(False)
+    if source is None:
+        joined = Account(levels, dtype, cut("first"), data=data, spent=spent)
+        if joined.shared + 4 * joined.per_worker <= max_memory:
+            return joined
+        return Account(levels, dtype, cut(None), data=data, spent=spent)
+    found: list[tuple[float, Account]] = []
+    for tree in (cut("last"), cut(None)):
+        for share, depth in _BOXES:
+            box, read = choose_box(source, tree, int(share * max_memory))
+            stages = Stages(source, tree, box, halo, depth)
+            found.append((read, Account(levels, dtype, tree, stages=stages, spent=spent)))
+    fitting = [(read, account) for read, account in found if account.least <= max_memory]
+    if not fitting:
+        return min((account for _, account in found), key=lambda account: account.least)
+    best = min(read for read, _ in fitting)
+    good = [account for read, account in fitting if read <= _GOOD * best]
+    return next((account for account in good if account.workers(max_memory, 2) > 1), good[0])
 
 
 def _decodes_in_place(stored: tuple[int, ...], chunks: tuple[int, ...]) -> bool:

@@ -2,7 +2,8 @@
 
 Level-0 blocks are read depth first. As soon as the blocks that one block of the next level is made from are
 complete, it is encoded, written, reduced into the level after it, and forgotten. Nothing is read again, and
-besides the blocks being read only about one block per level is in memory.
+besides the blocks being read only about one block per level is in memory. Where level 0 comes from elsewhere,
+it is brought into memory in boxes of many blocks, in the order that suits its own tiles.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platestore.pyramid.blocks import Place
+from platestore.arrays.sources import Source
+from platestore.pyramid.blocks import BlockTree, Place
 from platestore.pyramid.budget import choose_account
-from platestore.pyramid.kernels import reduce_block
+from platestore.pyramid.kernels import Method, reduce_block
+from platestore.pyramid.stages import Stage
 from platestore.pyramid.targets import Target
+from platestore.pyramid.windows import halos, reduce_region
 
 #: Reports bytes of level 0 that are done, and all there are.
 Progress = Callable[[int, int], None]
@@ -61,14 +65,15 @@ class PyramidBuild:
         Level 0 first.
     dtype : numpy.dtype
         Data type of all levels.
-    method : str
-        How windows are reduced.
+    method : str or callable
+        How windows are reduced. With ``"gaussian"`` there are two levels, and level 0 is data.
     max_memory : int
         Bytes by which the process may grow.
     workers : int
         Number of threads.
-    data : numpy.ndarray, optional
-        Level 0 in memory, where it is not read from disk; then it is written too, if it has a writer.
+    data : numpy.ndarray or Source, optional
+        Level 0 in memory or elsewhere, where it is not read chunk by chunk; then it is written too, if it has
+        a writer.
     region : tuple of slice, optional
         Part of level 0 that changed; only what depends on it is made.
     spent : int
@@ -86,11 +91,11 @@ class PyramidBuild:
         self,
         levels: Sequence[Target],
         dtype: np.dtype[Any],
-        method: str,
+        method: Method,
         *,
         max_memory: int,
         workers: int,
-        data: npt.NDArray[Any] | None = None,
+        data: npt.NDArray[Any] | Source | None = None,
         region: tuple[slice, ...] | None = None,
         spent: int = 0,
         where: str = "",
@@ -99,7 +104,6 @@ class PyramidBuild:
         self._dtype = dtype
         self._fill = levels[0].fill
         self._method = method
-        self._data = data
         self._budget = max_memory
         self._local = _Local()
         self._open: dict[tuple[int, Place], _Open] = {}
@@ -107,15 +111,26 @@ class PyramidBuild:
         self._reserved = 0
         self._skips_absent = self._keeps_fill()
         self._error: BaseException | None = None
+        whole = data if isinstance(data, np.ndarray) else None
+        source = None if isinstance(data, np.ndarray) else data
         self._account = choose_account(
-            levels, dtype, max_memory=max_memory, data=data, region=region, spent=spent
+            levels,
+            dtype,
+            max_memory=max_memory,
+            data=whole,
+            source=source,
+            halo=halos(levels[-1].factors, method),
+            region=region,
+            spent=spent,
         )
         self._account.require(max_memory, where)
         self.tree = self._account.tree
         self.workers = self._account.workers(max_memory, workers)
+        #: What of level 0 is in memory; None where it is read chunk by chunk.
+        self._stage = None if whole is None else _all_of(whole, self.tree)
         self._written = [lv.chunk_ranges(self.tree.written(k)) for k, lv in enumerate(self.tree.levels)]
         if region is not None:
-            for level, ranges in zip(levels[1:], self._written[1:], strict=True):
+            for level, ranges in zip(levels, self._written, strict=True):
                 if level.writer is not None:
                     level.writer.restrict(itertools.product(*ranges))
 
@@ -149,13 +164,10 @@ class PyramidBuild:
                 progress(min(total, round(count * per_leaf)), total)
 
         try:
-            if self.workers == 1:
-                for count, place in enumerate(self.tree.depth_first(), 1):
-                    self._reserve(place)
-                    self._leaf(place)
-                    report(count)
-            else:
-                self._run_threads(report)
+            with ThreadPoolExecutor(self.workers, thread_name_prefix="platestore") as pool:
+                done = 0
+                for places in self._groups():
+                    done = self._run(pool, places, done, report)
         except BaseException:
             for level in self._levels:
                 if level.writer is not None:
@@ -164,8 +176,28 @@ class PyramidBuild:
         finally:
             self._local.blocks.clear()
 
-    def _run_threads(self, report: Callable[[int], None]) -> None:
-        in_flight = done = 0
+    def _groups(self) -> Iterator[Iterable[Place]]:
+        """Blocks of level 0 that may be worked on side by side: all, or those that are in memory."""
+        stages = self._account.stages
+        if stages is None:
+            yield self.tree.depth_first()
+            return
+        for stage in stages.run(self.workers):
+            self._stage = stage
+            yield itertools.product(*stage.places)
+
+    def _run(
+        self, pool: ThreadPoolExecutor, places: Iterable[Place], before: int, report: Callable[[int], None]
+    ) -> int:
+        """Work on some blocks; returns how many are done, with those before."""
+        if self.workers == 1:
+            for place in places:
+                self._reserve(place)
+                self._leaf(place)
+                before += 1
+                report(before)
+            return before
+        in_flight, done = 0, before
 
         def work(place: Place) -> None:
             nonlocal in_flight, done
@@ -178,25 +210,26 @@ class PyramidBuild:
                 done += 1
                 self._changed.notify()
 
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="platestore") as pool:
-            try:
-                for place in self.tree.depth_first():
-                    with self._changed:
-                        while in_flight and not self._fits(place, in_flight):
-                            self._changed.wait()
-                        if self._error is not None:
-                            break
-                        self._reserve(place)
-                        in_flight += 1
-                        reached = done
-                    report(reached)
-                    pool.submit(work, place)
-            except BaseException as error:
-                self._error = self._error or error
-                raise
+        try:
+            for place in places:
+                with self._changed:
+                    while in_flight and not self._fits(place, in_flight):
+                        self._changed.wait()
+                    if self._error is not None:
+                        break
+                    self._reserve(place)
+                    in_flight += 1
+                    reached = done
+                report(reached)
+                pool.submit(work, place)
+        finally:
+            with self._changed:
+                while in_flight:
+                    self._changed.wait()
         if self._error is not None:
             raise self._error
         report(done)
+        return done
 
     def _ancestors(self, place: Place) -> list[tuple[int, Place]]:
         out = []
@@ -209,6 +242,11 @@ class PyramidBuild:
     def needed(self) -> int:
         """Bytes of memory that it takes at least."""
         return self._account.least
+
+    @property
+    def expected(self) -> int:
+        """Bytes of memory that it takes at most."""
+        return self._account.least + (self.workers - 1) * self._account.per_further
 
     def _fits(self, place: Place, in_flight: int) -> bool:
         """Whether a further leaf may be read while others are."""
@@ -239,10 +277,10 @@ class PyramidBuild:
         """Read (or take) a level-0 block, write it if it is new, and hand it up."""
         level = self.tree.levels[0]
         region = level.region(place)
-        if self._data is None:
+        if self._stage is None:
             block = self._read(0, region)
         else:
-            block = self._data[region]
+            block = self._stage.part(region)
             if self._account.gathers:
                 gathered = self._local.block("read 0", block.shape, self._dtype)
                 gathered[...] = block
@@ -316,6 +354,13 @@ class PyramidBuild:
             return
         if block is None:
             parent.data[inner] = self._fill
+        elif self._method == "gaussian" and self._stage is not None:
+            into = tuple(
+                slice(i.start + t.start, i.stop + t.start) for i, t in zip(inner, target, strict=True)
+            )
+            around, shape = self._stage, self.tree.levels[0].shape
+            out = parent.data[inner]
+            reduce_region(around.data, around.region, shape, into, factors, self._method, out=out)
         else:
             reduce_block(block, factors, self._method, out=parent.data[inner])
 
@@ -324,7 +369,8 @@ class PyramidBuild:
     ) -> npt.NDArray[Any] | None:
         """The pixels of a block under way: what is there already where only a region is made anew."""
         shape = tuple(r.stop - r.start for r in region)
-        if not self.tree.is_whole:
+        made = zip(region, self.tree.written(k), strict=True)
+        if not all(w.start <= r.start and r.stop <= w.stop for r, w in made):
             before = self._read(k, region)
             return np.full(shape, self._fill, self._dtype) if before is None else before.copy()
         if absent:  # nothing but fill so far
@@ -362,6 +408,10 @@ class PyramidBuild:
             with self._changed:
                 self._reserved -= self._open.pop((k, place)).nbytes
                 self._changed.notify()
+
+
+def _all_of(data: npt.NDArray[Any], tree: BlockTree) -> Stage:
+    return Stage(tree.walked(0), tuple(slice(0, n) for n in data.shape), data)
 
 
 def _overlap(a: range, b: range) -> range:

@@ -9,25 +9,36 @@ same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from platestore.errors import ArgumentError
 from platestore.pyramid.extreme import Extreme
+from platestore.pyramid.gaussian import reduce_gaussian
 from platestore.pyramid.mean import FloatMean, IntegerMean
 from platestore.pyramid.ranked import Ranked
+from platestore.pyramid.rounding import rounded
 from platestore.pyramid.scratch import SCRATCH_BYTES, Scratch, boxes, scratch
 
-__all__ = ["METHODS", "SCRATCH_BYTES", "check_method", "reduce_block", "reduced_shape"]
+__all__ = ["METHODS", "SCRATCH_BYTES", "WINDOWED", "Method", "check_method", "reduce_block", "reduced_shape"]
 
-#: The ways to make one pixel of several.
-METHODS = ("mean", "median", "mode", "min", "max", "stride")
+#: The ways to make one pixel of those of its window.
+WINDOWED = ("mean", "median", "mode", "min", "max", "stride")
+
+#: All ways to make one pixel of several: ``"gaussian"`` takes those around the window, too.
+METHODS = (*WINDOWED, "gaussian")
+
+#: One of them, or a function as numpy's reductions are: ``func(windows, axis=(1, 3, 5))``.
+Method: TypeAlias = str | Callable[..., Any]
 
 #: Most pixels that one window may have: exact sums are laid out for it.
 MAX_WINDOW = 2**24
+
+# Windows that a function gets at once.
+_CALL_BYTES = 2**18
 
 _FLOATS = ("float16", "float32", "float64")
 
@@ -52,13 +63,13 @@ class _Kernel(Protocol):
         ...
 
 
-def check_method(method: str, dtype: DTypeLike) -> None:
+def check_method(method: Method, dtype: DTypeLike) -> None:
     """Raise unless pixels of a type can be reduced by a method.
 
     Parameters
     ----------
-    method : str
-        One of `METHODS`.
+    method : str or callable
+        One of `METHODS`, or a function.
     dtype : dtype
         Type of the pixels: bool, an integer of 8 to 64 bits, or a float of 16, 32 or 64 bits.
 
@@ -67,7 +78,7 @@ def check_method(method: str, dtype: DTypeLike) -> None:
     ArgumentError
         For an unknown method, or a type that it does not fit.
     """
-    if method not in METHODS:
+    if not callable(method) and method not in METHODS:
         raise ArgumentError(
             f"no such method of reduction: {method!r}", hint=f"use one of {', '.join(METHODS)}"
         )
@@ -108,7 +119,7 @@ def reduced_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ..
 
 
 def reduce_block(
-    block: NDArray[Any], factors: Sequence[int], method: str, out: NDArray[Any] | None = None
+    block: NDArray[Any], factors: Sequence[int], method: Method, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     """Reduce a block of pixels by a whole factor per axis.
 
@@ -121,6 +132,10 @@ def reduce_block(
     - ``"median"``: the middle value, the lower one of an even window. NaN propagates.
     - ``"mode"``: the most frequent value, of several the smallest. NaN propagates.
     - ``"min"``, ``"max"``: NaN propagates.
+    - ``"gaussian"``: as :func:`~platestore.pyramid.gaussian.reduce_gaussian`; windows overlap, so that parts
+      of an image need the pixels around them (:mod:`platestore.pyramid.windows`).
+    - A function gets windows of shape ``(n0, f0, n1, f1, ...)`` and the axes of the factors; what it returns
+      is rounded half to even and held to the range of the type.
 
     Parameters
     ----------
@@ -128,8 +143,8 @@ def reduce_block(
         Pixels, of any strides and byte order.
     factors : sequence of int
         One factor of at least 1 per axis; 1 leaves an axis as it is.
-    method : str
-        One of `METHODS`.
+    method : str or callable
+        One of `METHODS`, or a function.
     out : ndarray, optional
         Where to put the result: of the reduced shape and the type of `block` (in any byte order), with any
         strides, and apart from `block` in memory.
@@ -157,6 +172,10 @@ def reduce_block(
         )
     if method == "stride" or all(f == 1 for f in factors):
         np.copyto(out, block[tuple(slice(None, None, f) for f in factors)])
+    elif method == "gaussian":
+        reduce_gaussian(block, (0,) * block.ndim, factors, out)
+    elif callable(method):
+        _call(method, block, factors, out)
     elif out.size:
         if native.kind == "b":
             _reduce(block.view(np.uint8), factors, method, out.view(np.uint8))
@@ -189,6 +208,28 @@ def _reduce(block: NDArray[Any], factors: tuple[int, ...], method: str, out: NDA
             piece = _windows(block, region, factors, work, always)
             kernel.run(piece, out[region], work)
             work.rewind(start)
+
+
+def _call(
+    method: Callable[..., Any], block: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]
+) -> None:
+    """Reduce by a function, piece by piece."""
+    axes = tuple(range(1, 2 * block.ndim, 2))
+    native = block.dtype.newbyteorder("=")
+    most = max(1, _CALL_BYTES // (math.prod(factors) * native.itemsize))
+    for region in boxes(out.shape, most):
+        shape = tuple(r.stop - r.start for r in region)
+        with scratch(math.prod(shape) * math.prod(factors) * native.itemsize) as work:
+            piece = _windows(block, region, factors, work, True)
+            windows = piece.reshape([n for pair in zip(shape, factors, strict=True) for n in pair])
+            result = np.asarray(method(windows, axis=axes))
+            if result.shape != shape:
+                raise ArgumentError(
+                    f"the function returned shape {result.shape} for windows {windows.shape}; "
+                    f"with axis={axes} it must be {shape}",
+                    hint="it must reduce those axes, as numpy.mean does",
+                )
+            out[region] = rounded(result, native)
 
 
 def _kernel(method: str, dtype: np.dtype[Any], factors: tuple[int, ...]) -> _Kernel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
@@ -12,15 +12,20 @@ from platestore.arrays.chunkarrays import ArrayReader, ArrayWriter
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
 from platestore.arrays.image import ImageArray, open_array
+from platestore.arrays.sources import Source
+from platestore.arrays.stored import stored_source
 from platestore.errors import ArgumentError
 from platestore.pyramid.build import Progress, PyramidBuild
-from platestore.pyramid.kernels import check_method
+from platestore.pyramid.kernels import Method, check_method
+from platestore.pyramid.stepwise import StepwiseBuild
 from platestore.pyramid.targets import Reader, Target, Writer
 from platestore.settings import config, parse_bytes
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ArrayDocument
 
 Factors = tuple[int, ...]
+#: What makes the levels: ``needed`` and ``expected`` bytes, and ``run(progress)``.
+Build: TypeAlias = PyramidBuild | StepwiseBuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,11 @@ def make_levels(
     base: ArrayDocument,
     levels: Sequence[ArrayDocument],
     factors: Sequence[Factors],
-    method: str,
+    method: Method,
     resources: Resources,
     *,
     fresh: bool,
-    data: npt.NDArray[Any] | None = None,
+    data: npt.NDArray[Any] | Source | None = None,
     region: tuple[slice, ...] | None = None,
     ordered: bool = False,
 ) -> None:
@@ -92,14 +97,14 @@ def plan_build(
     base: ArrayDocument,
     levels: Sequence[ArrayDocument],
     factors: Sequence[Factors],
-    method: str,
+    method: Method,
     resources: Resources,
     *,
     fresh: bool,
-    data: npt.NDArray[Any] | None = None,
+    data: npt.NDArray[Any] | Source | None = None,
     region: tuple[slice, ...] | None = None,
     ordered: bool = False,
-) -> PyramidBuild:
+) -> Build:
     """Check everything and plan a build; nothing is written, and the levels need not exist.
 
     Parameters
@@ -112,26 +117,36 @@ def plan_build(
         The others, from the finest.
     factors : sequence of tuple of int
         Factors of each step.
-    method : str
+    method : str or callable
         How windows are reduced.
     resources : Resources
         What may be used.
     fresh : bool
         Whether the levels (and level 0, with ``data``) are new, and nothing refers to them yet.
-    data : numpy.ndarray, optional
-        Pixels of level 0, of its shape and type: it is written with the levels, and not read.
+    data : numpy.ndarray or Source, optional
+        Pixels of level 0, of its shape and type: it is written with the levels, and not read from the store.
     region : tuple of slice, optional
-        Part of level 0 that changed.
+        Part of level 0 that changed, or is written. Two processes may write two regions side by side if each
+        is made of whole files of every level, or reaches the end.
     ordered : bool
         Whether chunks lie in their shards in C order, so that the files are the same whatever the threads.
 
     Raises
     ------
+    ArgumentError
+        If the method does not fit the pixels, or the data not the array.
     BudgetError
         If the budget is too small.
     """
     image = open_array(storage, base, ())
-    check_method(method, image.dtype)
+    dtype = image.dtype.newbyteorder("=")
+    check_method(method, dtype)
+    if data is not None and (data.shape != image.shape or data.dtype.newbyteorder("=") != dtype):
+        raise ArgumentError(
+            f"data of shape {data.shape} and type {data.dtype} are not those of an array of shape "
+            f"{image.shape} and type {dtype}",
+            path=storage.where(base.path),
+        )
     targets = []
     for k, document in enumerate([base, *levels]):
         array = open_array(storage, document, ())
@@ -147,17 +162,18 @@ def plan_build(
             )
         )
     memory, workers = resources.max_memory, resources.workers
-    return PyramidBuild(
-        targets,
-        image.dtype.newbyteorder("="),
-        method,
-        max_memory=config.max_memory if memory is None else parse_bytes(memory, "max_memory"),
-        workers=config.threads if workers is None else check_workers(workers),
-        data=data,
-        region=region,
-        spent=resources.spent,
-        where=storage.where(base.path),
-    )
+    options: dict[str, Any] = {
+        "max_memory": config.max_memory if memory is None else parse_bytes(memory, "max_memory"),
+        "workers": config.threads if workers is None else check_workers(workers),
+        "data": data,
+        "region": region,
+        "spent": resources.spent,
+        "where": storage.where(base.path),
+    }
+    if method == "gaussian" and levels:
+        sources = [stored_source(storage, document) for document in [base, *levels][:-1]]
+        return StepwiseBuild(targets, sources, dtype, method, **options)
+    return PyramidBuild(targets, dtype, method, **options)
 
 
 def _fill(array: ImageArray) -> Any:

@@ -162,7 +162,7 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
             pyramids.mark_incomplete(image, [d.path for d in image.datasets[1:]])
     for item in meta.multiscales:
         _complete(item)
-    if meta.omero is not None:
+    if meta.omero is not None and place["level"] == 0:
         for channel in meta.omero.channels:
             channel.window = None
         fit_windows(meta.omero, dtype)

@@ -199,6 +199,8 @@ class OwnMeta(OptionalModel):
         Number of wells of the physical plate, if it was declared.
     previous_transforms : list of PreviousTransform, optional
         The transformations that ``set_scale`` replaced.
+    xarray_attrs : dict, optional
+        Attributes of labelled arrays that were written, by image.
     intents : list of Intent
         Multi-file changes under way.
     """
@@ -208,4 +210,5 @@ class OwnMeta(OptionalModel):
     axes: list[Axis] | None = None
     plate_format: int | None = None
     previous_transforms: list[PreviousTransform] | None = None
+    xarray_attrs: dict[str, dict[str, Any]] | None = None
     intents: list[Intent] | None = Field(default=None)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platestore.copying.blocks import (
+from platestore.arrays.partition import (
     Axis,
     Pick,
     blocks,

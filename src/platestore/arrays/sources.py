@@ -1,0 +1,314 @@
+"""Pixels that are not in memory, read box by box: dask and zarr arrays, HDF5, parts of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from platestore.arrays.lazy import is_dask
+from platestore.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import dask.array
+
+Region: TypeAlias = tuple[slice, ...]
+Pixels: TypeAlias = npt.NDArray[Any]
+
+# What is read at once of an array that does not say how it is cut.
+_TILE_BYTES = 4 * 2**20
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Pixels that are read box by box."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of pixels along each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels, in this machine's byte order."""
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """Shape of what is read (decoded, computed) at once."""
+
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
+        """Read a box.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            The box: step-1 slices inside the shape.
+        out : numpy.ndarray
+            Of the box's shape and the pixels' type, with any strides.
+        workers : int
+            Number of threads that may be used.
+        """
+
+    def loading_nbytes(self, workers: int) -> int:
+        """The most bytes that reading takes beside the box."""
+
+
+def as_source(data: Any) -> Source:
+    """Take an array as a source.
+
+    Parameters
+    ----------
+    data : dask array, zarr array, numpy array, HDF5 dataset, Source, ...
+        Whatever has a shape, a dtype and can be indexed by slices.
+
+    Raises
+    ------
+    ArgumentError
+        If it has not.
+    """
+    if isinstance(data, Source):
+        return data
+    if is_dask(data):
+        return DaskSource(data)
+    if not all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
+        raise ArgumentError(
+            f"{type(data).__name__} is no array",
+            hint="pass a numpy, dask or zarr array, or another that has"
+            " a shape and a dtype and can be indexed",
+        )
+    return ArraySource(data)
+
+
+class ArraySource:
+    """An array that is indexed.
+
+    Parameters
+    ----------
+    array : array
+        With a shape, a dtype and, where it has some, chunks.
+    tiles : sequence of int, optional
+        What is read at once; its chunks by default.
+    """
+
+    def __init__(self, array: Any, tiles: Sequence[int] | None = None) -> None:
+        self._array = array
+        self.shape = tuple(int(n) for n in array.shape)
+        self.dtype = _native(array.dtype)
+        self.tiles = _tiles(array, self.shape, self.dtype) if tiles is None else tuple(tiles)
+
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
+        """Read a box, tile by tile."""
+
+        def read(part: Region, target: Pixels) -> None:
+            target[...] = np.asarray(self._array[part])
+
+        read_tiles(region, self.tiles, out, read, workers)
+
+    def loading_nbytes(self, workers: int) -> int:
+        """Each thread has a tile, and as much again is decoded."""
+        return 0 if isinstance(self._array, np.ndarray) else workers * 2 * _nbytes(self.tiles, self.dtype)
+
+
+class DaskSource:
+    """A dask array, computed box by box.
+
+    The scheduler that is set (or a distributed client) is used; otherwise threads, as many as may be.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        The array.
+    """
+
+    def __init__(self, array: dask.array.Array) -> None:
+        if any(math.isnan(n) for n in array.shape):
+            raise ArgumentError(
+                "a dask array of unknown shape cannot be written", hint="call its compute_chunk_sizes()"
+            )
+        self._array = array
+        self.shape = tuple(int(n) for n in array.shape)
+        self.dtype = _native(array.dtype)
+        self.tiles = tuple(max(1, *sizes) if sizes else 1 for sizes in array.chunks)
+
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
+        """Compute a box; each block goes to its place as soon as it is there."""
+        import dask.array
+        from dask.base import compute, get_scheduler
+
+        part = self._array[region]
+        scheduler = get_scheduler()  # type: ignore[no-untyped-call]
+        if scheduler is None:
+            options = (
+                {"scheduler": "threads", "num_workers": workers} if workers > 1 else {"scheduler": "sync"}
+            )
+            dask.array.store(part, out, lock=False, compute=True, **options)
+        elif _is_threaded(scheduler):
+            dask.array.store(part, out, lock=False, compute=True)
+        else:  # other processes have no access to `out`
+            blocks = list(_blocks(part.chunks))
+            for i in range(0, len(blocks), workers):
+                some = blocks[i : i + workers]
+                computed = compute(*(part[b] for b in some))  # type: ignore[no-untyped-call]
+                for block, pixels in zip(some, computed, strict=True):
+                    out[block] = pixels
+
+    def loading_nbytes(self, workers: int) -> int:
+        """Blocks, and as much again for what they are computed from."""
+        return 3 * workers * _nbytes(self.tiles, self.dtype)
+
+
+class Rearranged:
+    """A source with its axes in another order, or with further axes of length 1.
+
+    Parameters
+    ----------
+    source : Source
+        The source.
+    axes : sequence of int or None
+        For each axis the axis of the source, each of which occurs once; None for a further one.
+    """
+
+    def __init__(self, source: Source, axes: Sequence[int | None]) -> None:
+        if sorted(a for a in axes if a is not None) != list(range(len(source.shape))):
+            raise ArgumentError(f"axes {tuple(axes)} are no order of {len(source.shape)} axes")
+        self._source = source
+        self._axes = tuple(axes)
+        self.shape = tuple(1 if a is None else source.shape[a] for a in axes)
+        self.dtype = source.dtype
+        self.tiles = tuple(1 if a is None else source.tiles[a] for a in axes)
+
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
+        """Read a box."""
+        kept = [(a, part) for a, part in zip(self._axes, region, strict=True) if a is not None]
+        view = out[tuple(0 if a is None else slice(None) for a in self._axes)]
+        view = view.transpose(np.argsort([a for a, _ in kept]))
+        self._source.load(tuple(part for _, part in sorted(kept)), view, workers)
+
+    def loading_nbytes(self, workers: int) -> int:
+        """As of the source."""
+        return self._source.loading_nbytes(workers)
+
+
+class Placed:
+    """A source as a part of a larger array.
+
+    Parameters
+    ----------
+    source : Source
+        The source.
+    start : sequence of int
+        Where it begins in the larger array.
+    shape : sequence of int
+        Shape of the larger array.
+    """
+
+    def __init__(self, source: Source, start: Sequence[int], shape: Sequence[int]) -> None:
+        rows = zip(start, source.shape, shape, strict=True)
+        if any(s < 0 or s + n > m for s, n, m in rows):
+            raise ArgumentError(f"{source.shape} at {tuple(start)} does not lie inside {tuple(shape)}")
+        self._source = source
+        self._start = tuple(start)
+        self.shape = tuple(shape)
+        self.dtype = source.dtype
+        self.tiles = source.tiles
+
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
+        """Read a box inside the part."""
+        part = tuple(slice(r.start - s, r.stop - s) for r, s in zip(region, self._start, strict=True))
+        if any(p.start < 0 or p.stop > n for p, n in zip(part, self._source.shape, strict=True)):
+            raise ArgumentError(f"{region} reaches beyond the part of the array that there are pixels of")
+        self._source.load(part, out, workers)
+
+    def loading_nbytes(self, workers: int) -> int:
+        """As of the source."""
+        return self._source.loading_nbytes(workers)
+
+
+def read_tiles(
+    region: Region,
+    tiles: Sequence[int],
+    out: Pixels,
+    read: Callable[[Region, Pixels], None],
+    workers: int,
+) -> None:
+    """Fill a box tile by tile, with several threads.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        The box.
+    tiles : sequence of int
+        Shape of a tile; tiles begin at multiples of it.
+    out : numpy.ndarray
+        Where the box goes.
+    read : callable
+        Called with the part of a tile that lies in the box, and where it goes.
+    workers : int
+        Number of threads.
+    """
+    cuts = [
+        [
+            slice(max(r.start, k * n), min(r.stop, (k + 1) * n))
+            for k in range(r.start // n, -(-r.stop // n) if r.stop > r.start else r.start // n)
+        ]
+        for r, n in zip(region, tiles, strict=True)
+    ]
+
+    def one(part: Region) -> None:
+        inner = tuple(slice(p.start - r.start, p.stop - r.start) for p, r in zip(part, region, strict=True))
+        read(part, out[inner])
+
+    parts = itertools.product(*cuts)
+    if workers == 1 or math.prod(map(len, cuts)) < 2:
+        for part in parts:
+            one(part)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="platestore") as pool:
+        pending = [pool.submit(one, part) for part in parts]
+        try:
+            for future in pending:
+                future.result()
+        except BaseException:
+            for future in pending:
+                future.cancel()
+            raise
+
+
+def _tiles(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Chunks of an array; of one that has none, some rows or planes."""
+    chunks = getattr(array, "chunks", None)
+    if isinstance(chunks, Sequence) and len(chunks) == len(shape) and all(isinstance(n, int) for n in chunks):
+        return tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
+    tile = [1] * len(shape)
+    for axis in reversed(range(len(shape))):
+        fitting = _TILE_BYTES // max(1, _nbytes(tile, dtype))
+        tile[axis] = max(1, min(shape[axis], fitting))
+        if tile[axis] < shape[axis]:
+            break
+    return tuple(tile)
+
+
+def _blocks(chunks: Sequence[Sequence[int]]) -> Iterator[Region]:
+    borders = [list(itertools.accumulate(sizes, initial=0)) for sizes in chunks]
+    return itertools.product(*([slice(a, b) for a, b in itertools.pairwise(row)] for row in borders))
+
+
+def _is_threaded(scheduler: Any) -> bool:
+    """Whether a scheduler runs in this process."""
+    import dask.local
+    import dask.threaded
+
+    return scheduler in (dask.threaded.get, dask.local.get_sync)
+
+
+def _native(dtype: Any) -> np.dtype[Any]:
+    native: np.dtype[Any] = np.dtype(getattr(dtype, "numpy_dtype", dtype)).newbyteorder("=")
+    return native
+
+
+def _nbytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+    return math.prod(shape) * dtype.itemsize

@@ -1,0 +1,111 @@
+"""Levels one after another: what each is made from overlaps, so blocks of several levels do not nest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from platestore.arrays.sources import Region, Source
+from platestore.pyramid.build import Progress, PyramidBuild
+from platestore.pyramid.targets import Target
+from platestore.pyramid.windows import influenced, needed
+
+
+class StepwiseBuild:
+    """Makes all levels of one image, each from the one before; level 0 is read once.
+
+    Parameters
+    ----------
+    levels : sequence of Target
+        Level 0 first, two or more.
+    sources : sequence of Source
+        Reads each level but the last from where it was written (or was all along).
+    dtype, method, max_memory, workers, data, region, spent, where
+        As for :class:`~platestore.pyramid.build.PyramidBuild`.
+
+    Raises
+    ------
+    BudgetError
+        If the budget is below what this needs at least.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Target],
+        sources: Sequence[Source],
+        dtype: np.dtype[Any],
+        method: str,
+        *,
+        max_memory: int,
+        workers: int,
+        data: npt.NDArray[Any] | Source | None = None,
+        region: Region | None = None,
+        spent: int = 0,
+        where: str = "",
+    ) -> None:
+        self._steps: list[PyramidBuild] = []
+        self._sizes: list[int] = []
+        for k, source in enumerate(sources):
+            first, second = replace(levels[k], factors=(1,) * len(levels[k].shape)), levels[k + 1]
+            if region is not None:
+                # Everything that the pixels which depend on the region are made from.
+                changed = influenced(region, first.shape, second.factors, method)
+                region = needed(changed, first.shape, second.factors, method)
+            given = data if k == 0 and data is not None else source
+            writer = first.writer if k == 0 else None
+            build = PyramidBuild(
+                [
+                    Target(
+                        first.shape, first.chunks, (1,) * len(first.shape), writer=writer, fill=first.fill
+                    ),
+                    second,
+                ],
+                dtype,
+                method,
+                max_memory=max_memory,
+                workers=workers,
+                data=given,
+                region=region,
+                spent=spent,
+                where=where,
+            )
+            self._steps.append(build)
+            self._sizes.append(math.prod(first.shape) * dtype.itemsize)
+            if region is not None:
+                region = build.tree.written(1)
+
+    @property
+    def needed(self) -> int:
+        """Bytes of memory that it takes at least."""
+        return max(step.needed for step in self._steps)
+
+    @property
+    def expected(self) -> int:
+        """Bytes of memory that it takes at most."""
+        return max(step.expected for step in self._steps)
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Make the levels.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the bytes of level 0 that are done, and all there are: as if all levels were it.
+        """
+        total, before = sum(self._sizes), 0
+        for step, size in zip(self._steps, self._sizes, strict=True):
+            step.run(_share(progress, before, total, self._sizes[0]))
+            before += size
+
+
+def _share(
+    progress: Progress | None, before: int, total: int, shown: int
+) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, _: progress(round(shown * (before + done) / total), shown)
