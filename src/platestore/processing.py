@@ -26,6 +26,7 @@ from platestore.errors import (
     UnsupportedError,
 )
 from platestore.opening import open_ome_zarr
+from platestore.progress import Progress, shown
 from platestore.settings import config, parse_bytes
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def compute_pyramids(
     max_memory: int | str | None = None,
     workers: int | None = None,
     force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Progress | None = None,
 ) -> PyramidReport:
     """Compute the pyramids of all positions of plates, wells, series or positions.
 
@@ -117,8 +118,8 @@ def compute_pyramids(
         Number of threads; that of ``platestore.config`` by default.
     force : bool
         Whether positions that are complete are computed too.
-    progress : callable, optional
-        Called with the bytes of level 0 that are done, and all there are.
+    progress : bool or callable, optional
+        True shows a bar; a function is called with the bytes of level 0 that are done, and all there are.
 
     Returns
     -------
@@ -137,7 +138,8 @@ def compute_pyramids(
     wish = _Wish(levels, method, dims, factors)
     report = PyramidReport()
     tasks = list(_tasks(paths, wish, force, report))
-    _Run(wish, report, number, budget, sum(t.nbytes for t in tasks), progress).run(tasks)
+    with shown(progress, "pyramids") as tell:
+        _Run(wish, report, number, budget, sum(t.nbytes for t in tasks), tell).run(tasks)
     report.seconds = time.monotonic() - start
     return report
 
@@ -237,7 +239,7 @@ class _Run:
         workers: int,
         budget: int,
         total: int,
-        progress: Callable[[int, int], None] | None,
+        progress: Progress | None,
     ) -> None:
         self._wish = wish
         self._report = report
@@ -336,7 +338,7 @@ def _compute(
     wish: _Wish,
     budget: int,
     workers: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
     position.compute_pyramid(
         wish.count(position),

@@ -105,7 +105,7 @@ def _plain(label: str) -> Iterator[Progress]:
         seconds = max(1e-3, time.monotonic() - start)
         return f"{human_bytes(reached)}, {human_bytes(reached / seconds)}/s"
 
-    bar: Any = click.progressbar(length=1000, label=label, file=sys.stderr, show_eta=True, item_show_func=rate)
+    bar: Any = click.progressbar(length=1000, label=label, file=sys.stderr, item_show_func=rate)
     with bar:
 
         def show(done: int, total: int) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import sys
-import time as clock
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def command(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with _bar() as show:
+            with shown_to_people("copying") as show:
                 report = copy(
                     list(paths[:-1]),
                     paths[-1],
@@ -156,37 +155,6 @@ def command(
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:
         _print(report)
-
-
-class _bar:  # noqa: N801 - a function in the eyes of those who use it
-    """A progress bar with throughput and remaining time, where standard error is a terminal."""
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self._start = clock.monotonic()
-        self._done = 0
-        self._bar: Any = click.progressbar(
-            length=1000,
-            label="copying",
-            file=sys.stderr,
-            hidden=not sys.stderr.isatty(),
-            show_eta=True,
-            item_show_func=lambda _: self._rate(),
-        )
-        self._bar.__enter__()
-        return self._show
-
-    def _show(self, done: int, total: int) -> None:
-        self._done = done
-        step = int(1000 * done / max(1, total)) - self._bar.pos
-        if step > 0:
-            self._bar.update(step)
-
-    def _rate(self) -> str:
-        seconds = max(1e-3, clock.monotonic() - self._start)
-        return f"{human_bytes(self._done)}, {human_bytes(self._done / seconds)}/s"
-
-    def __exit__(self, *exc_info: Any) -> None:
-        self._bar.__exit__(*exc_info)
 
 
 def _print(report: CopyReport) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from typing import Any
 
 import click
+
+from platestore.progress import shown_to_people
 
 
 def _levels(value: str) -> int | str:
@@ -60,15 +61,8 @@ def command(
     """
     from platestore.processing import compute_pyramids
 
-    bar: Any = click.progressbar(
-        length=1000, label="pyramids", file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=False
-    )
-    with bar, warnings.catch_warnings(record=True) as caught:
+    with shown_to_people("pyramids") as show, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-
-        def show(done: int, total: int) -> None:
-            bar.update(int(1000 * done / max(1, total)) - bar.pos)
-
         names = None if dims is None else [d for d in dims.replace(",", "") if not d.isspace()]
         report = compute_pyramids(
             paths,

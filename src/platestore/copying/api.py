@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import time as clock
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from platestore.copying.ask import Ask, check_ask, read_moves
@@ -26,6 +26,7 @@ from platestore.nodes.position import Position
 from platestore.nodes.well import Well
 from platestore.nodes.wishes import Wishes
 from platestore.opening import open_ome_zarr
+from platestore.progress import Progress, shown
 from platestore.settings import config, human_bytes, parse_bytes, resident_bytes
 from platestore.storage.base import Durability, StorageOptions
 from platestore.storage.local import LocalStorage
@@ -65,7 +66,7 @@ def copy(
     max_memory: int | str | None = None,
     workers: int | None = None,
     durability: Durability = "process",
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Progress | None = None,
 ) -> CopyReport:
     """Copy plates, wells, positions or series: as they are, in part, in another layout, into one plate.
 
@@ -120,8 +121,8 @@ def copy(
         Number of threads; that of ``platestore.config`` by default.
     durability : {"process", "metadata", "full"}
         What is flushed to the device before the copy gets its name.
-    progress : callable, optional
-        Called with the bytes that are done, and all there are.
+    progress : bool or callable, optional
+        True shows a bar; a function is called with the bytes that are done, and all there are.
 
     Returns
     -------
@@ -167,14 +168,15 @@ def copy(
         max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
         workers=config.threads if workers is None else check_workers(workers),
         durability=StorageOptions(durability=durability).durability,
-        progress=progress,
+        progress=None,
         resident=resident,
     )
     single = isinstance(src, (str, bytes, os.PathLike, NGFFNode)) or not isinstance(src, Iterable)
     given: Sequence[Any] = [src] if single else list(src)  # type: ignore[arg-type]
     if not given:
         raise ArgumentError("there is nothing to copy: src is empty")
-    report = _Copy(open_sources(given), ask, find_destination(dst), how).run()
+    with shown(progress, "copying") as tell:
+        report = _Copy(open_sources(given), ask, find_destination(dst), replace(how, progress=tell)).run()
     report.seconds = clock.monotonic() - start
     return report
 
@@ -197,7 +199,7 @@ class _How:
     max_memory: int
     workers: int
     durability: Durability
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
     resident: int
 
 

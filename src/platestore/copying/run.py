@@ -16,6 +16,7 @@ from platestore.copying.plan import LevelsCopy, PixelCopy, Plan
 from platestore.copying.pool import pool
 from platestore.copying.transfer import Transfer
 from platestore.errors import BudgetError, VerifyError
+from platestore.progress import Progress
 from platestore.pyramid.levels import Build, Resources, make_levels, plan_build
 from platestore.settings import resident_bytes
 from platestore.storage.archive import ArchiveStorage
@@ -24,7 +25,6 @@ from platestore.storage.hierarchy import create_node
 from platestore.storage.local import LocalStorage
 
 #: Called with the bytes that are done, and all there are.
-Progress = Callable[[int, int], None]
 # No thread that decodes and encodes gets less memory than this.
 _LEAST_SHARE = 16 * 2**20
 # Arrays below this are copied side by side, one thread each; larger ones with all threads.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from platestore.arrays.layout import Shards
     from platestore.nodes.levels import Levels
     from platestore.nodes.position import Position
-    from platestore.pyramid.build import Progress
+    from platestore.progress import Progress
     from platestore.pyramid.geometry import Step
     from platestore.pyramid.levels import Resources
     from platestore.spec.multiscales import MultiScaleMeta
@@ -77,7 +77,7 @@ class Pyramids:
         region: Any = None,
         max_memory: int | str | None = None,
         workers: int | None = None,
-        progress: Progress | None = None,
+        progress: bool | Progress | None = None,
         chunks: Sequence[int] | None = None,
         shards_ratio: Sequence[int] | None = None,
         shards: Shards | None = None,
@@ -111,8 +111,8 @@ class Pyramids:
             Bytes by which the process may grow (``"2GB"``), 1 GiB by default.
         workers : int, optional
             Number of threads; that of ``platestore.config`` by default.
-        progress : callable, optional
-            Called with the bytes that are done, and all there are.
+        progress : bool or callable, optional
+            True shows a bar; a function is called with the bytes that are done, and all there are.
         chunks, shards_ratio, shards, compressor, checksum
             Layout of the levels, as for :meth:`create_image`; by default the levels keep theirs, and new
             ones get that of level 0, with chunks of the same shape.
@@ -132,12 +132,14 @@ class Pyramids:
         # The first call loads what it needs, which is growth too.
         is_first, before = "platestore.nodes.level_making" not in sys.modules, resident_bytes()
         from platestore.nodes import level_making  # noqa: F401 - everything that the work needs
+        from platestore.progress import shown
         from platestore.pyramid.levels import Resources
 
         loaded = max(2**20, resident_bytes() - before) if is_first else 0
-        resources = Resources(max_memory, workers, progress, loaded)
         wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
-        compute(cast("Position", self), _Ask(levels, method, dims, factors, region, wishes), resources)
+        ask = _Ask(levels, method, dims, factors, region, wishes)
+        with shown(progress, "pyramid") as tell:
+            compute(cast("Position", self), ask, Resources(max_memory, workers, tell, loaded))
 
     def delete_pyramid(self) -> None:
         """Delete all levels but level 0, here and in the label images.

@@ -182,8 +182,10 @@ class Account:
 
     def _is_gathered(self) -> bool:
         data, first = self._data, self.tree.levels[0]
-        if self.stages is not None and self._levels[0].writer is None:
-            return False  # it is only reduced
+        if self.stages is not None and (
+            self._levels[0].writer is None or not _decodes_in_place(first.stored_shape, first.chunks)
+        ):
+            return False  # it is only reduced, or each chunk is copied all the same
         if data is None or not data.flags.c_contiguous or data.dtype != self._dtype:
             return True
         return not _decodes_in_place(first.shape, first.block)

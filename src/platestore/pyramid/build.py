@@ -20,15 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.sources import Source
+from platestore.progress import Progress
 from platestore.pyramid.blocks import BlockTree, Place
 from platestore.pyramid.budget import choose_account
 from platestore.pyramid.kernels import Method, reduce_block
 from platestore.pyramid.stages import Stage
 from platestore.pyramid.targets import Target
 from platestore.pyramid.windows import halos, reduce_region
-
-#: Reports bytes of level 0 that are done, and all there are.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.sources import Source
 from platestore.arrays.stored import stored_source
 from platestore.errors import ArgumentError
-from platestore.pyramid.build import Progress, PyramidBuild
+from platestore.progress import Progress
+from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.kernels import Method, check_method
 from platestore.pyramid.stepwise import StepwiseBuild
 from platestore.pyramid.targets import Reader, Target, Writer

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.sources import Region, Source
-from platestore.pyramid.build import Progress, PyramidBuild
+from platestore.errors import BudgetError
+from platestore.progress import Progress
+from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.targets import Target
 from platestore.pyramid.windows import influenced, needed
 
@@ -50,34 +52,34 @@ class StepwiseBuild:
     ) -> None:
         self._steps: list[PyramidBuild] = []
         self._sizes: list[int] = []
+        too_small: list[BudgetError] = []
         for k, source in enumerate(sources):
             first, second = replace(levels[k], factors=(1,) * len(levels[k].shape)), levels[k + 1]
             if region is not None:
                 # Everything that the pixels which depend on the region are made from.
                 changed = influenced(region, first.shape, second.factors, method)
                 region = needed(changed, first.shape, second.factors, method)
-            given = data if k == 0 and data is not None else source
-            writer = first.writer if k == 0 else None
-            build = PyramidBuild(
-                [
-                    Target(
-                        first.shape, first.chunks, (1,) * len(first.shape), writer=writer, fill=first.fill
-                    ),
-                    second,
-                ],
-                dtype,
-                method,
-                max_memory=max_memory,
-                workers=workers,
-                data=given,
-                region=region,
-                spent=spent,
-                where=where,
-            )
-            self._steps.append(build)
             self._sizes.append(math.prod(first.shape) * dtype.itemsize)
+            try:
+                build = PyramidBuild(
+                    [replace(first, writer=first.writer if k == 0 else None), second],
+                    dtype,
+                    method,
+                    max_memory=max_memory,
+                    workers=workers,
+                    data=data if k == 0 and data is not None else source,
+                    region=region,
+                    spent=spent,
+                    where=where,
+                )
+            except BudgetError as error:
+                too_small.append(error)
+                continue
+            self._steps.append(build)
             if region is not None:
                 region = build.tree.written(1)
+        if too_small:
+            raise max(too_small, key=lambda error: error.needed)
 
     @property
     def needed(self) -> int:
