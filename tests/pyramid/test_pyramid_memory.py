@@ -288,3 +288,69 @@ def test_shards_gathered_for_a_store_that_cannot_append_are_counted(monkeypatch)
     monkeypatch.setattr(ChunkWriter, "write", write)
     position.compute_pyramid(5, workers=1, max_memory=least)
     assert 0 < most <= counted
+
+
+# --- sources and the gaussian ---------------------------------------------------------------------
+
+_SOURCE = """
+import json, sys
+import dask.array as da
+import numpy as np
+import platestore as ps
+path, arguments = sys.argv[1], json.loads(sys.argv[2])
+
+def planes(depth, block_info=None):
+    return np.random.default_rng(0).integers(0, 8, (1, 1024, 1024), dtype="uint16")
+
+def source(depth):
+    return da.zeros((depth, 1024, 1024), chunks=(1, 1024, 1024), dtype="uint16").map_blocks(
+        planes, meta=np.empty((0, 0, 0), "uint16"))
+
+def write(name, depth):
+    axes = [ps.AxisMeta(name=n, type="space") for n in "ZYX"]
+    position = ps.open_ome_zarr(name, layout="fov", mode="w-", channel_names=[], version="0.5", axes=axes)
+    position.create_image("0", source(depth), chunks=arguments["chunks"], shards=arguments["shards"],
+                          pyramid_levels=arguments["levels"], pyramid_method=arguments["method"])
+
+def memory(kind):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(kind))
+
+with ps.config.using(max_memory=arguments["max_memory"], threads=arguments["workers"]):
+    write(path + ".first.zarr", 2)
+    before = memory("VmRSS")
+    write(path, arguments["depth"])
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize("method", ["mean", "gaussian"])
+@pytest.mark.parametrize("depth", [256, 640])
+def test_a_dask_array_of_any_depth(depth, method, tmp_path):
+    budget = 64 * MIB
+    arguments = {
+        "depth": depth,
+        "method": method,
+        "chunks": (32, 128, 128),
+        "shards": (32, 1024, 1024),
+        "levels": 4,
+        "max_memory": budget,
+        "workers": 2,
+    }
+    path = tmp_path / "i.zarr"
+    found = subprocess.run(
+        [sys.executable, "-c", _SOURCE, str(path), json.dumps(arguments)], capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    grown = int(found.stdout.split()[-1])
+    assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
+    assert len(ps.open_ome_zarr(path)) == 4
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_gaussian_of_an_image_of_eight_times_the_budget(workers, tmp_path):
+    path, budget = tmp_path / "i.zarr", 48 * MIB
+    nbytes = make(path, "0.5", (1, 1, 192, 1024, 1024), (1, 1, 32, 128, 128), (1, 1, 2, 4, 4))
+    assert nbytes >= 8 * budget
+    grown = growth(tmp_path, path, "compute", levels=4, method="gaussian", max_memory=budget, workers=workers)
+    assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"

@@ -27,6 +27,7 @@ from platestore.pyramid.kernels import Method, reduce_block
 from platestore.pyramid.stages import Stage
 from platestore.pyramid.targets import Target
 from platestore.pyramid.windows import halos, reduce_region
+from platestore.settings import give_back_memory
 
 
 @dataclass(slots=True)
@@ -173,6 +174,7 @@ class PyramidBuild:
             raise
         finally:
             self._local.blocks.clear()
+            self._stage = None
 
     def _groups(self) -> Iterator[Iterable[Place]]:
         """Blocks of level 0 that may be worked on side by side: all, or those that are in memory."""
@@ -183,6 +185,7 @@ class PyramidBuild:
         for stage in stages.run(self.workers):
             self._stage = stage
             yield itertools.product(*stage.places)
+            give_back_memory()  # what each thread's allocations leave adds up
 
     def _run(
         self, pool: ThreadPoolExecutor, places: Iterable[Place], before: int, report: Callable[[int], None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import mmap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ class Stages:
         Stage
             Valid until the next but ``depth - 1`` is asked for.
         """
-        memory = [np.empty(self.box_nbytes, np.uint8) for _ in range(self.depth)]
+        memory = [_memory(self.box_nbytes) for _ in range(self.depth)]
         before: Stage | None = None
         boxes = enumerate(self._boxes())
         if self.depth == 1:
@@ -189,6 +190,11 @@ class Stages:
         if target.size:
             self.source.load(rest, target, workers)
         return Stage(places, region, data)
+
+
+def _memory(nbytes: int) -> Pixels:
+    """Memory that goes back to the system when it is no longer used, and not to a heap that keeps it."""
+    return np.frombuffer(mmap.mmap(-1, max(1, nbytes)), np.uint8)
 
 
 def _continued(before: Region, region: Region) -> int | None:

@@ -16,6 +16,7 @@ from platestore.progress import Progress
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.targets import Target
 from platestore.pyramid.windows import influenced, needed
+from platestore.settings import give_back_memory
 
 
 class StepwiseBuild:
@@ -103,6 +104,7 @@ class StepwiseBuild:
         for step, size in zip(self._steps, self._sizes, strict=True):
             step.run(_share(progress, before, total, self._sizes[0]))
             before += size
+            give_back_memory()  # what this step's threads leave is not the next one's to use
 
 
 def _share(
