@@ -327,3 +327,34 @@ def test_the_budget_that_an_error_names_is_enough(tmp_path):
             read(tmp_path / f"{k}", 3), [data, *quick_cascade(data, steps, "mean")], strict=True
         ):
             np.testing.assert_array_equal(got, level)
+
+
+@pytest.mark.parametrize("method", ["mean", "gaussian"])
+def test_planes_along_the_last_axis(method, tmp_path):
+    data = noise("uint16", (64, 48, 61))  # x, y, z
+    source = as_source(da.from_array(data, chunks=(64, 48, 1)))
+    steps = [(2, 2, 2), (2, 2, 2)]
+    storage, found = documents(
+        tmp_path / "i", "0.5", data.shape, "uint16", steps, chunks=(16, 16, 16), shards_ratio=(4, 3, 1)
+    )
+    make_levels(storage, found[0], found[1:], steps, method, Resources("64MiB", 2), fresh=True, data=source)
+    levels = [data]
+    for step in steps:
+        levels += quick_cascade(levels[-1], [step], method)
+    for got, level in zip(read(tmp_path / "i", 3), levels, strict=True):
+        np.testing.assert_array_equal(got, level)
+
+
+def test_what_blocks_share_is_computed_once_per_box(tmp_path):
+    calls = []
+
+    def plane(i: int) -> np.ndarray:
+        calls.append(i)
+        return np.full((1, 32, 32), i, "uint8")
+
+    planes = [da.from_delayed(dask.delayed(plane)(i), (1, 32, 32), "uint8") for i in range(12)]
+    source = as_source(da.concatenate(planes).rechunk((12, 8, 8)))
+    out = np.empty((12, 32, 32), "uint8")
+    source.load((slice(0, 12), slice(0, 32), slice(0, 32)), out, 2)
+    assert sorted(calls) == list(range(12))
+    assert (out == np.arange(12)[:, None, None]).all()

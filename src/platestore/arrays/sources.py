@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -22,6 +24,10 @@ Pixels: TypeAlias = npt.NDArray[Any]
 
 # What is read at once of an array that does not say how it is cut.
 _TILE_BYTES = 4 * 2**20
+# Tiles that are this flat along an axis make it the slowest one in memory.
+_FLAT = 0.25
+# What a task of a dask graph takes.
+_TASK_BYTES = 1024
 
 
 @runtime_checkable
@@ -83,6 +89,21 @@ def as_source(data: Any) -> Source:
     return ArraySource(data)
 
 
+def memory_order(source: Source) -> tuple[int, ...]:
+    """The axes of a source as they should lie in memory, the slowest first.
+
+    A source may say so by an attribute ``order``. Otherwise the axes along which many tiles lie come first,
+    so that each tile is written in long rows.
+    """
+    given = getattr(source, "order", None)
+    if given is not None:
+        return tuple(given)
+    share = [t / max(1, n) for t, n in zip(source.tiles, source.shape, strict=True)]
+    if all(a <= b for a, b in itertools.pairwise(share)) or min(share) > _FLAT:
+        return tuple(range(len(share)))
+    return tuple(sorted(range(len(share)), key=lambda i: (source.tiles[i] > 1, i)))
+
+
 class ArraySource:
     """An array that is indexed.
 
@@ -116,7 +137,8 @@ class ArraySource:
 class DaskSource:
     """A dask array, computed box by box.
 
-    The scheduler that is set (or a distributed client) is used; otherwise threads, as many as may be.
+    The scheduler that is set (or a distributed client) is used; otherwise threads, as many as may be. The
+    graph is taken as it is, once: to slice the array for every box would walk all of it each time.
 
     Parameters
     ----------
@@ -130,35 +152,72 @@ class DaskSource:
                 "a dask array of unknown shape cannot be written", hint="call its compute_chunk_sizes()"
             )
         self._array = array
+        self._graph: Mapping[Any, Any] | None = None
+        self._borders = [list(itertools.accumulate(sizes, initial=0)) for sizes in array.chunks]
         self.shape = tuple(int(n) for n in array.shape)
         self.dtype = _native(array.dtype)
         self.tiles = tuple(max(1, *sizes) if sizes else 1 for sizes in array.chunks)
 
     def load(self, region: Region, out: Pixels, workers: int) -> None:
         """Compute a box; each block goes to its place as soon as it is there."""
-        import dask.array
-        from dask.base import compute, get_scheduler
+        import dask.local
+        import dask.threaded
+        from dask.base import get_scheduler
 
-        part = self._array[region]
-        scheduler = get_scheduler()  # type: ignore[no-untyped-call]
-        if scheduler is None:
-            options = (
-                {"scheduler": "threads", "num_workers": workers} if workers > 1 else {"scheduler": "sync"}
-            )
-            dask.array.store(part, out, lock=False, compute=True, **options)
-        elif _is_threaded(scheduler):
-            dask.array.store(part, out, lock=False, compute=True)
-        else:  # other processes have no access to `out`
-            blocks = list(_blocks(part.chunks))
-            for i in range(0, len(blocks), workers):
-                some = blocks[i : i + workers]
-                computed = compute(*(part[b] for b in some))  # type: ignore[no-untyped-call]
-                for block, pixels in zip(some, computed, strict=True):
-                    out[block] = pixels
+        if self._graph is None:
+            self._graph = dict(self._array.__dask_graph__())
+        wanted = self._blocks(region)
+        graph = _culled(self._graph, wanted)
+        get = get_scheduler()  # type: ignore[no-untyped-call]
+        if get in (None, dask.threaded.get, dask.local.get_sync):
+            puts = {}
+            for i, (key, inner, place) in enumerate(wanted):
+                puts[f"platestore-put-{i}"] = (partial(_put, out, place, inner), key)
+            run = get or (dask.threaded.get if workers > 1 else dask.local.get_sync)
+            options = {} if get else {"num_workers": workers}
+            run({**graph, **puts}, list(puts), **options)
+            return
+        for i in range(0, len(wanted), workers):  # other processes have no access to `out`
+            some = wanted[i : i + workers]
+            blocks = get(_culled(graph, some), [key for key, *_ in some])
+            for (_, inner, place), block in zip(some, blocks, strict=True):
+                _put(out, place, inner, block)
+
+    def _blocks(self, region: Region) -> list[tuple[Any, Region, Region]]:
+        """Keys of the blocks that a box touches, what is taken of each, and where in the box it goes."""
+        rows = []
+        for part, borders in zip(region, self._borders, strict=True):
+            found = []
+            first = max(0, bisect.bisect_right(borders, part.start) - 1)
+            for i in range(first, len(borders) - 1):
+                start, stop = max(part.start, borders[i]), min(part.stop, borders[i + 1])
+                if borders[i] >= part.stop:
+                    break
+                if stop > start:
+                    taken = slice(start - borders[i], stop - borders[i])
+                    found.append((i, taken, slice(start - part.start, stop - part.start)))
+            rows.append(found)
+        out = []
+        for choice in itertools.product(*rows):
+            key = (self._array.name, *(i for i, _, _ in choice))
+            out.append((key, tuple(t for _, t, _ in choice), tuple(p for _, _, p in choice)))
+        return out
 
     def loading_nbytes(self, workers: int) -> int:
-        """Blocks, and as much again for what they are computed from."""
-        return 3 * workers * _nbytes(self.tiles, self.dtype)
+        """Blocks, as much again for what they are computed from, and the graph."""
+        tasks = math.prod(len(row) - 1 for row in self._borders) * max(1, len(self._array.dask.layers))
+        return 3 * workers * _nbytes(self.tiles, self.dtype) + tasks * _TASK_BYTES
+
+
+def _culled(graph: Mapping[Any, Any], blocks: Sequence[tuple[Any, Region, Region]]) -> dict[Any, Any]:
+    """What some blocks are computed from."""
+    from dask.optimization import cull
+
+    return dict(cull(graph, [key for key, *_ in blocks])[0])  # type: ignore[no-untyped-call]
+
+
+def _put(out: Pixels, place: Region, inner: Region, block: Any) -> None:
+    out[place] = np.asarray(block)[inner]
 
 
 class Rearranged:
@@ -177,6 +236,11 @@ class Rearranged:
             raise ArgumentError(f"axes {tuple(axes)} are no order of {len(source.shape)} axes")
         self._source = source
         self._axes = tuple(axes)
+        inner = memory_order(source)
+        #: The axes as they should lie in memory, the slowest first.
+        self.order = tuple(
+            sorted(range(len(axes)), key=lambda i: -1 if axes[i] is None else inner.index(axes[i]))
+        )
         self.shape = tuple(1 if a is None else source.shape[a] for a in axes)
         self.dtype = source.dtype
         self.tiles = tuple(1 if a is None else source.tiles[a] for a in axes)
@@ -212,6 +276,7 @@ class Placed:
             raise ArgumentError(f"{source.shape} at {tuple(start)} does not lie inside {tuple(shape)}")
         self._source = source
         self._start = tuple(start)
+        self.order = memory_order(source)
         self.shape = tuple(shape)
         self.dtype = source.dtype
         self.tiles = source.tiles
@@ -290,19 +355,6 @@ def _tiles(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[in
         if tile[axis] < shape[axis]:
             break
     return tuple(tile)
-
-
-def _blocks(chunks: Sequence[Sequence[int]]) -> Iterator[Region]:
-    borders = [list(itertools.accumulate(sizes, initial=0)) for sizes in chunks]
-    return itertools.product(*([slice(a, b) for a, b in itertools.pairwise(row)] for row in borders))
-
-
-def _is_threaded(scheduler: Any) -> bool:
-    """Whether a scheduler runs in this process."""
-    import dask.local
-    import dask.threaded
-
-    return scheduler in (dask.threaded.get, dask.local.get_sync)
 
 
 def _native(dtype: Any) -> np.dtype[Any]:

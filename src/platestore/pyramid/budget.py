@@ -182,6 +182,8 @@ class Account:
 
     def _is_gathered(self) -> bool:
         data, first = self._data, self.tree.levels[0]
+        if self.stages is not None and self.stages.is_transposed:
+            return True
         if self.stages is not None and (
             self._levels[0].writer is None or not _decodes_in_place(first.stored_shape, first.chunks)
         ):

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from platestore.pyramid.scratch import Scratch, offsets
 
+# Larger windows are summed row by row, as there is no room for all their pairs.
+_MOST_PAIRED = 2**12
+
 
 class IntegerMean:
     """The mean of integers, rounded half to even.
@@ -22,7 +25,6 @@ class IntegerMean:
         One per axis, together a window of at most 2**24 pixels.
     """
 
-    work_bytes = 3 * 2**18
     fixed_cost = 0
 
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
@@ -34,13 +36,17 @@ class IntegerMean:
         width = next((w for w in (16, 32, 64) if bits <= w), 64)
         self._sum = np.dtype(f"{dtype.kind}{width // 8}")
         # Two neighbours in one machine word are split and added at once, without casts or strides.
-        self._paired = factors[-1] % 2 == 0 and self._sum.itemsize == 2 * dtype.itemsize
+        fits = size <= _MOST_PAIRED and factors[-1] % 2 == 0
+        self._paired = fits and self._sum.itemsize == 2 * dtype.itemsize
         if self._paired:
             factors = (*factors[:-1], factors[-1] // 2)
         self._rows = (*factors[:-1], 1)
         self._along = factors[-1]
         whole = size & (size - 1) == 0
-        planes = 4 if self._wide else 2 * self._along + (0 if self._along == 1 else 2) + (0 if whole else 1)
+        # Sums of pairs are made of a whole piece at once, as long loops are the fast ones.
+        sums = math.prod(self._rows) * self._along if self._paired else self._along
+        planes = 4 if self._wide else 2 * sums + (0 if self._along == 1 else 2) + (0 if whole else 1)
+        self.work_bytes = (6 if self._paired else 3) * 2**18
         self.cost: float = self._sum.itemsize * planes
         self.full_cost: float = self.cost
 
@@ -62,12 +68,12 @@ class IntegerMean:
         if self._wide:
             self._divided(piece, out, work)
             return
-        shape = (*out.shape[:-1], out.shape[-1] * self._along)
-        total = work.take(shape, self._sum)
-        other = work.take(shape, self._sum)
         if self._paired:
-            self._add_pairs(piece.view(self._sum), total, other)
+            total, other = self._sum_pairs(piece.view(self._sum), work)
         else:
+            shape = (*out.shape[:-1], out.shape[-1] * self._along)
+            total = work.take(shape, self._sum)
+            other = work.take(shape, self._sum)
             for number, offset in enumerate(offsets(self._rows)):
                 if number:
                     np.add(total, piece[offset], out=total)
@@ -82,23 +88,31 @@ class IntegerMean:
         self._round(total, other, work)
         np.copyto(out, total, casting="unsafe")
 
-    def _add_pairs(self, words: NDArray[Any], total: NDArray[Any], other: NDArray[Any]) -> None:
-        """Add both halves of words, of every row of a window."""
+    def _sum_pairs(self, words: NDArray[Any], work: Scratch) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Add both halves of all words, then the rows of each window, axis by axis, the slowest first.
+
+        Returns the sums, and memory of the same shape.
+        """
         half = self._sum.type(4 * self._sum.itemsize)
-        low = self._sum.type(2 ** int(half) - 1)
-        target = total
-        for offset in offsets(self._rows):
-            row = words[offset]
-            if self._signed:
-                np.left_shift(row, half, out=target)
-                np.right_shift(target, half, out=target)
-            else:
-                np.bitwise_and(row, low, out=target)
-            if target is other:
-                np.add(total, other, out=total)
-            target = other
-            np.right_shift(row, half, out=other)
-            np.add(total, other, out=total)
+        total, other = work.take(words.shape, self._sum), work.take(words.shape, self._sum)
+        if self._signed:
+            np.left_shift(words, half, out=total)
+            np.right_shift(total, half, out=total)
+        else:
+            np.bitwise_and(words, self._sum.type(2 ** int(half) - 1), out=total)
+        np.right_shift(words, half, out=other)
+        np.add(total, other, out=total)
+        for axis, factor in enumerate(self._rows):
+            if factor == 1:
+                continue
+            shape = (*total.shape[:axis], total.shape[axis] // factor, *total.shape[axis + 1 :])
+            rows = [total[(*(slice(None),) * axis, slice(k, None, factor))] for k in range(factor)]
+            target = other.reshape(-1)[: math.prod(shape)].reshape(shape)
+            np.add(rows[0], rows[1], out=target)
+            for row in rows[2:]:
+                np.add(target, row, out=target)
+            total, other = target, total
+        return total, other.reshape(-1)[: total.size].reshape(total.shape)
 
     def _round(self, total: NDArray[Any], other: NDArray[Any], work: Scratch) -> None:
         """Divide sums by the size of the window, half to even, in place."""

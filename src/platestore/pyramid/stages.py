@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.partition import Axis, choose_block, decodes
-from platestore.arrays.sources import Region, Source
+from platestore.arrays.sources import Region, Source, memory_order
 from platestore.pyramid.blocks import BlockTree, Ranges
 
 Pixels = npt.NDArray[Any]
 
 #: Boxes of small tiles are joined until they have about this size: enough for all threads.
 _BOX_BYTES = 64 * 2**20
+_PADDING = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,12 @@ class Stages:
         self.box = box
         self.halo = halo
         self.depth = depth
+        self._order = memory_order(source)
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether the last axis is not the fastest one in memory."""
+        return self._order != tuple(range(len(self._order)))
 
     # --- what it takes ----------------------------------------------------------------------------
 
@@ -86,7 +93,23 @@ class Stages:
     def box_nbytes(self) -> int:
         """Bytes of a box, with the pixels around it."""
         rows = zip(self.source.shape, self.box, self.halo, strict=True)
-        return math.prod(min(n, b + 2 * h) for n, b, h in rows) * self.source.dtype.itemsize
+        shape = [min(n, b + 2 * h) for n, b, h in rows]
+        slowest = shape[self._order[0]]
+        return slowest * self._row_nbytes(shape)
+
+    def _row_nbytes(self, shape: Sequence[int]) -> int:
+        """Bytes from one place to the next along the slowest axis."""
+        nbytes = math.prod(shape) // max(1, shape[self._order[0]]) * self.source.dtype.itemsize
+        # Rows at multiples of a page compete for the same lines of a cache when columns are taken out.
+        return nbytes + (_PADDING if self.is_transposed and nbytes % 4096 == 0 else 0)
+
+    def _view(self, memory: Pixels, shape: tuple[int, ...]) -> Pixels:
+        """Memory as a box, its axes in the order that suits the source."""
+        dtype, order = self.source.dtype, self._order
+        row = self._row_nbytes(shape)
+        inner = tuple(shape[a] for a in order[1:])
+        data = np.ndarray((shape[order[0]], *inner), dtype, memory, 0, _strides(row, inner, dtype.itemsize))
+        return data.transpose(np.argsort(order))
 
     @property
     def nbytes(self) -> int:
@@ -174,8 +197,7 @@ class Stages:
         self, places: Ranges, region: Region, memory: Pixels, before: Stage | None, workers: int
     ) -> Stage:
         shape = tuple(r.stop - r.start for r in region)
-        dtype = self.source.dtype
-        data = memory[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        data = self._view(memory, shape)
         rest, target = region, data
         axis = None if before is None else _continued(before.region, region)
         if before is not None and axis is not None:
@@ -190,6 +212,14 @@ class Stages:
         if target.size:
             self.source.load(rest, target, workers)
         return Stage(places, region, data)
+
+
+def _strides(row: int, inner: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Strides of rows, and of what lies in C order in each."""
+    out = [itemsize]
+    for n in reversed(inner[1:]):
+        out.append(out[-1] * n)
+    return (row, *reversed(out[: len(inner)]))
 
 
 def _memory(nbytes: int) -> Pixels:
