@@ -209,6 +209,15 @@ class DaskSource:
         return 3 * workers * _nbytes(self.tiles, self.dtype) + tasks * _TASK_BYTES
 
 
+def runs_here(array: Any) -> bool:
+    """Whether the blocks of a dask array are computed in this process, by the scheduler that is set."""
+    import dask.local
+    import dask.threaded
+    from dask.base import get_scheduler
+
+    return get_scheduler() in (None, dask.threaded.get, dask.local.get_sync)  # type: ignore[no-untyped-call]
+
+
 def _culled(graph: Mapping[Any, Any], blocks: Sequence[tuple[Any, Region, Region]]) -> dict[Any, Any]:
     """What some blocks are computed from."""
     from dask.optimization import cull

@@ -70,6 +70,7 @@ def create_image(
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
     pyramid: PyramidWishes,
+    resources: Resources,
 ) -> ImageArray:
     """Create an array (and its levels), write the pixels, and then list it."""
     import numpy as np
@@ -88,7 +89,7 @@ def create_image(
     hidden: list[str] = []
     try:
         document = _write_array(position, staged, layout)
-        hidden = _write_pixels(position, staged, document, pixels, levels)
+        hidden = _write_pixels(position, staged, document, pixels, levels, resources)
         with storage.lock(path):
             replaces = _check_absent(position, name, ours=staged == name)
             if levels is not None:
@@ -142,22 +143,29 @@ def _plan_levels(position: Position, name: str, layout: ArrayLayout, pyramid: Py
 
 
 def _write_pixels(
-    position: Position, staged: str, document: bytes, pixels: Any, levels: Levels | None
+    position: Position,
+    staged: str,
+    document: bytes,
+    pixels: Any,
+    levels: Levels | None,
+    resources: Resources,
 ) -> list[str]:
     """Write the pixels of a new array and of its levels; returns the hidden names of the levels."""
     import numpy as np
 
-    from platestore.arrays.sources import Source, as_source
+    from platestore.arrays.lazy import is_dask
+    from platestore.arrays.sources import as_source, runs_here
 
     location = position._location.child(staged)
     base = ArrayDocument(location.path, location.zarr_format, document)
     if levels is not None:
         data = pixels if isinstance(pixels, np.ndarray) else as_source(pixels)
-        return build_staged(position, levels, Resources(), base=base, data=data)
-    if isinstance(pixels, Source):
-        make_levels(location.storage, base, [], [], "mean", Resources(), fresh=True, data=pixels)
-    else:
+        return build_staged(position, levels, resources, base=base, data=data)
+    if isinstance(pixels, np.ndarray) or (is_dask(pixels) and not runs_here(pixels)):
+        # Where other processes compute the blocks, they write them, too.
         _opened(position, staged, document)[...] = pixels
+    else:
+        make_levels(location.storage, base, [], [], "mean", resources, fresh=True, data=as_source(pixels))
     return []
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
     from platestore.arrays.layout import Shards
     from platestore.arrays.planning import LayoutPlan
+    from platestore.progress import Progress
     from platestore.pyramid.geometry import Step
 
 
@@ -219,6 +220,9 @@ class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
         pyramid_levels: int | str | None = None,
         pyramid_method: str | None = None,
         pyramid_factors: Sequence[Step] | None = None,
+        max_memory: int | str | None = None,
+        workers: int | None = None,
+        progress: bool | Progress | None = None,
     ) -> ImageArray:
         """Create an image and write its pixels.
 
@@ -229,7 +233,9 @@ class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
         name : str
             Name of the array.
         data : array-like
-            Pixels, with one dimension per axis; dask arrays are written by whole chunks or shards.
+            Pixels, with one dimension per axis. Those of dask and zarr arrays (and of any
+            :class:`~platestore.arrays.sources.Source`) are read box by box, each block once where the budget
+            allows it.
         chunks : sequence of int, optional
             Chunk shape; a whole ZYX stack (of at most 256 MiB) by default.
         shards_ratio : sequence of int, optional
@@ -254,6 +260,8 @@ class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
             As for :meth:`compute_pyramid`.
         pyramid_factors : sequence of dict or tuple, optional
             As ``factors`` of :meth:`compute_pyramid`.
+        max_memory, workers, progress
+            As for :meth:`compute_pyramid`.
 
         Returns
         -------
@@ -268,10 +276,14 @@ class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
         """
         from platestore.nodes.creation import create_image
         from platestore.nodes.wishes import PyramidWishes, Wishes
+        from platestore.progress import shown
+        from platestore.pyramid.levels import Resources
 
         wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
         pyramid = PyramidWishes(pyramid_levels, pyramid_method or self._pyramid_method, pyramid_factors)
-        return create_image(self, name, data, wishes, transform, check_shape, pyramid)
+        with shown(progress, name) as tell:
+            resources = Resources(max_memory, workers, tell)
+            return create_image(self, name, data, wishes, transform, check_shape, pyramid, resources)
 
     def create_zeros(
         self,

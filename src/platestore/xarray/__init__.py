@@ -1,0 +1,55 @@
+"""Images as labelled arrays: positions and multiscale groups to xarray and back.
+
+The public names are imported when they are first used; xarray itself when something is read or written.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {
+    "platestore.xarray.positions": ("to_xarray", "write_xarray"),
+    "platestore.xarray.reading": ("read_multiscale_array", "read_multiscale_group", "read_multiscale_tree"),
+    "platestore.xarray.models": ("ArrayModel", "MultiscaleGroupModel", "model_multiscale_group"),
+    "platestore.xarray.writing": ("create_multiscale_group", "write_multiscale_group"),
+    "platestore.xarray.wrappers": (
+        "ArrayWrapperSpec",
+        "BaseArrayWrapper",
+        "DaskArrayWrapper",
+        "ZarrArrayWrapper",
+    ),
+    "platestore.xarray.coordinates": ("coords_from_transforms", "transforms_from_coords"),
+    "platestore.xarray.units": ("normalise_unit",),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = [*_HOME]
+
+# ruff: noqa: F401 - the names below are for type checkers; __getattr__ imports them
+if TYPE_CHECKING:
+    from platestore.xarray.coordinates import coords_from_transforms, transforms_from_coords
+    from platestore.xarray.models import ArrayModel, MultiscaleGroupModel, model_multiscale_group
+    from platestore.xarray.positions import to_xarray, write_xarray
+    from platestore.xarray.reading import read_multiscale_array, read_multiscale_group, read_multiscale_tree
+    from platestore.xarray.units import normalise_unit
+    from platestore.xarray.wrappers import (
+        ArrayWrapperSpec,
+        BaseArrayWrapper,
+        DaskArrayWrapper,
+        ZarrArrayWrapper,
+    )
+    from platestore.xarray.writing import create_multiscale_group, write_multiscale_group
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'platestore.xarray' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

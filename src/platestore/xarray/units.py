@@ -1,0 +1,132 @@
+"""Units of axes: the specification's names (those of UDUNITS-2), and what people write instead."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+
+from platestore.errors import ArgumentError
+
+_PREFIXES = {
+    "y": "yocto",
+    "z": "zepto",
+    "a": "atto",
+    "f": "femto",
+    "p": "pico",
+    "n": "nano",
+    "u": "micro",
+    "µ": "micro",
+    "μ": "micro",
+    "m": "milli",
+    "c": "centi",
+    "d": "deci",
+    "h": "hecto",
+    "k": "kilo",
+    "M": "mega",
+    "G": "giga",
+    "T": "tera",
+    "P": "peta",
+    "E": "exa",
+    "Z": "zetta",
+    "Y": "yotta",
+}
+_LENGTHS = ("angstrom", "foot", "inch", "meter", "mile", "parsec", "yard")
+_TIMES = ("day", "hour", "minute", "second")
+_NAMED = tuple(dict.fromkeys(_PREFIXES.values()))
+
+#: The specification's units of ``space`` axes.
+SPACE_UNITS = frozenset({*_LENGTHS, *(f"{prefix}meter" for prefix in _NAMED)})
+#: The specification's units of ``time`` axes.
+TIME_UNITS = frozenset({*_TIMES, *(f"{prefix}second" for prefix in _NAMED)})
+
+# Whatever the case of their letters.
+_WORDS = {
+    "micron": "micrometer",
+    "ångström": "angstrom",
+    "ångstrom": "angstrom",
+    "angström": "angstrom",
+    "feet": "foot",
+    "inches": "inch",
+    "sec": "second",
+    "msec": "millisecond",
+    "usec": "microsecond",
+    "nsec": "nanosecond",
+    "min": "minute",
+    "hr": "hour",
+}
+# In this case only: mm is no Mm.
+_SYMBOLS = {
+    **{f"{symbol}m": f"{prefix}meter" for symbol, prefix in _PREFIXES.items()},
+    **{f"{symbol}s": f"{prefix}second" for symbol, prefix in _PREFIXES.items()},
+    "m": "meter",
+    "Å": "angstrom",
+    "\u212b": "angstrom",
+    "in": "inch",
+    "ft": "foot",
+    "yd": "yard",
+    "mi": "mile",
+    "pc": "parsec",
+    "s": "second",
+    "h": "hour",
+    "d": "day",
+}
+
+
+def normalise_unit(unit: str) -> str:
+    """The specification's name of a unit of length or time.
+
+    Parameters
+    ----------
+    unit : str
+        A name or a symbol: ``"um"``, ``"µm"``, ``"micron"``, ``"Micrometres"``, ``"ms"``, ...
+
+    Returns
+    -------
+    str
+        One of the UDUNITS-2 names that OME-NGFF lists, such as ``"micrometer"``.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of length or time.
+    """
+    found = known_unit(unit)
+    if found is not None:
+        return found
+    if not isinstance(unit, str):
+        raise ArgumentError(f"a unit must be a string, not {unit!r}", hint='for instance "micrometer"')
+    close = difflib.get_close_matches(unit.lower(), _vocabulary(), 1)
+    nearest = f", such as {normalise_unit(close[0])!r}" if close else ""
+    raise ArgumentError(
+        f"the unit {unit!r} is unknown",
+        hint=f'use a name of OME-NGFF{nearest}: "micrometer", "second", ...; '
+        'or take it away: del array.coords[dim].attrs["units"]',
+    )
+
+
+def known_unit(unit: object) -> str | None:
+    """The specification's name of a unit, or None if it is no unit of length or time."""
+    if not isinstance(unit, str):
+        return None
+    text = unit.strip()
+    if text in _SYMBOLS:
+        return _SYMBOLS[text]
+    word = text.lower().replace("metre", "meter")
+    for candidate in (word, word.removesuffix("s")):
+        candidate = _WORDS.get(candidate, candidate)
+        if candidate in SPACE_UNITS or candidate in TIME_UNITS:
+            return candidate
+    return None
+
+
+def type_of_unit(unit: str | None) -> str | None:
+    """Type of the axes that have a unit: ``"space"``, ``"time"``, or None if it says nothing."""
+    known = known_unit(unit)
+    if known is None:
+        return None
+    return "space" if known in SPACE_UNITS else "time"
+
+
+@functools.cache
+def _vocabulary() -> tuple[str, ...]:
+    return (*sorted(SPACE_UNITS | TIME_UNITS), *_WORDS)
