@@ -316,6 +316,8 @@ def delete_image(position: Position, name: str) -> None:
 
         def unlist(draft: Draft[ImagesMeta]) -> Intent:
             edits.unlist_image(draft.meta, name)
+            kept = {key: attrs for key, attrs in (draft.own.xarray_attrs or {}).items() if key != name}
+            draft.own.xarray_attrs = kept or None
             intent = Intent(operation="delete", id=intents.new_id(), path=name)
             draft.add_intent(intent)
             return intent

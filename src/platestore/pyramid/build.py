@@ -29,6 +29,9 @@ from platestore.pyramid.targets import Target
 from platestore.pyramid.windows import halos, reduce_region
 from platestore.settings import give_back_memory
 
+# After so many bytes of level 0 at least, free memory is given back to the system.
+_LEAST_TIDIED = 16 * 2**20
+
 
 @dataclass(slots=True)
 class _Open:
@@ -107,7 +110,7 @@ class PyramidBuild:
         self._local = _Local()
         self._open: dict[tuple[int, Place], _Open] = {}
         self._changed = threading.Condition()
-        self._reserved = 0
+        self._reserved = self._since = 0
         self._skips_absent = self._keeps_fill()
         self._error: BaseException | None = None
         whole = data if isinstance(data, np.ndarray) else None
@@ -185,7 +188,7 @@ class PyramidBuild:
         for stage in stages.run(self.workers):
             self._stage = stage
             yield itertools.product(*stage.places)
-            give_back_memory()  # what each thread's allocations leave adds up
+            give_back_memory()
 
     def _run(
         self, pool: ThreadPoolExecutor, places: Iterable[Place], before: int, report: Callable[[int], None]
@@ -193,6 +196,7 @@ class PyramidBuild:
         """Work on some blocks; returns how many are done, with those before."""
         if self.workers == 1:
             for place in places:
+                self._tidy()
                 self._reserve(place)
                 self._leaf(place)
                 before += 1
@@ -213,6 +217,7 @@ class PyramidBuild:
 
         try:
             for place in places:
+                self._tidy()
                 with self._changed:
                     while in_flight and not self._fits(place, in_flight):
                         self._changed.wait()
@@ -231,6 +236,13 @@ class PyramidBuild:
             raise self._error
         report(done)
         return done
+
+    def _tidy(self) -> None:
+        """Now and then give back what the allocations of all threads have left: in pieces, it adds up."""
+        self._since += self._account.block_nbytes(0)
+        if self._since > max(_LEAST_TIDIED, self._budget // 2):
+            self._since = 0
+            give_back_memory()
 
     def _ancestors(self, place: Place) -> list[tuple[int, Place]]:
         out = []
