@@ -23,7 +23,13 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--versions", nargs="+", choices=["0.4", "0.5"], default=["0.4", "0.5"])
     parser.add_argument("--repeat", type=_positive, default=5, metavar="N", help="rounds (5)")
     parser.add_argument("--peer-repeat", type=_positive, metavar="N", help="rounds in which peers run (3)")
-    parser.add_argument("--peer-python", metavar="PATH", help="interpreter of an environment with iohub")
+    parser.add_argument(
+        "--peer-python",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="interpreters of environments with peers: the first that has one runs it",
+    )
     parser.add_argument("--quick", action="store_true", help="one round with small plates, to try it out")
     parser.add_argument("--dir", metavar="DIR", help="where to put stores (the system's temporary directory)")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="replace the generated section of a page")
@@ -34,12 +40,12 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
         parser.error(f"{given.write} is no file")
     if given.dir is not None and not Path(given.dir).is_dir():
         parser.error(f"{given.dir} is no directory")
-    if given.peer_python is not None:
-        found = shutil.which(given.peer_python)
+    for number, name in enumerate(given.peer_python):
+        found = shutil.which(name)
         if found is None:
-            parser.error(f"{given.peer_python} is no program")
+            parser.error(f"{name} is no program")
         # Absolute, since children run elsewhere; but the link of a virtual environment is not followed.
-        given.peer_python = os.path.abspath(found)
+        given.peer_python[number] = os.path.abspath(found)
     return given
 
 
@@ -69,8 +75,7 @@ def main(words: list[str] | None = None) -> int:
             peer_repeat=1 if given.quick else given.peer_repeat or min(3, given.repeat),
             quick=given.quick,
             versions=tuple(dict.fromkeys(given.versions)),
-            peer_python=given.peer_python,
-            peer_packages={} if given.peer_python is None else machine.peer_packages(given.peer_python),
+            peers={python: machine.peer_packages(python) for python in given.peer_python},
             directory=None if given.dir is None else str(Path(given.dir).resolve()),
         )
         facts, load, start = machine.describe(settings), machine.load(), time.monotonic()

@@ -45,10 +45,19 @@ class Settings:
     peer_repeat: int = 3
     quick: bool = False
     versions: tuple[str, ...] = ("0.4", "0.5")
-    #: Interpreter of an environment with peers, and the versions of what is installed in it.
-    peer_python: str | None = None
-    peer_packages: dict[str, str] = field(default_factory=dict)
+    #: Interpreters of environments with peers, and the versions of what is installed in each.
+    peers: dict[str, dict[str, str]] = field(default_factory=dict)
     directory: str | None = None
+
+    @property
+    def peer_python(self) -> str | None:
+        """The first of the peers' interpreters."""
+        return next(iter(self.peers), None)
+
+    @property
+    def peer_packages(self) -> dict[str, str]:
+        """What is installed in its environment."""
+        return next(iter(self.peers.values()), {})
 
     def pick(self, full: int, quick: int) -> int:
         """A size: the full one, or a small one that only shows that everything runs."""
@@ -249,10 +258,13 @@ def command(
 
 
 def peer_entries(settings: Settings, make: Callable[[str], list[Entry]]) -> list[Entry]:
-    """Entries that run in the peers' interpreter, if there is one; those it lacks are left out."""
-    if settings.peer_python is None:
-        return []
-    return [e for e in make(settings.peer_python) if e.needs is None or e.needs in settings.peer_packages]
+    """Entries that run in the first of the peers' interpreters that has what they need, if there is one."""
+    found: dict[str, Entry] = {}
+    for python, packages in settings.peers.items():
+        for entry in make(python):
+            if entry.needs is None or entry.needs in packages:
+                found.setdefault(entry.name, entry)
+    return list(found.values())
 
 
 # --- running --------------------------------------------------------------------------------------

@@ -14,17 +14,37 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT, BenchmarkError, Settings
 
-PACKAGES = ("platestore", "zarr", "numcodecs", "numpy", "pydantic", "click", "tensorstore", "dask")
+PACKAGES = (
+    "platestore",
+    "zarr",
+    "numcodecs",
+    "numpy",
+    "pydantic",
+    "click",
+    "tensorstore",
+    "dask",
+    "xarray",
+    "tifffile",
+)
 PEER_PACKAGES = (
     "iohub",
     "ngff-zarr",
     "ome-zarr",
+    "stack-to-chunk",
+    "xarray-ome-ngff",
+    "itk",
+    "itkwasm-downsample",
+    "dask-image",
     "zarr",
     "zarrs",
+    "zarrista",
     "tensorstore",
     "numcodecs",
     "numpy",
+    "scipy",
+    "scikit-image",
     "dask",
+    "xarray",
     "pydantic",
 )
 
@@ -64,9 +84,10 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
         ("system", f"{platform.system()} {platform.release()}, {_file_system(settings.directory)}"),
         ("Python", f"{platform.python_version()}; {_listed(installed(PACKAGES[1:]))}"),
     ]
-    if settings.peer_python is not None:
-        others = {k: v for k, v in settings.peer_packages.items() if k != "python"}
-        facts.append(("peers' Python", f"{settings.peer_packages['python']}; {_listed(others)}"))
+    for number, packages in enumerate(settings.peers.values(), 1):
+        others = {k: v for k, v in packages.items() if k != "python"}
+        which = "" if number == 1 else f", {number}"
+        facts.append((f"peers' Python{which}", f"{packages['python']}; {_listed(others)}"))
     facts.append(("rounds", f"{settings.repeat} (peers {settings.peer_repeat}), interleaved"))
     return facts
 

@@ -120,7 +120,7 @@ def make_store(
     ) as position:
         image = position.create_zeros("0", shape, np.uint16, chunks=chunks, shards=shards)
         if fill and pixels == "data":
-            image[...] = load(shared)
+            image[...] = load(shared).reshape(shape)
         elif fill:
             # By whole files, so that nothing is written twice and no image must fit into memory.
             noise, planes = Noise(*shape[-2:]), shape[2]
@@ -263,11 +263,12 @@ def check_levels(
     rng = np.random.default_rng(3)
     last = np.array(arrays[-1].shape)
     total = np.prod(factors, axis=0)
+    window = (*[1] * (len(shape) - 3), 2, 16, 16)
     for sample in range(5):
         start = last - 1 if sample == 0 else rng.integers(0, last)
         box = [
             slice(int(s * f), int(min((s + w) * f, n)))
-            for s, f, n, w in zip(start, total, arrays[0].shape, (1, 1, 2, 16, 16), strict=True)
+            for s, f, n, w in zip(start, total, arrays[0].shape, window, strict=True)
         ]
         pixels = arrays[0][tuple(box)]
         for number, step in enumerate(factors, 1):

@@ -93,7 +93,8 @@ def floor(shared: Path, fresh: Path, levels: int, from_disk: bool) -> dict[str, 
             for start in range(0, source.shape[2], step):
                 _ = source[:, :, start : start + step]
         else:
-            RawTensorStore(target / "0")[...] = first
+            level_0 = RawTensorStore(target / "0")
+            level_0[...] = first.reshape(level_0.shape)
         for k, level in enumerate(data, 1):
             RawTensorStore(target / str(k))[...] = level
 

@@ -20,7 +20,7 @@ _PUBLIC = {
         "ZarrArrayWrapper",
     ),
     "platestore.xarray.coordinates": ("coords_from_transforms", "transforms_from_coords"),
-    "platestore.xarray.units": ("normalise_unit",),
+    "platestore.spec.units": ("normalise_unit",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
@@ -28,11 +28,11 @@ __all__ = [*_HOME]
 
 # ruff: noqa: F401 - the names below are for type checkers; __getattr__ imports them
 if TYPE_CHECKING:
+    from platestore.spec.units import normalise_unit
     from platestore.xarray.coordinates import coords_from_transforms, transforms_from_coords
     from platestore.xarray.models import ArrayModel, MultiscaleGroupModel, model_multiscale_group
     from platestore.xarray.positions import to_xarray, write_xarray
     from platestore.xarray.reading import read_multiscale_array, read_multiscale_group, read_multiscale_tree
-    from platestore.xarray.units import normalise_unit
     from platestore.xarray.wrappers import (
         ArrayWrapperSpec,
         BaseArrayWrapper,

@@ -18,9 +18,9 @@ import numpy as np
 from platestore.errors import ArgumentError
 from platestore.spec.axes import AxisMeta, channel_index
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of, translation_of
+from platestore.spec.units import known_unit, normalise_unit, type_of_unit
 from platestore.xarray.extra import import_xarray
 from platestore.xarray.grids import Grid, Irregular, fit, samples, stated_scale, stated_translation
-from platestore.xarray.units import known_unit, normalise_unit, type_of_unit
 
 if TYPE_CHECKING:
     import xarray as xr

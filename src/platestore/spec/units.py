@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 
 from platestore.errors import ArgumentError
 
@@ -72,13 +71,17 @@ _SYMBOLS = {
 }
 
 
-def normalise_unit(unit: str) -> str:
+def normalise_unit(unit: str, kind: str | None = None, axis: str | None = None) -> str:
     """The specification's name of a unit of length or time.
 
     Parameters
     ----------
     unit : str
         A name or a symbol: ``"um"``, ``"µm"``, ``"micron"``, ``"Micrometres"``, ``"ms"``, ...
+    kind : {"space", "time"}, optional
+        Of which it must be; of either by default.
+    axis : str, optional
+        Name of the axis, for the error.
 
     Returns
     -------
@@ -88,19 +91,20 @@ def normalise_unit(unit: str) -> str:
     Raises
     ------
     ArgumentError
-        If it is none of length or time.
+        If it is none; the message names the nearest.
     """
-    found = known_unit(unit)
-    if found is not None:
-        return found
+    what = "" if axis is None else f" (axis {axis!r})"
     if not isinstance(unit, str):
-        raise ArgumentError(f"a unit must be a string, not {unit!r}", hint='for instance "micrometer"')
-    close = difflib.get_close_matches(unit.lower(), _vocabulary(), 1)
-    nearest = f", such as {normalise_unit(close[0])!r}" if close else ""
+        raise ArgumentError(f"a unit must be a string, not {unit!r}{what}", hint='for instance "micrometer"')
+    found = known_unit(unit)
+    if found is not None and kind in (None, type_of_unit(found)):
+        return found
+    names = {"space": SPACE_UNITS, "time": TIME_UNITS}.get(kind or "", SPACE_UNITS | TIME_UNITS)
+    close = difflib.get_close_matches(unit.strip().lower(), sorted(names), 1)
+    nearest = f"did you mean {close[0]!r}? " if close else ""
     raise ArgumentError(
-        f"the unit {unit!r} is unknown",
-        hint=f'use a name of OME-NGFF{nearest}: "micrometer", "second", ...; '
-        'or take it away: del array.coords[dim].attrs["units"]',
+        f"{unit!r} is no unit of {kind or 'length or time'}{what}",
+        hint=f"{nearest}OME-NGFF has {', '.join(sorted(names))}",
     )
 
 
@@ -125,8 +129,3 @@ def type_of_unit(unit: str | None) -> str | None:
     if known is None:
         return None
     return "space" if known in SPACE_UNITS else "time"
-
-
-@functools.cache
-def _vocabulary() -> tuple[str, ...]:
-    return (*sorted(SPACE_UNITS | TIME_UNITS), *_WORDS)

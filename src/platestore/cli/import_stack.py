@@ -1,0 +1,267 @@
+"""``platestore import-stack``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from platestore.progress import shown_to_people
+from platestore.settings import human_bytes
+
+if TYPE_CHECKING:
+    from platestore.nodes.position import Position
+    from platestore.stacks import StackPlan
+
+_INTERRUPTED = 130
+
+
+def _shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """A shape: ``64,128,128`` or ``64x128x128``."""
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.lower().replace("x", ",").split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no shape such as 64,128,128") from None
+
+
+def _shards(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """A shape, a size (1GB) or axes (YX)."""
+    if value is not None and value.isdecimal():
+        return int(value)
+    if value is not None and ("," in value or value.lower().replace("x", "").isdecimal()):
+        return _shape(ctx, param, value)
+    return value
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.lower().replace("x", ",").split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no size such as 2,0.5,0.5 (Z, Y, X)") from None
+
+
+def _levels(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
+
+
+def _channels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    """Names, one per option or several with commas; one with a comma in it stands in double quotes."""
+    rows = csv.reader(values, skipinitialspace=True)
+    return [name.strip() for row in rows for name in row if name.strip()] or None
+
+
+@click.command("import-stack", epilog="Exit codes: 0 done, 1 failed, 2 wrong options, 130 interrupted.")
+@click.argument("paths", metavar="PLANES... OUT", nargs=-1, required=True, type=click.Path())
+@click.option("--voxel-size", callback=_sizes, metavar="Z,Y,X", help="Size of a voxel.")
+@click.option("--unit", default="micrometer", show_default=True, help="Its unit.")
+@click.option("--name", help="Name of the image; that of OUT by default.")
+@click.option(
+    "-c", "--channel", multiple=True, callback=_channels, metavar="NAME", help="Name of the channel."
+)
+@click.option(
+    "-l",
+    "--levels",
+    default="auto",
+    callback=_levels,
+    metavar="N|auto",
+    show_default=True,
+    help="Number of levels, the full image included; auto: until Y and X are at most 256.",
+)
+@click.option(
+    "-m",
+    "--method",
+    type=click.Choice(["mean", "gaussian", "median", "mode", "min", "max", "stride"]),
+    default="mean",
+    show_default=True,
+    help="How voxels are reduced.",
+)
+@click.option("--chunks", callback=_shape, metavar="SHAPE", help="Chunks, such as 64,128,128.")
+@click.option("--shards", callback=_shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or YX.")
+@click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
+@click.option(
+    "--version", type=click.Choice(["0.4", "0.5"]), help="OME-NGFF version; 0.5, or that of the plate."
+)
+@click.option("--block", type=int, metavar="PLANES", help="Planes per job, or between two notes of progress.")
+@click.option("--jobs", type=int, metavar="N", help="Only plan N jobs, which --job runs anywhere.")
+@click.option("--job", type=int, metavar="I", help="Run job I of the plan for OUT; no PLANES needed.")
+@click.option("--finish", is_flag=True, help="Complete OUT when all jobs are done; no PLANES needed.")
+@click.option("--force", is_flag=True, help="With --job: run it although it is done.")
+@click.option("--resume", is_flag=True, help="Continue an unfinished import.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT when the image is complete; start anew.")
+@click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
+@click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Write a stack of TIFF planes as an image with its levels.
+
+    PLANES are a folder, files, a pattern (quoted or not), one file of several planes, or a zarr array. OUT is
+    a new store, or a position of a plate (PLATE.zarr/B/2/0). The image grows in OUT.importing and gets its
+    name when it is complete.
+    """
+    _check(paths, options)
+    start = time.monotonic()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            _dispatch(paths, as_json, options, start)
+        except ImportError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo(f"\nInterrupted. {_advice(options)}", err=True)
+            sys.exit(_INTERRUPTED)
+        finally:
+            for warning in caught:
+                click.echo(f"Warning: {warning.message}", err=True)
+
+
+def _check(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Refuse options that contradict each other."""
+    asked = [
+        name
+        for name, given in (
+            ("--jobs", options["jobs"] is not None),
+            ("--job", options["job"] is not None),
+            ("--finish", options["finish"]),
+        )
+        if given
+    ]
+    if len(asked) > 1:
+        raise click.UsageError(f"{' and '.join(asked)} are different steps: pass one of them")
+    if asked and asked[0] != "--jobs":
+        if len(paths) > 1:
+            raise click.UsageError(f"with {asked[0]} only OUT is named: the plan knows the planes")
+        return
+    if len(paths) < 2:
+        raise click.UsageError("name the planes and the destination: PLANES... OUT")
+    if options["voxel_size"] is None:
+        raise click.UsageError("Missing option '--voxel-size'.")
+    if options["force"]:
+        raise click.UsageError("--force belongs to --job")
+
+
+def _dispatch(paths: tuple[str, ...], as_json: bool, options: dict[str, Any], start: float) -> None:
+    """Do the step that is asked for."""
+    from platestore.stacks import finish, run_job
+
+    resources = {name: options[name] for name in ("max_memory", "workers")}
+    out = paths[-1]
+    if options["job"] is not None:
+        with shown_to_people(f"job {options['job']}") as show:
+            job = run_job(out, options["job"], force=options["force"], progress=show, **resources)
+        facts = {"index": job.index, "start": job.start, "stop": job.stop, "done": job.done}
+        _print(as_json, facts, f"{out}: job {job.index} (planes {job.start}:{job.stop}) is done")
+        return
+    if options["finish"]:
+        with shown_to_people("levels") as show:
+            position = finish(out, progress=show, **resources)
+        _report(position, as_json, start)
+        return
+    _import(paths, as_json, options, resources, start)
+
+
+def _import(
+    paths: tuple[str, ...], as_json: bool, options: dict[str, Any], resources: dict[str, Any], start: float
+) -> None:
+    """Plan, or import."""
+    from platestore.stacks import import_stack, plan
+
+    names = (
+        "voxel_size",
+        "name",
+        "levels",
+        "method",
+        "chunks",
+        "shards",
+        "compressor",
+        "version",
+        "block",
+        "overwrite",
+        "resume",
+        "max_memory",
+    )
+    wishes = {name: options[name] for name in names}
+    wishes.update(spatial_unit=options["unit"], channel_name=options["channel"])
+    planes = paths[0] if len(paths) == 2 else list(paths[:-1])
+    if options["jobs"] is not None or options["dry_run"]:
+        prepared = plan(planes, paths[-1], jobs=options["jobs"], dry_run=options["dry_run"], **wishes)
+        _print_plan(prepared, as_json, dry_run=options["dry_run"])
+        return
+    with shown_to_people("importing") as show:
+        position = import_stack(planes, paths[-1], workers=resources["workers"], progress=show, **wishes)
+    _report(position, as_json, start)
+
+
+def _advice(options: dict[str, Any]) -> str:
+    if options["job"] is not None or options["finish"]:
+        return "Nothing is lost: run the same command again."
+    if options["jobs"] is not None:
+        return "Run the same command again, with --overwrite if a plan is there."
+    return "Nothing is lost: the same command with --resume continues, with --overwrite starts anew."
+
+
+def _print(as_json: bool, facts: dict[str, Any], text: str) -> None:
+    click.echo(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else text)
+
+
+def _report(position: Position, as_json: bool, start: float) -> None:
+    """Say what was written."""
+    images = [array for _, array in position.images()]
+    seconds = time.monotonic() - start
+    facts: dict[str, Any] = {
+        "out": position._location.where,
+        "shape": list(images[0].shape),
+        "dtype": str(images[0].dtype),
+        "levels": len(images),
+        "bytes": images[0].nbytes,
+        "seconds": round(seconds, 3),
+    }
+    nbytes, rate = human_bytes(images[0].nbytes), human_bytes(images[0].nbytes / max(seconds, 1e-9))
+    text = f"{facts['out']}: {_short(facts['shape'])} {facts['dtype']}, {_plural(len(images), 'level')}"
+    text += f", {nbytes} in {seconds:.1f} s ({rate}/s)"
+    _print(as_json, facts, text)
+
+
+def _print_plan(prepared: StackPlan, as_json: bool, *, dry_run: bool) -> None:
+    """Say what will be done, and how the jobs are run."""
+    facts = prepared.to_json()
+    if as_json:
+        click.echo(json.dumps({**facts, "dry_run": dry_run}, ensure_ascii=False, indent=2))
+        return
+    click.echo(f"to      {facts['out']} (OME-NGFF {facts['version']})")
+    click.echo(f"memory  {human_bytes(facts['memory'])}")
+    for k, level in enumerate(facts["levels"]):
+        shape, chunks = _short(level["shape"]), _short(level["chunks"])
+        shards = f", shards {_short(level['shards'])}" if level["shards"] else ""
+        who = "" if k < facts["levels_of_jobs"] else ", made at the end"
+        click.echo(f"  {k}: {shape} {facts['dtype']}, chunks {chunks}{shards}{who}")
+    jobs = facts["jobs"]
+    first = jobs[0]
+    planes = f"{first['stop'] - first['start']} planes each" if len(jobs) > 1 else "all planes"
+    click.echo(f"jobs    {len(jobs)} ({planes})")
+    if not dry_run:
+        click.echo(f"run     platestore import-stack --job I {facts['out']}   (I from 0 to {len(jobs) - 1})")
+        click.echo(f"then    platestore import-stack --finish {facts['out']}")
+
+
+def _short(shape: list[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,57 @@
+"""Multiscale images in the words of ngff-zarr: generate levels lazily, write and read them.
+
+The names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {
+    "platestore.multiscales.methods": ("Methods",),
+    "platestore.multiscales.model": ("Metadata", "Multiscales", "NgffImage", "NgffMultiscales"),
+    "platestore.multiscales.orientation": (
+        "LPS",
+        "RAS",
+        "AnatomicalOrientation",
+        "AnatomicalOrientationValues",
+    ),
+    "platestore.multiscales.images": ("to_ngff_image",),
+    "platestore.multiscales.generate": ("to_multiscales",),
+    "platestore.multiscales.write": ("to_ngff_zarr", "to_ome_zarr"),
+    "platestore.multiscales.read": ("from_ngff_zarr", "from_ome_zarr"),
+    "platestore.multiscales.progress": ("NgffProgress", "NgffProgressCallback"),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = [*_HOME]
+
+# ruff: noqa: F401 - the names below are for type checkers; __getattr__ imports them
+if TYPE_CHECKING:
+    from platestore.multiscales.generate import to_multiscales
+    from platestore.multiscales.images import to_ngff_image
+    from platestore.multiscales.methods import Methods
+    from platestore.multiscales.model import Metadata, Multiscales, NgffImage, NgffMultiscales
+    from platestore.multiscales.orientation import (
+        LPS,
+        RAS,
+        AnatomicalOrientation,
+        AnatomicalOrientationValues,
+    )
+    from platestore.multiscales.progress import NgffProgress, NgffProgressCallback
+    from platestore.multiscales.read import from_ngff_zarr, from_ome_zarr
+    from platestore.multiscales.write import to_ngff_zarr, to_ome_zarr
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'platestore.multiscales' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,299 @@
+"""What is written besides pixels: the documents of the arrays and of the image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from platestore.arrays.layout import ArrayLayout, check_integers, level_layout, plan
+from platestore.errors import ArgumentError
+from platestore.multiscales.chunking import resolve_chunks, resolve_shards
+from platestore.multiscales.compression import Wish, parse_compressor
+from platestore.multiscales.images import ORDER, check_channels
+from platestore.spec import versions
+from platestore.spec.axes import axes_findings, channel_index
+from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.names import split_path
+from platestore.spec.omero import OMEROMeta, fit_windows, new_omero
+from platestore.storage.documents import check_json
+from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
+
+if TYPE_CHECKING:
+    from platestore.multiscales.model import NgffMultiscales, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an image is written: the arguments, checked.
+
+    Attributes
+    ----------
+    version : {"0.4", "0.5"}
+        Version of OME-NGFF.
+    compressor : Wish
+        How chunks are compressed.
+    chunks_per_shard : object
+        As it was given.
+    is_archive : bool
+        Whether it is written into an archive.
+    """
+
+    version: versions.Version
+    compressor: Wish
+    chunks_per_shard: Any
+    is_archive: bool
+
+    @property
+    def zarr_format(self) -> ZarrFormat:
+        """Version of zarr."""
+        return 2 if versions.ZARR_FORMATS[self.version] == 2 else 3
+
+    @classmethod
+    def parse(
+        cls,
+        version: object,
+        chunks_per_shard: Any,
+        others: Mapping[str, Any],
+        *,
+        is_archive: bool,
+        where: str,
+    ) -> Options:
+        """Check arguments.
+
+        Raises
+        ------
+        ArgumentError
+            If one is wrong or unknown.
+        UnsupportedVersionError
+            If the version cannot be written.
+        """
+        checked = versions.check_version(version)
+        if is_archive and checked != "0.5":
+            raise ArgumentError(
+                "an .ozx archive holds zarr v3, which OME-NGFF has from 0.5 on",
+                path=where,
+                hint='pass version="0.5"',
+            )
+        if "chunks" in others:
+            raise ArgumentError(
+                "chunks belong to the image",
+                path=where,
+                hint="pass them to to_multiscales(image, chunks=...), or set multiscales.chunks",
+            )
+        unknown = [key for key in others if key not in ("compressor", "compressors")]
+        if unknown:
+            raise ArgumentError(
+                f"unknown arguments: {', '.join(unknown)}",
+                path=where,
+                hint="compressor (or compressors) says how chunks are stored",
+            )
+        return cls(checked, parse_compressor(others), chunks_per_shard, is_archive)
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Everything but pixels.
+
+    Attributes
+    ----------
+    options : Options
+        How it is written.
+    meta : ImagesMeta
+        The image's metadata.
+    arrays : list of ArrayDocument
+        The arrays, from the finest.
+    groups : list of str
+        Groups between the root and the arrays.
+    pixels : list
+        What each level is read from.
+    recipe : Recipe or None
+        How the levels after the first are made; None if each is written as it is.
+    layouts : list of ArrayLayout
+        Layouts of the arrays.
+    """
+
+    options: Options
+    meta: ImagesMeta
+    arrays: list[ArrayDocument]
+    groups: list[str]
+    pixels: list[Any]
+    recipe: Recipe | None
+    layouts: list[ArrayLayout]
+
+    def root(self, foreign: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Attributes of the root group.
+
+        Parameters
+        ----------
+        foreign : mapping
+            Attributes of others that are there already.
+        own : mapping, optional
+            Attributes that come with the image; they go before those.
+        """
+        given = dict(own or {})
+        check_json(given, where="root_attributes")
+        ours = versions.without_others(given, self.options.zarr_format, "image")
+        if ours:
+            raise ArgumentError(
+                f"root_attributes holds {', '.join(ours)}, which the metadata says", hint="leave them out"
+            )
+        attributes = {**foreign, **given}
+        versions.pack(attributes, self.options.version, "image", self.meta.to_json(), {})
+        return attributes
+
+    def nbytes(self, level: int) -> int:
+        """Bytes of a level's pixels."""
+        layout = self.layouts[level]
+        return math.prod(layout.shape) * layout.dtype.itemsize
+
+
+def plan_documents(image: NgffMultiscales, options: Options) -> Documents:
+    """Check an image and plan what is written of it; no pixel is read.
+
+    Raises
+    ------
+    ArgumentError
+        If levels, axes or metadata do not fit each other.
+    """
+    levels, metadata = image.images, image.metadata
+    if not levels:
+        raise ArgumentError("the image has no levels")
+    if len(levels) != len(metadata.datasets):
+        raise ArgumentError(
+            f"there are {len(levels)} images, and {len(metadata.datasets)} datasets in the metadata"
+        )
+    dims = _dims(image)
+    _check_levels(image, dims)
+    sizes = dict(zip(dims, levels[0].data.shape, strict=True))
+    chunks = resolve_chunks(image.chunks, dims, levels[0].data.shape)
+    ratio = resolve_shards(options.chunks_per_shard, dims, options.version, archive=options.is_archive)
+    layouts = [_layout(level.data, dims, chunks, ratio, options) for level in levels]
+    paths = _paths(metadata.datasets)
+    names = [axis.name for axis in metadata.axes]
+    arrays = [
+        ArrayDocument(
+            path,
+            options.zarr_format,
+            json.dumps(layout.document(options.zarr_format, names)).encode(),
+        )
+        for path, layout in zip(paths, layouts, strict=True)
+    ]
+    meta = ImagesMeta(multiscales=[metadata.image()], omero=_omero(image, sizes.get("c"), layouts[0]))
+    problems = list(meta.findings())
+    if problems:
+        raise ArgumentError(f"the metadata breaks the specification: {'; '.join(map(str, problems))}")
+    return Documents(
+        options=options,
+        meta=meta,
+        arrays=arrays,
+        groups=_groups(paths),
+        pixels=[_pixels(level) for level in levels],
+        recipe=image._generated(),
+        layouts=layouts,
+    )
+
+
+def _pixels(level: Any) -> Any:
+    """An array in memory, or a source."""
+    import numpy as np
+
+    from platestore.arrays.sources import as_source
+
+    pixels = level._pixels()
+    return pixels if type(pixels) is np.ndarray else as_source(pixels)
+
+
+def _dims(image: NgffMultiscales) -> tuple[str, ...]:
+    """The axes, which images and metadata must agree on."""
+    dims = tuple(axis.name.lower() for axis in image.metadata.axes)
+    for k, level in enumerate(image.images):
+        if tuple(level.dims) != dims:
+            raise ArgumentError(
+                f"level {k} has the axes {', '.join(level.dims)}; the metadata says {', '.join(dims)}",
+                hint="to_multiscales() brings axes into the specification's order",
+            )
+    for problem in axes_findings(image.metadata.axes, "axes"):
+        raise ArgumentError(str(problem), hint=f"the order is {', '.join(ORDER)}")
+    return dims
+
+
+def _check_levels(image: NgffMultiscales, dims: Sequence[str]) -> None:
+    """Levels become no larger, and have one type."""
+    before = None
+    for k, level in enumerate(image.images):
+        shape = check_integers(level.data.shape, f"the shape of level {k}")
+        if len(shape) != len(dims):
+            raise ArgumentError(f"level {k} has the shape {shape}; there are {len(dims)} axes")
+        if before is not None and any(n > m for n, m in zip(shape, before, strict=True)):
+            raise ArgumentError(f"level {k} has the shape {shape}, which is larger than {before} before it")
+        if level.data.dtype != image.images[0].data.dtype:
+            raise ArgumentError(
+                f"level {k} has the type {level.data.dtype}, and level 0 {image.images[0].data.dtype}"
+            )
+        before = shape
+
+
+def _layout(
+    data: Any,
+    dims: Sequence[str],
+    chunks: Mapping[str, int],
+    ratio: Mapping[str, int] | None,
+    options: Options,
+) -> ArrayLayout:
+    shape = tuple(int(n) for n in data.shape)
+    lengths = [min(chunks[d], n) for d, n in zip(dims, shape, strict=True)]
+    shards = None
+    if ratio is not None:
+        rows = zip(dims, shape, lengths, strict=True)
+        shards = [max(1, min(ratio[d], -(-n // c))) for d, n, c in rows]
+    layout = plan(
+        shape,
+        getattr(data.dtype, "numpy_dtype", data.dtype),
+        zarr_format=options.zarr_format,
+        chunks=lengths,
+        shards_ratio=shards,
+        compressor=options.compressor.known,
+        axis_names=dims,
+    )
+    return level_layout(options.compressor.apply(layout, options.zarr_format), shape)
+
+
+def _paths(datasets: Sequence[Any]) -> list[str]:
+    """Paths of the arrays, none inside another."""
+    paths = [split_path(d.path, location="datasets", document="metadata") for d in datasets]
+    for path in paths:
+        if any(path != other and path.startswith(f"{other}/") for other in paths) or paths.count(path) > 1:
+            raise ArgumentError(f"the dataset {path!r} lies inside another, or is listed twice")
+    return paths
+
+
+def _groups(paths: Sequence[str]) -> list[str]:
+    """Groups between the root and the arrays, the outermost first."""
+    found: dict[str, None] = {}
+    for path in paths:
+        parts = path.split("/")[:-1]
+        found |= dict.fromkeys("/".join(parts[: i + 1]) for i in range(len(parts)))
+    return sorted(found, key=lambda p: (p.count("/"), p))
+
+
+def _omero(image: NgffMultiscales, channels: int | None, layout: ArrayLayout) -> OMEROMeta | None:
+    """Names, colours and windows of the channels; None without a channel axis, names and colours."""
+    first = image.images[0]
+    names, colors = check_channels(first, channels)
+    given = image.metadata.omero
+    if given is None and names is None and colors is None and channel_index(image.metadata.axes) is None:
+        return None
+    count = 1 if channels is None else channels
+    if given is None or len(given.channels) != count:
+        labels = names or [str(i) for i in range(count)]
+        omero = new_omero(labels, name=image.metadata.name, dtype=layout.dtype.name)
+    else:
+        omero = given.model_copy(deep=True)
+    for i, channel in enumerate(omero.channels):
+        channel.label = names[i] if names is not None else channel.label
+        channel.color = colors[i] if colors is not None else channel.color
+    fit_windows(omero, layout.dtype.name)
+    return omero

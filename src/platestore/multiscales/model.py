@@ -1,0 +1,215 @@
+"""What users hold: an image, and an image with its levels and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from platestore.spec.axes import AxisMeta
+from platestore.spec.multiscales import DatasetMeta, MultiScaleMeta
+from platestore.spec.omero import OMEROMeta
+from platestore.spec.transforms import TransformationMeta
+
+if TYPE_CHECKING:
+    from platestore.multiscales.factors import Level
+    from platestore.multiscales.methods import Methods
+    from platestore.multiscales.orientation import AnatomicalOrientation
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a dask array was made of: a source, or an array in memory."""
+
+    name: str
+    pixels: Any
+
+
+@dataclass(eq=False)
+class NgffImage:
+    """One level of an image: pixels and what they mean.
+
+    Attributes
+    ----------
+    data : array
+        Pixels: a dask array where this library made it, or any other array.
+    dims : sequence of str
+        Name of each axis: "t", "c", "z", "y", "x".
+    scale : dict
+        Distance of pixels in physical units, by axis; 1 for axes that are not named.
+    translation : dict
+        Place of the first pixel, by axis; 0 for axes that are not named.
+    name : str
+        Name of the image.
+    axes_units : mapping, optional
+        Unit by axis.
+    axes_orientations : mapping, optional
+        Anatomical orientation by spatial axis.
+    axes_types : mapping, optional
+        Type by axis, where it is not the usual one.
+    channel_names : list of str, optional
+        Names of the channels.
+    channel_colors : list of str, optional
+        Colours of the channels, six hexadecimal digits each.
+    computed_callbacks : list of callable
+        Called, without arguments, when the image was written.
+    """
+
+    data: Any
+    dims: Sequence[str]
+    scale: dict[str, float]
+    translation: dict[str, float]
+    name: str = "image"
+    axes_units: Mapping[str, str] | None = None
+    axes_orientations: Mapping[str, AnatomicalOrientation] | None = None
+    axes_types: Mapping[str, str] | None = None
+    channel_names: list[str] | None = None
+    channel_colors: list[str] | None = None
+    computed_callbacks: list[Callable[[], None]] = field(default_factory=list)
+    _kept: _Kept | None = field(default=None, init=False, repr=False)
+    # Rendering settings of the image that it was read from.
+    _omero: OMEROMeta | None = field(default=None, init=False, repr=False)
+
+    def _keep(self, pixels: Any) -> None:
+        """Remember what the dask array was made of, which is read without dask."""
+        self._kept = _Kept(self.data.name, pixels)
+
+    def _pixels(self) -> Any:
+        """The pixels as they are best read: what ``data`` was made of, if it is still that."""
+        kept = self._kept
+        if kept is not None and getattr(self.data, "name", None) == kept.name:
+            return kept.pixels
+        return self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How levels are made.
+
+    Attributes
+    ----------
+    levels : list of Level
+        The levels after the first.
+    method : str
+        How windows are reduced.
+    """
+
+    levels: list[Level]
+    method: str
+
+
+class Dataset(DatasetMeta):
+    """One resolution level in the metadata."""
+
+    @property
+    def coordinateTransformations(self) -> list[TransformationMeta]:  # noqa: N802 - as the specification has it
+        """From pixels to physical units: a scale, then a translation."""
+        return self.coordinate_transformations
+
+
+class Metadata(MultiScaleMeta):
+    """Metadata of a multiscale image.
+
+    Attributes
+    ----------
+    datasets : list of Dataset
+        The levels, from the finest to the coarsest.
+    omero : OMEROMeta, optional
+        Channels and rendering settings.
+    """
+
+    datasets: list[Dataset] = Field(default_factory=list)  # type: ignore[assignment]
+    omero: OMEROMeta | None = None
+
+    @property
+    def coordinateTransformations(self) -> list[TransformationMeta] | None:  # noqa: N802 - as above
+        """Transformations that follow those of the levels."""
+        return self.coordinate_transformations
+
+    @property
+    def dimension_names(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(axis.name for axis in self.axes)
+
+    def image(self) -> MultiScaleMeta:
+        """The part that the specification's list of images holds."""
+        content = self.model_dump(by_alias=True, exclude={"omero"})
+        return MultiScaleMeta.model_validate(content)
+
+
+@dataclass(eq=False)
+class NgffMultiscales:
+    """An image with all its levels.
+
+    Attributes
+    ----------
+    images : list of NgffImage
+        The levels, from the finest to the coarsest; their pixels are made when they are read.
+    metadata : Metadata
+        What is written about them.
+    scale_factors : list of dict, optional
+        Factor of each level after the first, by axis, counted from level 0.
+    method : Methods, optional
+        How levels were made.
+    chunks : optional
+        Length of a chunk, by axis; other forms as :func:`to_multiscales` takes them.
+    generated_data_keys : list of str, optional
+        Names of the levels' dask arrays as they were made. Levels whose array is still that one are written
+        in one pass over the first; one that was replaced is written as it is.
+    root_attributes : dict, optional
+        Attributes of the root group besides those of OME-NGFF; they are written beside them.
+    """
+
+    images: list[NgffImage]
+    metadata: Metadata
+    scale_factors: Sequence[Any] | None = None
+    method: Methods | None = None
+    chunks: Any = None
+    generated_data_keys: list[str] | None = field(default=None, repr=False)
+    root_attributes: dict[str, Any] | None = None
+    _recipe: Recipe | None = field(default=None, init=False, repr=False)
+
+    def to_ome_zarr(self, store: Any, **kwargs: Any) -> None:
+        """Write the image; see :func:`platestore.multiscales.to_ngff_zarr`."""
+        from platestore.multiscales.write import to_ome_zarr
+
+        to_ome_zarr(store, self, **kwargs)
+
+    @classmethod
+    def from_ome_zarr(cls, store: Any, **kwargs: Any) -> NgffMultiscales:
+        """Read an image; see :func:`platestore.multiscales.from_ngff_zarr`."""
+        from platestore.multiscales.read import from_ome_zarr
+
+        return from_ome_zarr(store, **kwargs)
+
+    def _generated(self) -> Recipe | None:
+        """How the levels after the first are made, if all of them still are what they were made as."""
+        keys, recipe = self.generated_data_keys, self._recipe
+        names = [getattr(image.data, "name", None) for image in self.images]
+        if recipe is None or keys is None or not names or names != keys[: len(names)]:
+            return None
+        return Recipe(recipe.levels[: len(names) - 1], recipe.method)
+
+
+#: Its former name.
+Multiscales = NgffMultiscales
+
+
+def make_metadata(
+    image: NgffImage, axes: Sequence[AxisMeta], transforms: Sequence[Sequence[TransformationMeta]]
+) -> Metadata:
+    """Metadata of an image whose levels are called "0", "1", ....
+
+    Parameters
+    ----------
+    image : NgffImage
+        Level 0.
+    axes : sequence of AxisMeta
+        Axes.
+    transforms : sequence of sequence of TransformationMeta
+        Transformations of each level.
+    """
+    datasets = [Dataset(path=str(i), coordinate_transformations=list(t)) for i, t in enumerate(transforms)]
+    return Metadata(axes=list(axes), datasets=datasets, name=image.name)

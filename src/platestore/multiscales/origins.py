@@ -1,0 +1,134 @@
+"""Where pixels come from, so that nobody overwrites what is still being read."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from platestore.multiscales.model import NgffImage
+
+_PLAIN = (bytes, bytearray, int, float, complex, bool, type(None), type, slice, np.dtype, np.generic)
+
+
+def origins(data: Any) -> Iterator[Any]:
+    """Places that an array is read from: absolute paths of files or directories, and zarr stores.
+
+    Dask graphs are searched without making their tasks; strings in them that are paths count as well.
+
+    Parameters
+    ----------
+    data : NgffImage, Source or array
+        What is searched.
+    """
+    seen: set[int] = set()
+    left: list[Any] = [data]
+    kept: list[Any] = []  # what is made on the way must live, or its id could come again
+    while left:
+        item = left.pop()
+        if isinstance(item, _PLAIN) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        kept.append(item)
+        place = _place(item)
+        if place is not None:
+            yield place
+        else:
+            left.extend(_parts(item))
+
+
+def _place(item: Any) -> Any:
+    """Where an array is, if that is what it is."""
+    if isinstance(item, str):
+        return item if os.sep in item and "\0" not in item and os.path.lexists(item) else None
+    if isinstance(item, np.memmap):
+        return None if item.filename is None else os.fspath(item.filename)
+    if isinstance(item, os.PathLike):
+        return os.fspath(item)
+    store = getattr(item, "store_path", None)
+    if store is not None and hasattr(item, "dtype"):  # zarr
+        return of_store(store.store, store.path)
+    if hasattr(item, "kvstore") and hasattr(item, "dtype"):  # TensorStore
+        return _of_tensorstore(item)
+    file = getattr(item, "file", None)
+    if hasattr(item, "dtype") and isinstance(getattr(file, "filename", None), str):  # HDF5
+        return file.filename  # type: ignore[union-attr]
+    return None
+
+
+def of_store(store: Any, path: str = "") -> Any:
+    """Where a node of a zarr store is: a path on this machine, or else the store itself."""
+    mapping = getattr(store, "mapping", None)  # one of ours, over an fsspec mapper perhaps
+    if mapping is not None:
+        found = _of_files(getattr(mapping, "fs", None), getattr(mapping, "root", None), path)
+        return store if found is None else found
+    storage = getattr(store, "storage", None)
+    if storage is not None and hasattr(storage, "url"):  # a view of one of ours
+        return str(storage.url)
+    root = getattr(store, "root", None)
+    if isinstance(root, os.PathLike):
+        return _joined(os.fspath(root), path)
+    file = getattr(store, "path", None)
+    if isinstance(file, os.PathLike):  # a zip archive
+        return os.path.abspath(file)
+    found = _of_files(getattr(store, "fs", None), file, path)
+    if found is not None:
+        return found
+    inner = getattr(store, "_store", None)  # a wrapper
+    return store if inner is None else of_store(inner, path)
+
+
+def _of_files(system: Any, root: Any, path: str) -> str | None:
+    """A path that fsspec reaches, if that is on this machine."""
+    system = getattr(system, "sync_fs", system)
+    protocols = getattr(system, "protocol", ())
+    protocols = (protocols,) if isinstance(protocols, str) else protocols
+    local = isinstance(root, str) and {"file", "local"} & {*protocols}
+    return _joined(root, path) if local else None
+
+
+def _joined(root: str, path: str) -> str:
+    return os.path.join(os.path.abspath(root), *filter(None, path.split("/")))
+
+
+def _of_tensorstore(item: Any) -> Any:
+    spec = item.spec().to_json()
+    while isinstance(spec, dict) and "kvstore" not in spec and "base" in spec:
+        spec = spec["base"]
+    path = spec.get("kvstore", {}).get("path") if isinstance(spec, dict) else None
+    return path if isinstance(path, str) else None
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    """What something is made of."""
+    if isinstance(item, np.ndarray):
+        return () if item.base is None else (item.base,)
+    if isinstance(item, NgffImage):
+        return item.data, item._kept
+    if hasattr(item, "__dask_graph__"):
+        graph = item.__dask_graph__()
+        return getattr(graph, "layers", None) or graph, *getattr(item, "__dict__", {}).values()
+    if isinstance(item, Mapping):
+        return list(item.values())
+    if isinstance(item, (tuple, list, set, frozenset)):
+        return item
+    if isinstance(item, functools.partial):
+        return item.func, item.args, item.keywords
+    if callable(item) and getattr(item, "__closure__", None):
+        return [cell.cell_contents for cell in item.__closure__ if _is_filled(cell)]
+    if type(item).__module__.split(".")[0] in ("dask", "platestore") or hasattr(item, "__self__"):
+        slots = [s for cls in type(item).__mro__ for s in getattr(cls, "__slots__", ())]
+        names = [s for s in slots if isinstance(s, str) and not s.startswith("__")]
+        found = [getattr(item, name, None) for name in [*names, "__self__"]]
+        return [*found, *getattr(item, "__dict__", {}).values()]
+    return ()
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False

@@ -1,0 +1,215 @@
+"""Reading multiscale images."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from platestore.errors import ArgumentError
+from platestore.multiscales.images import is_place
+from platestore.multiscales.methods import Methods, check_method
+from platestore.multiscales.model import Dataset, Metadata, NgffImage, NgffMultiscales
+from platestore.multiscales.orientation import read_orientations
+from platestore.spec import pyramids, versions
+
+if TYPE_CHECKING:
+    from platestore.nodes.position import Position
+
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+
+
+def from_ngff_zarr(store: Any) -> NgffMultiscales:
+    """Read a multiscale image; its pixels are read when they are used.
+
+    Parameters
+    ----------
+    store : str, Path, mapping, zarr Store, zarr Group or Position
+        The image: a directory, an ``.ozx`` archive, or a position of a plate by its path.
+
+    Returns
+    -------
+    NgffMultiscales
+        Scales and translations are effective: those of the levels, followed by those of the image as a whole.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If there is nothing.
+    ArgumentError
+        If it is a plate, or something else than an image.
+    """
+    if not is_place(store):
+        raise ArgumentError(f"{type(store).__name__} is no store", hint="pass a path or a zarr Store")
+    node = open_any(store)
+    if hasattr(node, "dtype"):
+        raise ArgumentError("is an array, not an image", path=str(store), hint="pass the group above it")
+    images = images_of(node)
+    document = node._state().multiscales[0]
+    content = document.to_json()
+    axes = [axis.model_copy() for axis in document.axes]
+    orientations = read_orientations(axes)
+    for axis in axes:
+        if axis.name.lower() in orientations:
+            axis.orientation = orientations[axis.name.lower()]
+    metadata = Metadata.model_validate({**content, "axes": [a.to_json() for a in axes], "datasets": []})
+    metadata.axes = axes
+    metadata.datasets = [Dataset.model_validate(d.to_json()) for d in document.datasets]
+    omero = node._state().omero
+    metadata.omero = None if omero is None else omero.model_copy(deep=True)
+    attributes = dict(node.zattrs)
+    ours = versions.without_others(attributes, node._location.zarr_format, "image")
+    described = pyramids.described(document)
+    return NgffMultiscales(
+        images=images,
+        metadata=metadata,
+        scale_factors=_factors(images),
+        method=None if described is None else _method(described[0]),
+        chunks=_chunks(node, images),
+        root_attributes={key: value for key, value in attributes.items() if key not in ours} or None,
+    )
+
+
+def from_ome_zarr(store: Any) -> NgffMultiscales:
+    """Read a multiscale image: the newer name of :func:`from_ngff_zarr`."""
+    return from_ngff_zarr(store)
+
+
+def open_any(place: Any) -> Any:
+    """Open a place: a position, or an array.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither, as a plate is not.
+    """
+    from platestore.nodes.node import NGFFNode
+    from platestore.nodes.position import Position
+
+    node = place if isinstance(place, NGFFNode) else _open(place)
+    if hasattr(node, "dtype") or isinstance(node, Position):
+        return node
+    names = (name for name, _ in node.positions()) if hasattr(node, "positions") else iter(node)
+    members = [f"{node._location.where}/{name}" for name in itertools.islice(names, 3)]
+    raise ArgumentError(
+        f"is a {type(node).__name__.lower()}, not an image",
+        path=node._location.where,
+        hint=f"open what is in it: {', '.join(members)}" if members else None,
+    )
+
+
+def _open(place: Any) -> Any:
+    from zarr import Group
+    from zarr.abc.store import Store
+    from zarr.storage import StorePath
+
+    from platestore.multiscales.mappings import MappingStore
+    from platestore.opening import open_ome_zarr
+
+    if isinstance(place, Group):
+        place = place.store_path
+    elif isinstance(place, MutableMapping) and not isinstance(place, (Store, StorePath)):
+        place = MappingStore(place)
+    array = _array_at(place)
+    return open_ome_zarr(place) if array is None else array
+
+
+def _array_at(place: Any) -> Any:
+    """The array at a place; None if there is something else."""
+    from platestore.arrays.image import open_array
+    from platestore.nodes.location import storage_of
+    from platestore.storage.base import StorageOptions
+    from platestore.storage.hierarchy import read_array
+    from platestore.storage.local import LocalStorage, find_root
+    from platestore.storage.ozx import OzxStorage, find_archive, names_archive
+
+    options, inner = StorageOptions(), ""
+    if isinstance(place, (str, os.PathLike)):
+        path = os.path.abspath(os.fspath(place))
+        if names_archive(path):
+            found = find_archive(path)
+            if found is None:
+                return None
+            storage: Any = OzxStorage(found[0], options)
+            inner = found[1]
+        else:
+            root, inner = find_root(path)
+            storage = LocalStorage(root, options)
+    else:
+        inner = getattr(place, "path", "") if hasattr(place, "store") else ""
+        storage = storage_of(place.store if hasattr(place, "store") else place, options)
+    for zarr_format in (3, 2):
+        document = read_array(storage, inner, 3 if zarr_format == 3 else 2)
+        if document is not None:
+            return open_array(storage, document, ())
+    return None
+
+
+def images_of(position: Position) -> list[NgffImage]:
+    """The levels of a position's first image."""
+    from platestore.arrays.sources import as_source
+    from platestore.multiscales.sources import as_dask
+
+    document = position._state().multiscales[0]
+    if not document.datasets:
+        raise ArgumentError("holds no image yet", path=position._location.where)
+    dims = [axis.name.lower() for axis in document.axes]
+    units = {d: a.unit for d, a in zip(dims, document.axes, strict=True) if a.unit is not None}
+    types = {
+        d: a.type
+        for d, a in zip(dims, document.axes, strict=True)
+        if a.type is not None and a.type != _TYPES.get(d)
+    }
+    omero = position._state().omero
+    channels = omero.channels if omero is not None else []
+    names = [c.label if c.label is not None else str(i) for i, c in enumerate(channels)]
+    colors = [c.color for c in channels if c.color is not None]
+    images = []
+    for dataset in document.datasets:
+        array = position[dataset.path]
+        source = as_source(array)
+        image = NgffImage(
+            data=as_dask(source, array.shards or array.chunks),
+            dims=tuple(dims),
+            scale=dict(zip(dims, position.get_effective_scale(dataset.path), strict=True)),
+            translation=dict(zip(dims, position.get_effective_translation(dataset.path), strict=True)),
+            name=document.name or position._location.name,
+            axes_units=units or None,
+            axes_orientations=read_orientations(document.axes) or None,
+            axes_types=types or None,
+            channel_names=list(names) or None,
+            channel_colors=colors if len(colors) == len(channels) and colors else None,
+        )
+        image._keep(source)
+        image._omero = omero
+        images.append(image)
+    return images
+
+
+def _factors(images: list[NgffImage]) -> list[dict[str, int]] | None:
+    """Factors of the levels, counted from level 0; None if they are not whole."""
+    out, first = [], images[0]
+    for image in images[1:]:
+        row = {}
+        for d in image.dims:
+            if d not in "zyx":
+                continue
+            ratio = image.scale[d] / first.scale[d]
+            row[d] = round(ratio)
+            if row[d] < 1 or abs(ratio - row[d]) > 1e-6 * ratio:
+                return None
+        out.append(row)
+    return out
+
+
+def _chunks(position: Any, images: list[NgffImage]) -> dict[str, int]:
+    array = position[position._state().multiscales[0].datasets[0].path]
+    return dict(zip(images[0].dims, array.chunks, strict=True))
+
+
+def _method(name: str) -> Methods | None:
+    try:
+        return check_method(name)
+    except ArgumentError:
+        return None

@@ -1,0 +1,207 @@
+"""What the array of full resolution shall be: our description, or that of pydantic-zarr, as a document.
+
+A shard holds all of a plane, and one chunk along z: what one slab of planes fills.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from platestore.arrays.codecs import Compressor, v3_sharding
+from platestore.arrays.layout import ArrayLayout, check_dtype, check_integers, layout_of
+from platestore.errors import ArgumentError, PlatestoreError
+
+#: Names of the axes of a volume, the slowest first.
+AXES = ("x", "y", "z")
+_SHARDING = "sharding_indexed"
+_FIELDS = (
+    "shape",
+    "data_type",
+    "chunk_grid",
+    "chunk_key_encoding",
+    "fill_value",
+    "codecs",
+    "dimension_names",
+    "attributes",
+    "storage_transformers",
+)
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """The array of full resolution.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of voxels along x, y and z.
+    dtype : dtype-like
+        Boolean, integer or float type.
+    chunks : tuple of int
+        Shape of a chunk; a shard holds all chunks of a plane, and one along z.
+    compressor : str, optional
+        As for :meth:`Position.create_image`.
+    fill_value : number
+        What voxels are that were never written.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    chunks: tuple[int, ...]
+    compressor: str | None = None
+    fill_value: Any = 0
+
+
+def array_document(spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The document of the array that a description asks for.
+
+    Parameters
+    ----------
+    spec : ArraySpec, object or mapping
+        Ours, or one with the fields of a ``zarr.json`` (such as the ArraySpec of pydantic-zarr); it is not
+        changed.
+
+    Returns
+    -------
+    document : dict
+        Sharded as described above, unless the description has shards of its own.
+    attributes : dict
+        Attributes of the array.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no description, or not that of a volume.
+    """
+    fields = _fields(spec)
+    content = _ours(fields) if "codecs" not in fields else _foreign(fields)
+    attributes = content.pop("attributes", None) or {}
+    try:
+        layout = layout_of(content, 3)
+    except (PlatestoreError, KeyError, TypeError, ValueError) as error:
+        what = getattr(error, "message", f"{type(error).__name__}: {error}")
+        raise ArgumentError(f"array_spec cannot be used: {what}") from None
+    if len(layout.shape) != len(AXES) or min(layout.shape) < 1:
+        raise ArgumentError(f"array_spec has shape {layout.shape}; a volume has x, y and z of 1 or more")
+    check_dtype(layout.dtype)
+    return content, attributes
+
+
+def conflicts(wanted: dict[str, Any], found: dict[str, Any], *, where: str) -> list[str]:
+    """In what the document of an array differs from that which a description asks for.
+
+    Parameters
+    ----------
+    wanted, found : dict
+        The documents.
+    where : str
+        Path of the array, for errors.
+    """
+    ours, theirs = layout_of(wanted, 3), layout_of(found, 3, where=where)
+    pairs: list[tuple[str, Any, Any]] = [
+        ("shape", ours.shape, theirs.shape),
+        ("data type", ours.dtype.name, theirs.dtype.name),
+        ("chunks", ours.chunks, theirs.chunks),
+        ("shards", ours.shards, theirs.shards),
+        ("codecs", *_codecs(ours, wanted, theirs, found)),
+        ("fill value", wanted.get("fill_value"), found.get("fill_value")),
+    ]
+    return [f"{name} is {b}, not {a}" for name, a, b in pairs if a != b]
+
+
+def _codecs(ours: ArrayLayout, wanted: Any, theirs: ArrayLayout, found: Any) -> tuple[str, str]:
+    """The codecs of both: by name where both are known, as other programs spell out defaults."""
+    if ours.compressor is not None and theirs.compressor is not None:
+        return tuple(f"{e.compressor}{'+crc32c' if e.checksum else ''}" for e in (ours, theirs))  # type: ignore[return-value]
+    return json.dumps(wanted.get("codecs")), json.dumps(found.get("codecs"))
+
+
+def _fields(spec: Any) -> dict[str, Any]:
+    """What a description says, as plain JSON values of its own."""
+    if isinstance(spec, Mapping):
+        found = dict(spec)
+    elif hasattr(spec, "model_dump"):
+        found = dict(spec.model_dump(mode="json"))
+    else:
+        names = (*_FIELDS, "dtype", "chunks", "compressor")
+        found = {name: getattr(spec, name) for name in names if hasattr(spec, name)}
+    if (
+        not {"shape", "codecs", "chunk_grid"} <= found.keys()
+        and not {"shape", "dtype", "chunks"} <= found.keys()
+    ):
+        raise ArgumentError(
+            f"array_spec is no description of an array: {spec!r}",
+            hint="pass a platestore.stacks.ArraySpec, or that of pydantic-zarr for zarr v3",
+        )
+    return copy.deepcopy(found)
+
+
+def _ours(fields: dict[str, Any]) -> dict[str, Any]:
+    shape, chunks = check_integers(fields["shape"], "shape"), check_integers(fields["chunks"], "chunks")
+    if len(shape) != len(AXES) or len(chunks) != len(AXES):
+        raise ArgumentError(f"array_spec has shape {shape} and chunks {chunks}; a volume has x, y and z")
+    chunks = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
+    dtype = check_dtype(fields["dtype"])
+    compressor = fields.get("compressor")
+    layout = ArrayLayout(shape, dtype, chunks, shard_of(shape, chunks), Compressor.parse(compressor))
+    content = layout.document(3, AXES)
+    fill = fields.get("fill_value", 0)
+    if fill is not None:
+        content["fill_value"] = _fill(fill, dtype)
+    return content
+
+
+def _fill(value: Any, dtype: Any) -> Any:
+    """A fill value as ``zarr.json`` has it."""
+    import numpy as np
+
+    try:
+        number = np.asarray(value).astype(dtype, casting="unsafe")[()]
+        exact = number == value or (value != value and number != number)
+    except (TypeError, ValueError, OverflowError):
+        exact = False
+    if not exact:
+        raise ArgumentError(f"the fill value {value!r} is no {dtype.name}")
+    if dtype.kind == "f" and not np.isfinite(number):
+        return "NaN" if number != number else "Infinity" if number > 0 else "-Infinity"
+    return number.item()
+
+
+def _foreign(fields: dict[str, Any]) -> dict[str, Any]:
+    """A document with the fields of a ``zarr.json``, in shards."""
+    content = json.loads(json.dumps({name: fields[name] for name in _FIELDS if fields.get(name) is not None}))
+    content = {"zarr_format": 3, "node_type": "array", "storage_transformers": [], **content}
+    content.setdefault("chunk_key_encoding", {"name": "default", "configuration": {"separator": "/"}})
+    names = [name for name in content.get("dimension_names") or () if name is not None]
+    if names and names != list(AXES):
+        raise ArgumentError(
+            f"array_spec names its dimensions {names}; those of a volume are {list(AXES)}",
+            hint="leave dimension_names out: they are set here",
+        )
+    content["dimension_names"] = list(AXES)
+    try:
+        shape = check_integers(content["shape"], "shape")
+        chunks = check_integers(content["chunk_grid"]["configuration"]["chunk_shape"], "chunks")
+        codecs = content["codecs"]
+        sharded = any((c if isinstance(c, str) else c["name"]) == _SHARDING for c in codecs)
+    except (KeyError, TypeError) as error:
+        raise ArgumentError(f"array_spec cannot be used: {type(error).__name__}: {error}") from None
+    if len(shape) != len(AXES) or len(chunks) != len(AXES):
+        raise ArgumentError(f"array_spec has shape {shape} and chunks {chunks}; a volume has x, y and z")
+    if not sharded:
+        (outer,) = v3_sharding(chunks, 1)
+        outer["configuration"]["codecs"] = codecs
+        content["codecs"] = [outer]
+        content["chunk_grid"]["configuration"]["chunk_shape"] = list(shard_of(shape, chunks))
+    return content
+
+
+def shard_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """The shard that holds all of a plane, and one chunk along z."""
+    nx, ny, _ = shape
+    cx, cy, cz = chunks
+    return (-(-nx // cx) * cx, -(-ny // cy) * cy, cz)

@@ -1,0 +1,155 @@
+"""What memory filling a volume and making its levels takes, before it is done."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from platestore.arrays.layout import ArrayLayout, check_dtype, layout_of, level_layout
+from platestore.arrays.sources import Placed, as_source
+from platestore.errors import ArgumentError
+from platestore.pyramid.geometry import next_shape
+from platestore.pyramid.levels import plan_build
+from platestore.stacks.array_spec import AXES, shard_of
+from platestore.storage.base import StorageOptions
+from platestore.storage.hierarchy import ArrayDocument, array_files
+from platestore.storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    from platestore.stacks.group import MultiScaleGroup
+
+
+def memory_per_slab_process(
+    input: Any,
+    *,
+    chunk_size: int | Sequence[int],
+    max_memory: int | str | None = None,
+    n_processes: int = 1,
+) -> int:
+    """Bytes by which :meth:`MultiScaleGroup.add_full_res_data` makes the process grow.
+
+    Parameters
+    ----------
+    input : array
+        The data: shape (nx, ny, nz).
+    chunk_size : int or sequence of int
+        Extent of a chunk along z (and, for a number, along x and y).
+    max_memory : int or str, optional
+        The budget it is given; that of ``platestore.config`` by default.
+    n_processes : int
+        Number of workers.
+
+    Returns
+    -------
+    int
+        Bytes, at most ``max_memory``.
+
+    Raises
+    ------
+    BudgetError
+        If ``max_memory`` is too small.
+    """
+    from platestore.stacks.group import resources_of
+
+    source = as_source(input)
+    if len(source.shape) != len(AXES):
+        raise ArgumentError(f"input has shape {tuple(source.shape)}; a volume has x, y and z")
+    chunks = tuple(chunk_size) if isinstance(chunk_size, Sequence) else (chunk_size,) * len(AXES)
+    try:
+        sizes = tuple(operator.index(c) for c in chunks)
+    except TypeError:
+        sizes = ()
+    if len(sizes) != len(AXES) or min(sizes) < 1:
+        raise ArgumentError(f"chunk_size must be an integer of 1 or more, not {chunk_size!r}")
+    shape = tuple(source.shape)
+    sizes = tuple(min(c, n) for c, n in zip(sizes, shape, strict=True))
+    layout = ArrayLayout(shape, check_dtype(source.dtype), sizes, shard_of(shape, sizes))
+    storage = stand_in()
+    base = as_document(layout, "0", AXES, 3)
+    return plan_build(
+        storage,
+        base,
+        [],
+        [],
+        "mean",
+        resources_of(n_processes, max_memory, None),
+        fresh=False,
+        data=Placed(source, (0,) * len(shape), shape),
+        region=tuple(slice(0, n) for n in shape),
+    ).expected
+
+
+def memory_per_downsample_process(
+    group: MultiScaleGroup,
+    *,
+    level: int = 1,
+    max_memory: int | str | None = None,
+    n_processes: int = 1,
+    downsample_func: Any = "mean",
+) -> int:
+    """Bytes by which :meth:`MultiScaleGroup.add_downsample_level` makes the process grow.
+
+    Parameters
+    ----------
+    group : MultiScaleGroup
+        The volume.
+    level : int
+        The level that is made; its voxels need not be there yet.
+    max_memory : int or str, optional
+        The budget it is given; that of ``platestore.config`` by default.
+    n_processes : int
+        Number of workers.
+    downsample_func : callable
+        How voxels are reduced.
+
+    Returns
+    -------
+    int
+        Bytes, at most ``max_memory``.
+
+    Raises
+    ------
+    BudgetError
+        If ``max_memory`` is too small.
+    """
+    from platestore.stacks.group import resources_of
+    from platestore.stacks.methods import kernel_of
+
+    if isinstance(level, bool) or not hasattr(level, "__index__") or operator.index(level) < 1:
+        raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=group.path)
+    location = group._position._location
+    document = group._document(0)
+    layout = layout_of(document.data, location.zarr_format, where=location.where)
+    names = [axis.name for axis in group._position.axes]
+    for _ in range(operator.index(level)):
+        factors = tuple(1 if n == 1 else 2 for n in layout.shape)
+        above, layout = layout, level_layout(layout, next_shape(layout.shape, factors))
+    return plan_build(
+        stand_in(),
+        as_document(above, "0", names, location.zarr_format),
+        [as_document(layout, "1", names, location.zarr_format)],
+        [factors],
+        kernel_of(downsample_func),
+        resources_of(n_processes, max_memory, None),
+        fresh=True,
+    ).expected
+
+
+def as_document(layout: ArrayLayout, path: str, names: Sequence[str], zarr_format: Any) -> ArrayDocument:
+    """The document of an array that need not exist."""
+    files = array_files(zarr_format, layout.document(zarr_format, names), where=path)
+    return ArrayDocument(path, zarr_format, files[-1][1])
+
+
+class _AnySize(LocalStorage):
+    """A store whose files are as large as they may be: nobody knows before they are written."""
+
+    def size_of(self, key: str) -> int:
+        return 2**62
+
+
+def stand_in() -> LocalStorage:
+    """A store that is like a directory in what matters to memory; nothing is read or written there."""
+    return _AnySize(os.path.abspath(os.sep), StorageOptions())
