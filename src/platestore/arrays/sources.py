@@ -26,6 +26,9 @@ Pixels: TypeAlias = npt.NDArray[Any]
 _TILE_BYTES = 4 * 2**20
 # Tiles that are this flat along an axis make it the slowest one in memory.
 _FLAT = 0.25
+# Strips in which pixels change their order in memory, and the least length where that pays.
+_STRIP = (512, 16)
+_LONG = 64
 # What a task of a dask graph takes.
 _TASK_BYTES = 1024
 
@@ -125,7 +128,7 @@ class ArraySource:
         """Read a box, tile by tile."""
 
         def read(part: Region, target: Pixels) -> None:
-            target[...] = np.asarray(self._array[part])
+            _fill(target, np.asarray(self._array[part]))
 
         read_tiles(region, self.tiles, out, read, workers)
 
@@ -226,7 +229,29 @@ def _culled(graph: Mapping[Any, Any], blocks: Sequence[tuple[Any, Region, Region
 
 
 def _put(out: Pixels, place: Region, inner: Region, block: Any) -> None:
-    out[place] = np.asarray(block)[inner]
+    _fill(out[place], np.asarray(block)[inner])
+
+
+def _fill(out: Pixels, pixels: Pixels) -> None:
+    """Copy pixels; where the two lie in memory in other orders, in strips that fit a processor's cache."""
+    fast, slow = _fastest(out), _fastest(pixels)
+    if fast == slow or min(out.shape[fast], out.shape[slow]) < _LONG:
+        out[...] = pixels
+        return
+    for i in range(0, out.shape[slow], _STRIP[0]):
+        for j in range(0, out.shape[fast], _STRIP[1]):
+            index: list[slice] = [slice(None)] * out.ndim
+            index[slow], index[fast] = slice(i, i + _STRIP[0]), slice(j, j + _STRIP[1])
+            out[tuple(index)] = pixels[tuple(index)]
+
+
+def _fastest(pixels: Pixels) -> int:
+    """The axis along which pixels are nearest to each other in memory."""
+    lengths = [
+        (abs(s) if n > 1 else math.inf, -i)
+        for i, (s, n) in enumerate(zip(pixels.strides, pixels.shape, strict=True))
+    ]
+    return -min(lengths, default=(0, 0))[1]
 
 
 class Rearranged:

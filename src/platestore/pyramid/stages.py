@@ -224,7 +224,8 @@ def _strides(row: int, inner: tuple[int, ...], itemsize: int) -> tuple[int, ...]
 
 def _memory(nbytes: int) -> Pixels:
     """Memory that goes back to the system when it is no longer used, and not to a heap that keeps it."""
-    return np.frombuffer(mmap.mmap(-1, max(1, nbytes)), np.uint8)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+    return np.frombuffer(mmap.mmap(-1, max(1, nbytes), **private), np.uint8)
 
 
 def _continued(before: Region, region: Region) -> int | None:
