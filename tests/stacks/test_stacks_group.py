@@ -495,6 +495,39 @@ def test_a_level_is_not_listed_before_it_is_whole(filled, monkeypatch):
     assert sorted(p.name for p in Path(filled.path).iterdir()) == ["0", "zarr.json"]
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_level_that_was_recorded_is_completed_by_whoever_opens_the_group_next(
+    filled, monkeypatch, after, overwrite
+):
+    from platestore.storage.local import LocalStorage
+
+    if overwrite:
+        filled.add_downsample_level(1)
+        filled.add_downsample_level(2)
+
+    class Stop(BaseException):
+        """The process dies here."""
+
+    real = LocalStorage.move_tree
+
+    def move(self, source, target):
+        if after:
+            real(self, source, target)
+        raise Stop
+
+    monkeypatch.setattr(LocalStorage, "move_tree", move)
+    with pytest.raises(Stop):
+        filled.add_downsample_level(1, downsample_func=np.max, overwrite=overwrite)
+    monkeypatch.undo()
+    group = stacks.open_multiscale_group(filled.path)
+    names = sorted(p.name for p in Path(filled.path).iterdir())
+    assert [name for name in names if name.startswith(".")] == []
+    for level in group.levels[:2]:
+        np.testing.assert_array_equal(group[level][...], cascade(noise(SHAPE), [(2, 2, 2)], "max")[level])
+    assert group.levels == ([0, 1, 2] if overwrite else [0, 1])
+
+
 def test_a_function_that_fails_leaves_nothing(filled):
     def broken(array, axis):
         raise RuntimeError("no")

@@ -228,6 +228,8 @@ def test_two_processes_do_not_run_the_same_job(folder, tmp_path):
             time.sleep(0.02)
         with pytest.raises(ps.LockTimeoutError, match="running job 1"):
             stacks.run_job(out, 1)
+        with pytest.raises(ps.LockTimeoutError, match="running job 1"):
+            stacks.plan(folder, out, overwrite=True, **WISHES)
         assert stacks.run_job(out, 0).done
     finally:
         process.kill()

@@ -90,11 +90,11 @@ def measure(task: str, out: Path, **arguments: Any) -> tuple[int, int]:
     return facts["growth"], facts["expected"]
 
 
-def check(grown: int, expected: int, budget: int, *, exact: bool = True) -> None:
+def check(grown: int, expected: int, budget: int) -> None:
     said = f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.1f}, expected {expected / MIB:.1f}"
     assert grown <= 1.1 * budget, said
     assert expected <= budget, said
-    assert grown <= 1.1 * expected or not exact, said
+    assert grown <= 1.1 * expected + 3 * MIB, said  # what the allocator keeps
 
 
 @pytest.mark.parametrize("budget", [24 * MIB, 40 * MIB])
@@ -125,4 +125,4 @@ def test_volumes_and_their_levels(tmp_path, task):
     budget = 32 * MIB
     shape, chunks = (512, 512, 20 * budget // (512 * 512 * 2)), (64, 64, 16)
     grown, expected = measure(task, tmp_path / "v.zarr", shape=shape, chunks=chunks, max_memory=budget)
-    check(grown, expected, budget, exact=task == "slabs")
+    check(grown, expected, budget)

@@ -29,6 +29,7 @@ _FLAT = 0.25
 # Strips in which pixels change their order in memory, and the least length where that pays.
 _STRIP = (512, 16)
 _LONG = 64
+_ALIASED = 2048
 # What a task of a dask graph takes.
 _TASK_BYTES = 1024
 
@@ -235,7 +236,8 @@ def _put(out: Pixels, place: Region, inner: Region, block: Any) -> None:
 def _fill(out: Pixels, pixels: Pixels) -> None:
     """Copy pixels; where the two lie in memory in other orders, in strips that fit a processor's cache."""
     fast, slow = _fastest(out), _fastest(pixels)
-    if fast == slow or min(out.shape[fast], out.shape[slow]) < _LONG:
+    # Rows at such distances compete for the same lines of the cache.
+    if fast == slow or pixels.strides[fast] % _ALIASED or min(out.shape[fast], out.shape[slow]) < _LONG:
         out[...] = pixels
         return
     for i in range(0, out.shape[slow], _STRIP[0]):

@@ -137,6 +137,8 @@ class WorkPlace:
         ------
         UnsafeTargetError
             If there are files that no import left.
+        LockTimeoutError
+            If a job of the import that was here runs.
         """
         os.makedirs(self.work, exist_ok=True)
         with os.scandir(self.work) as found:
@@ -148,10 +150,18 @@ class WorkPlace:
                 path=self.work,
                 hint="nothing was deleted; move them away first",
             )
+        self._require_idle()
         for name in sorted((e.name for e in entries), key=lambda name: name != _PLAN):
             _delete(os.path.join(self.work, name))
         os.mkdir(self.data)
         os.mkdir(os.path.join(self.work, _JOBS))
+
+    def _require_idle(self) -> None:
+        """Refuse to take the place away from a job that runs."""
+        jobs = os.path.join(self.work, _JOBS)
+        for name in os.listdir(jobs) if os.path.isdir(jobs) else ():
+            with _held(os.path.join(jobs, name), f"another process is running job {name}", self.final):
+                pass
 
     def remove(self) -> None:
         """Take the working directory away, the plan last: until then finish() can be repeated."""
