@@ -396,8 +396,9 @@ MEMORY = Row(
     note=(
         '`import_stack(files, target, levels=4, max_memory="128MiB")`: the deeper stack is 16 times as '
         "large. Memory growth is what the resident set of the process grows at most since the call, as the "
-        "system counts it. `MultiScaleGroup` holds a slab of planes for each process. stack-to-chunk "
-        "is left out for the deeper stack, where its time grows with the square of the depth (160 s once)."
+        "system counts it. `MultiScaleGroup` is told no limit: platestore's keeps to 1 GiB, and "
+        "stack-to-chunk's holds a slab of planes for each process. stack-to-chunk is left out for the deeper "
+        "stack, where its time grows faster than the depth (160 s once)."
     ),
     plan=plan_memory,
     judge=judge_memory,

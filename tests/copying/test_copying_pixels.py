@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from copying.test_copying_blocks import picks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import Delta
@@ -27,6 +26,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec, Zstd
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from arrays.test_arrays_partition import picks
 from copying.pixel_workers import job_of, storage
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter

@@ -30,7 +30,10 @@ def test_doubling_follows_the_rule_and_no_further(shape, least, chunk):
         may = {
             d
             for d in DIMS
-            if now[d] / 2 >= least and now[d] / 2 >= chunks[d] and now[d] > max(now.values()) / 2 and now[d] > 1
+            if now[d] / 2 >= least
+            and now[d] / 2 >= chunks[d]
+            and now[d] > max(now.values()) / 2
+            and now[d] > 1
         }
         if k + 1 == len(ladder):
             assert not may  # it ends where no axis may be halved, and not before

@@ -91,7 +91,9 @@ def test_dims_in_any_order_come_out_in_the_specification_s():
 
 
 def test_names_of_axes_that_a_zarr_array_has(tmp_path):
-    named = zarr.create_array(tmp_path / "a.zarr", shape=(4, 5, 6), dtype="u1", dimension_names=["t", "y", "x"])
+    named = zarr.create_array(
+        tmp_path / "a.zarr", shape=(4, 5, 6), dtype="u1", dimension_names=["t", "y", "x"]
+    )
     assert to_ngff_image(named).dims == ("t", "y", "x")
     assert to_ngff_image(str(tmp_path / "a.zarr")).dims == ("t", "y", "x")
     odd = zarr.create_array(tmp_path / "b.zarr", shape=(4, 5, 6), dtype="u1", dimension_names=["a", "b", "c"])
@@ -209,7 +211,7 @@ def test_types_of_axes_may_be_others():
     image.axes_types = {"c": "angle"}
     assert to_multiscales(image, []).metadata.axes[0].type == "angle"
     image.axes_types = {"y": "angle"}
-    with pytest.raises(ArgumentError, match="order|spatial"):
+    with pytest.raises(ArgumentError, match=r"order|spatial"):
         to_multiscales(image, [])
 
 

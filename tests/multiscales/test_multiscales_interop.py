@@ -26,7 +26,8 @@ def made():
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "shards"), [("a.zarr", "0.4", None), ("a.zarr", "0.5", None), ("a.zarr", "0.5", 2), ("a.ozx", "0.5", None)]
+    ("name", "version", "shards"),
+    [("a.zarr", "0.4", None), ("a.zarr", "0.5", None), ("a.zarr", "0.5", 2), ("a.ozx", "0.5", None)],
 )
 def test_ngff_zarr_reads_it(name, version, shards, made, tmp_path):
     to_ngff_zarr(tmp_path / name, made, version=version, chunks_per_shard=shards)

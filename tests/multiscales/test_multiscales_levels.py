@@ -201,9 +201,7 @@ PRIMES = [2, 3, 5, 7, 13, 31]
     form=st.sampled_from(["numpy", "dask", "transposed"]),
 )
 @settings(max_examples=40, deadline=None)
-def test_every_voxel_of_every_level(
-    shape, chunk, shard, factors, method, budget, form, tmp_path_factory
-):
+def test_every_voxel_of_every_level(shape, chunk, shard, factors, method, budget, form, tmp_path_factory):
     pixels = noise(tuple(shape), seed=3) + np.uint16(1)  # nothing is the fill value
     dims = "tczyx"[5 - len(shape) :] if len(shape) > 3 else "zyx"[3 - len(shape) :]
     spatial = [n for d, n in zip(dims, shape, strict=True) if d in "zyx"]
@@ -233,7 +231,9 @@ def test_bytes_do_not_depend_on_the_budget_or_the_threads(version, tmp_path):
     assert all(f == files[0] for f in files[1:])
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "int64", "uint64", "float16", "float32", ">u2", ">f8"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint32", "int64", "uint64", "float16", "float32", ">u2", ">f8"]
+)
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_types_of_pixels(dtype, version, tmp_path):
     pixels = noise((20, 30)).astype(dtype)

@@ -22,7 +22,9 @@ def bars():
 
 
 def write(path, progress, factors=(2, 4), **kwargs):
-    to_ngff_zarr(path / "a.zarr", to_multiscales(PIXELS, list(factors), chunks=16), progress=progress, **kwargs)
+    to_ngff_zarr(
+        path / "a.zarr", to_multiscales(PIXELS, list(factors), chunks=16), progress=progress, **kwargs
+    )
 
 
 @pytest.mark.parametrize("progress", [None, False])
@@ -91,6 +93,6 @@ def test_callbacks_of_one_s_own(tmp_path):
 
 
 def test_objects_of_ngff_zarr(tmp_path, bars):
-    ngff_zarr = pytest.importorskip("ngff_zarr")
+    ngff_zarr = pytest.importorskip("ngff_zarr.rich_dask_progress")
     write(tmp_path, ngff_zarr.NgffProgress(bars))
     assert bars.tasks[0].completed == PIXELS.nbytes

@@ -143,8 +143,12 @@ def test_labels(tmp_path):
 
 def test_foreign_images(tmp_path):
     group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
-    group.create_array("deep/full", data=noise((12, 15)), chunks=(4, 4), chunk_key_encoding={"name": "v2", "separator": "/"})
-    group.create_array("deep/half", data=noise((6, 7)), chunks=(4, 4), chunk_key_encoding={"name": "v2", "separator": "/"})
+    group.create_array(
+        "deep/full", data=noise((12, 15)), chunks=(4, 4), chunk_key_encoding={"name": "v2", "separator": "/"}
+    )
+    group.create_array(
+        "deep/half", data=noise((6, 7)), chunks=(4, 4), chunk_key_encoding={"name": "v2", "separator": "/"}
+    )
     scale = [{"type": "scale", "scale": [0.1, 0.1]}], [{"type": "scale", "scale": [0.2, 0.25]}]
     group.attrs.update(
         {

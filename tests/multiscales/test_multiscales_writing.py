@@ -145,7 +145,7 @@ def test_chunks_per_shard_that_cannot_be_meant(given, tmp_path, made):
 
 
 def test_shards_need_zarr_v3(tmp_path, made):
-    with pytest.raises(ArgumentError, match='version="0.5"'):
+    with pytest.raises(ArgumentError, match=r'version="0\.5"'):
         to_ngff_zarr(tmp_path / "a.zarr", made, chunks_per_shard=2)
     assert not list(tmp_path.iterdir())
 
@@ -209,12 +209,11 @@ def test_compressors_in_all_forms(kwargs, name, cname, sharded, tmp_path, made, 
         {"compressor": "brotli"},
         {"compressor": "zstd:99"},
         {"compressor": 5},
-        {"compressor": numcodecs.BZ2()},
-        {"compressor": numcodecs.Zlib()},
+        {"compressor": {"id": "brotli"}},
+        {"compressor": {"level": 3}},
         {"compressors": [zarr.codecs.ZstdCodec(), zarr.codecs.GzipCodec()]},
         {"compressor": "zstd", "compressors": "zstd"},
         {"compressor": {"id": "blosc", "cname": "odd"}},
-        {"compressors": zarr.codecs.ZstdCodec(checksum=True)},
     ],
 )
 def test_compressors_that_cannot_be_written(kwargs, tmp_path, made, version):
@@ -420,8 +419,8 @@ def test_an_archive(tmp_path, image, method):
 
 
 def test_an_archive_needs_zarr_v3(tmp_path, made):
-    with pytest.raises(ArgumentError, match='version="0.5"'):
+    with pytest.raises(ArgumentError, match=r'version="0\.5"'):
         to_ngff_zarr(tmp_path / "a.ozx", made)
+    to_ngff_zarr(tmp_path / "a.ozx", made, version="0.5")
     with pytest.raises(UnsupportedError, match="as a whole"):
-        to_ngff_zarr(tmp_path / "a.ozx", made, version="0.5")
         to_ngff_zarr(tmp_path / "a.ozx" / "inner", made, version="0.5")

@@ -358,3 +358,9 @@ def test_what_blocks_share_is_computed_once_per_box(tmp_path):
     source.load((slice(0, 12), slice(0, 32), slice(0, 32)), out, 2)
     assert sorted(calls) == list(range(12))
     assert (out == np.arange(12)[:, None, None]).all()
+
+
+def test_a_deep_stack_needs_no_more_memory_than_its_graph():
+    plane = dask.delayed(np.zeros)((64, 64), "uint8")
+    planes = [da.from_delayed(plane, (64, 64), "uint8") for _ in range(2000)]
+    assert as_source(da.stack(planes, axis=-1)).loading_nbytes(1) < 10 * MIB

@@ -158,6 +158,9 @@ class DaskSource:
         self._array = array
         self._graph: Mapping[Any, Any] | None = None
         self._borders = [list(itertools.accumulate(sizes, initial=0)) for sizes in array.chunks]
+        blocks = math.prod(array.numblocks)
+        layers = array.dask.layers.values()
+        self._tasks = sum(len(layer) if layer.is_materialized() else blocks for layer in layers)
         self.shape = tuple(int(n) for n in array.shape)
         self.dtype = _native(array.dtype)
         self.tiles = tuple(max(1, *sizes) if sizes else 1 for sizes in array.chunks)
@@ -209,8 +212,7 @@ class DaskSource:
 
     def loading_nbytes(self, workers: int) -> int:
         """Blocks, as much again for what they are computed from, and the graph."""
-        tasks = math.prod(len(row) - 1 for row in self._borders) * max(1, len(self._array.dask.layers))
-        return 3 * workers * _nbytes(self.tiles, self.dtype) + tasks * _TASK_BYTES
+        return 3 * workers * _nbytes(self.tiles, self.dtype) + self._tasks * _TASK_BYTES
 
 
 def runs_here(array: Any) -> bool:

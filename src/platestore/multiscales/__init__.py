@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "platestore.multiscales.methods": ("Methods",),
     "platestore.multiscales.model": ("Metadata", "Multiscales", "NgffImage", "NgffMultiscales"),
-    "platestore.multiscales.orientation": (
+    "platestore.spec.orientation": (
         "LPS",
         "RAS",
         "AnatomicalOrientation",
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from platestore.multiscales.images import to_ngff_image
     from platestore.multiscales.methods import Methods
     from platestore.multiscales.model import Metadata, Multiscales, NgffImage, NgffMultiscales
-    from platestore.multiscales.orientation import (
+    from platestore.multiscales.progress import NgffProgress, NgffProgressCallback
+    from platestore.multiscales.read import from_ngff_zarr, from_ome_zarr
+    from platestore.multiscales.write import to_ngff_zarr, to_ome_zarr
+    from platestore.spec.orientation import (
         LPS,
         RAS,
         AnatomicalOrientation,
         AnatomicalOrientationValues,
     )
-    from platestore.multiscales.progress import NgffProgress, NgffProgressCallback
-    from platestore.multiscales.read import from_ngff_zarr, from_ome_zarr
-    from platestore.multiscales.write import to_ngff_zarr, to_ome_zarr
 
 
 def __getattr__(name: str) -> Any:

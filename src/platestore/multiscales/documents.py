@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from platestore.arrays.codec_objects import with_compressor
 from platestore.arrays.layout import ArrayLayout, check_integers, level_layout, plan
 from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks, resolve_shards
-from platestore.multiscales.compression import Wish, parse_compressor
-from platestore.multiscales.images import ORDER, check_channels
+from platestore.multiscales.images import ORDER, check_channels, type_of
 from platestore.spec import versions
 from platestore.spec.axes import axes_findings, channel_index
 from platestore.spec.multiscales import ImagesMeta
@@ -33,8 +33,8 @@ class Options:
     ----------
     version : {"0.4", "0.5"}
         Version of OME-NGFF.
-    compressor : Wish
-        How chunks are compressed.
+    compressor : str, codec, mapping, sequence or None
+        How chunks are compressed, as callers say it.
     chunks_per_shard : object
         As it was given.
     is_archive : bool
@@ -42,7 +42,7 @@ class Options:
     """
 
     version: versions.Version
-    compressor: Wish
+    compressor: Any
     chunks_per_shard: Any
     is_archive: bool
 
@@ -90,7 +90,9 @@ class Options:
                 path=where,
                 hint="compressor (or compressors) says how chunks are stored",
             )
-        return cls(checked, parse_compressor(others), chunks_per_shard, is_archive)
+        if len(others) > 1:
+            raise ArgumentError("compressor and compressors say the same", hint="pass one of them")
+        return cls(checked, next(iter(others.values()), "auto"), chunks_per_shard, is_archive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +231,9 @@ def _check_levels(image: NgffMultiscales, dims: Sequence[str]) -> None:
             raise ArgumentError(f"level {k} has the shape {shape}; there are {len(dims)} axes")
         if before is not None and any(n > m for n, m in zip(shape, before, strict=True)):
             raise ArgumentError(f"level {k} has the shape {shape}, which is larger than {before} before it")
-        if level.data.dtype != image.images[0].data.dtype:
-            raise ArgumentError(
-                f"level {k} has the type {level.data.dtype}, and level 0 {image.images[0].data.dtype}"
-            )
+        kind = type_of(level.data)
+        if kind != type_of(image.images[0].data):
+            raise ArgumentError(f"level {k} has the type {kind}, and level 0 {image.images[0].data.dtype}")
         before = shape
 
 
@@ -251,14 +252,13 @@ def _layout(
         shards = [max(1, min(ratio[d], -(-n // c))) for d, n, c in rows]
     layout = plan(
         shape,
-        getattr(data.dtype, "numpy_dtype", data.dtype),
+        type_of(data),
         zarr_format=options.zarr_format,
         chunks=lengths,
         shards_ratio=shards,
-        compressor=options.compressor.known,
         axis_names=dims,
     )
-    return level_layout(options.compressor.apply(layout, options.zarr_format), shape)
+    return level_layout(with_compressor(layout, options.compressor, options.zarr_format, dims), shape)
 
 
 def _paths(datasets: Sequence[Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks
 from platestore.multiscales.factors import Level, plan_levels
-from platestore.multiscales.images import CheckedImage, check_image, take_image
+from platestore.multiscales.images import CheckedImage, check_image, take_image, type_of
 from platestore.multiscales.methods import Methods, check_method
 from platestore.multiscales.model import NgffImage, NgffMultiscales, Recipe, make_metadata
 from platestore.multiscales.progress import telling
@@ -17,7 +17,7 @@ from platestore.spec import pyramids
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
 
 if TYPE_CHECKING:
-    from platestore.multiscales.orientation import AnatomicalOrientation
+    from platestore.spec.orientation import AnatomicalOrientation
 
 #: What made the levels, where they are no single chain.
 _PRODUCER = "platestore.multiscales.to_multiscales"
@@ -106,11 +106,9 @@ def to_multiscales(
 
 
 def _check_type(method: Methods, image: NgffImage) -> None:
-    import numpy as np
-
     from platestore.pyramid.kernels import check_method as check_kernel
 
-    check_kernel(method.engine, np.dtype(getattr(image.data.dtype, "numpy_dtype", image.data.dtype)))
+    check_kernel(method.engine, type_of(image.data))
 
 
 def _images(

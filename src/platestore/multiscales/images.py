@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks
 from platestore.multiscales.model import NgffImage
-from platestore.multiscales.orientation import AnatomicalOrientation, check_orientations
 from platestore.spec.axes import AxisMeta, check_axes
 from platestore.spec.omero import check_channel_names
+from platestore.spec.orientation import AnatomicalOrientation, check_orientations
 from platestore.spec.units import normalise_unit
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from platestore.spec.transforms import TransformationMeta
 
 #: The axes, in the specification's order.
@@ -255,7 +257,7 @@ def check_image(image: NgffImage, orientation: Any = None) -> CheckedImage:
         raise ArgumentError(f"the data of an image must be an array, not {type(image.data).__name__}")
     shape = check_integers(image.data.shape, "the image's shape")
     dims = _check_dims(image.dims, shape)
-    check_dtype(image.data.dtype)
+    check_dtype(type_of(image.data))
     sizes = dict(zip(dims, shape, strict=True))
     types = {d: str(_by_axis(image.axes_types, dims, "axes_types").get(d) or _TYPES[d]) for d in dims}
     units = _by_axis(image.axes_units, dims, "axes_units")
@@ -277,6 +279,14 @@ def check_image(image: NgffImage, orientation: Any = None) -> CheckedImage:
 def _unit(unit: Any, dim: str, kind: str) -> str:
     """A unit of space or time by the specification's name; those of other axes as they are."""
     return normalise_unit(unit, kind, dim) if kind in ("space", "time") else str(unit)
+
+
+def type_of(data: Any) -> np.dtype[Any]:
+    """Type of an array's pixels, as numpy has it (TensorStore has types of its own)."""
+    import numpy as np
+
+    found: np.dtype[Any] = np.dtype(getattr(data.dtype, "numpy_dtype", data.dtype))
+    return found
 
 
 def _check_dims(dims: Any, shape: Sequence[int]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from platestore.spec.transforms import TransformationMeta
 if TYPE_CHECKING:
     from platestore.multiscales.factors import Level
     from platestore.multiscales.methods import Methods
-    from platestore.multiscales.orientation import AnatomicalOrientation
+    from platestore.spec.orientation import AnatomicalOrientation
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,7 +308,7 @@ class StorePlace:
         mine = of_store(self._store)
         if isinstance(origin, str) or isinstance(mine, str):
             return isinstance(origin, str) and isinstance(mine, str) and _is_below(origin, mine)
-        return origin is mine or bool(origin == mine)
+        return origin is mine or bool(_read_only(origin) == _read_only(mine))
 
     def foreign(self, version: versions.Version) -> dict[str, Any]:
         """Root attributes of others."""
@@ -325,6 +325,13 @@ class StorePlace:
 
     def install(self, *, overwrite: bool) -> None:
         """Nothing: the root's document was the last to be written."""
+
+
+def _read_only(store: Any) -> Any:
+    """A store as it compares equal, whether it was opened for writing or not."""
+    with contextlib.suppress(NotImplementedError):
+        return store.with_read_only(True)
+    return store
 
 
 def _foreign(storage: Storage, path: str, version: versions.Version) -> dict[str, Any]:

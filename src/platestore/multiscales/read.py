@@ -11,8 +11,8 @@ from platestore.errors import ArgumentError
 from platestore.multiscales.images import is_place
 from platestore.multiscales.methods import Methods, check_method
 from platestore.multiscales.model import Dataset, Metadata, NgffImage, NgffMultiscales
-from platestore.multiscales.orientation import read_orientations
 from platestore.spec import pyramids, versions
+from platestore.spec.orientation import read_orientations
 
 if TYPE_CHECKING:
     from platestore.nodes.position import Position

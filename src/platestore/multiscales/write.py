@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import ArgumentError, NodeExistsError, UnsafeTargetError, UnsupportedError
+from platestore.errors import ArgumentError, BudgetError, NodeExistsError, UnsafeTargetError, UnsupportedError
 from platestore.multiscales.documents import Documents, Options, plan_documents
 from platestore.multiscales.factors import chains
 from platestore.multiscales.generate import check_multiscales
@@ -102,7 +102,11 @@ def to_ngff_zarr(
     root = plan.root(place.foreign(options.version) if present else {}, image.root_attributes)
     with telling(progress) as tell, place.building() as storage:
         writer = _Writer(storage, plan, max_memory, 1 if place.is_archive and workers is None else workers)
-        writer.check()
+        try:
+            writer.check()
+        except BudgetError as error:
+            error.path = place.where  # and not the hidden name beside it
+            raise
         if present:
             place.clear()
         if place.is_archive:

@@ -1,0 +1,137 @@
+"""Compressors as callers of other libraries pass them: names, codecs of numcodecs and zarr, or their JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from platestore.arrays.codecs import COMPRESSORS, DEFAULT_COMPRESSOR, Compressor
+from platestore.arrays.convert import Unconvertible, convert_array
+from platestore.arrays.layout import ArrayLayout, layout_of, plan
+from platestore.errors import ArgumentError
+from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
+
+_HINT = (
+    f"one of {', '.join(COMPRESSORS)} (a level may follow: 'zstd:9'), a codec of numcodecs or zarr, or None"
+)
+_BLOSC = {
+    "cname": ("lz4", "lz4hc", "blosclz", "zstd", "snappy", "zlib"),
+    "shuffle": (-1, 0, 1, 2, "noshuffle", "shuffle", "bitshuffle", None),
+}
+
+
+def with_compressor(
+    layout: ArrayLayout, compressor: Any, zarr_format: ZarrFormat, names: Sequence[str]
+) -> ArrayLayout:
+    """The layout of a new array, compressed as is asked for.
+
+    Parameters
+    ----------
+    layout : ArrayLayout
+        From :func:`platestore.arrays.layout.plan`.
+    compressor : str, codec, mapping, sequence of one of them, or None
+        A name of the vocabulary (``"auto"`` is its default), a codec of numcodecs or of zarr, the JSON of
+        one, or None for none.
+    zarr_format : {2, 3}
+        Version of zarr.
+    names : sequence of str
+        Names of the axes.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no compressor, or has no form in this version of zarr.
+    """
+    if isinstance(compressor, Sequence) and not isinstance(compressor, (str, bytes)):
+        if len(compressor) > 1:
+            raise ArgumentError("one compressor is written, not several", hint=_HINT)
+        compressor = compressor[0] if compressor else None
+    if compressor is None:
+        compressor = "none"
+    if isinstance(compressor, str):
+        compressor = DEFAULT_COMPRESSOR if compressor == "auto" else Compressor.parse(compressor)
+    if isinstance(compressor, Compressor):
+        return replace(layout, compressor=compressor)
+    document = layout.document(zarr_format, names)
+    _put_codec(document, _configuration(compressor), layout.dtype, zarr_format)
+    return layout_of(document, zarr_format)
+
+
+def _put_codec(
+    document: dict[str, Any], wanted: dict[str, Any], dtype: np.dtype[Any], zarr_format: ZarrFormat
+) -> None:
+    """Put a codec into a document."""
+    source: ZarrFormat = 2 if "id" in wanted else 3
+    chosen = wanted if source == zarr_format else _converted(wanted, source, zarr_format, dtype)
+    if zarr_format == 2:
+        document["compressor"] = chosen
+        return
+    chain = document["codecs"]
+    if chain[0]["name"] == "sharding_indexed":
+        chain = chain[0]["configuration"]["codecs"]
+    chain[1:2] = [_completed(chosen, dtype)]
+
+
+def _configuration(codec: Any) -> dict[str, Any]:
+    """A codec as the document of its own version names it."""
+    found = codec
+    for method in ("to_dict", "get_config"):
+        if not isinstance(found, Mapping) and not isinstance(codec, type) and hasattr(codec, method):
+            found = getattr(codec, method)()
+    if not isinstance(found, Mapping) or not {"id", "name"} & found.keys():
+        raise ArgumentError(f"{codec!r} is no compressor", hint=_HINT)
+    content: dict[str, Any] = json.loads(json.dumps(dict(found), default=_plain))
+    settings = content if "id" in content else content.get("configuration") or {}
+    if "blosc" in (content.get("id"), content.get("name")):
+        for key, known in _BLOSC.items():
+            if key in settings and settings[key] not in known:
+                raise ArgumentError(f"blosc knows no {key} {settings[key]!r}", hint=_HINT)
+    elif "id" in content:
+        _require_known(content)
+    return content
+
+
+def _require_known(content: dict[str, Any]) -> None:
+    import numcodecs
+
+    try:
+        numcodecs.get_codec(content)
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{content.get('id')!r} is no compressor: {error}", hint=_HINT) from None
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "value", None) if hasattr(value, "value") else str(value)
+
+
+def _completed(codec: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """A v3 codec with what zarr fills in when it knows the data type."""
+    if codec.get("name") != "blosc":
+        return codec
+    settings = dict(codec.get("configuration") or {})
+    settings["typesize"] = dtype.itemsize
+    if settings.get("shuffle") is None:
+        settings["shuffle"] = "bitshuffle" if dtype.itemsize == 1 else "shuffle"
+    return {"name": "blosc", "configuration": settings}
+
+
+def _converted(
+    codec: dict[str, Any], source: ZarrFormat, target: ZarrFormat, dtype: np.dtype[Any]
+) -> dict[str, Any]:
+    """A codec in the other version, by way of a document that has it."""
+    document = plan((1,), dtype, zarr_format=source, axis_names=["x"]).document(source, ["x"])
+    if source == 2:
+        document["compressor"] = codec
+    else:
+        document["codecs"][1:] = [_completed(codec, dtype)]
+    data = json.dumps(document).encode()
+    found = convert_array(ArrayDocument("", source, data), target, ["x"] if target == 3 else None)
+    name = codec.get("id") or codec.get("name")
+    if isinstance(found, Unconvertible):
+        raise ArgumentError(f"the codec {name!r} has no form in zarr v{target}: {found.reason}", hint=_HINT)
+    converted: dict[str, Any] = found.content["compressor"] if target == 2 else found.content["codecs"][-1]
+    return converted
