@@ -24,7 +24,6 @@ from platestore.errors import (
     LockTimeoutError,
     NodeExistsError,
     NodeNotFoundError,
-    PlatestoreError,
     ReadOnlyError,
     SourceChangedError,
     UnsafeTargetError,
@@ -35,7 +34,7 @@ from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import CREATE, rename, replace, sync_directory, temporary_name
 from platestore.storage.local import LocalStorage
-from platestore.storage.ozx import OzxStorage
+from platestore.storage.ozx import OzxStorage, check_archive
 
 _JOURNAL = "journal.json"
 _DATA = "data"
@@ -125,17 +124,8 @@ class Place:
             raise NodeExistsError("the destination exists, in a store", path=self.final, hint=hint)
         if not self.is_archive:
             targets.check_replaceable(self.final, check_name=False)
-            return
-        try:
-            if os.path.islink(self.final):
-                raise UnsafeTargetError("is a link", path=self.final)
-            OzxStorage(self.final, StorageOptions())
-        except (PlatestoreError, OSError) as error:
-            raise UnsafeTargetError(
-                f"is no archive of a store: {getattr(error, 'message', error)}",
-                path=self.final,
-                hint="remove it yourself, or name another destination",
-            ) from None
+        else:
+            check_archive(self.final)
 
     def is_done(self) -> bool:
         """Whether an earlier call put the copy in its place, and was interrupted after that."""
@@ -299,7 +289,7 @@ class WorkPlace:
         if isinstance(self._storage, ArchiveStorage):
             self._storage.finish()
             self._storage.close()
-            _install_file(place.data, place.final, replaces=self._overwrite)
+            targets.install_file(place.data, place.final, replace=self._overwrite)
             if sync:
                 sync_directory(os.path.dirname(place.final))
         else:
@@ -312,23 +302,6 @@ class WorkPlace:
     def remove(self) -> None:
         """Take the working directory away."""
         finish_interrupted(self.place)
-
-
-def _install_file(data: str, final: str, *, replaces: bool) -> None:
-    """Give a file its name; one that is there is replaced only if that is wanted."""
-    if replaces:
-        replace(data, final)
-        return
-    try:
-        os.link(data, final)  # refuses a name that is taken, where os.rename would not
-    except FileExistsError:
-        raise NodeExistsError("the target exists", path=final) from None
-    except OSError:  # a file system without links
-        if os.path.lexists(final):
-            raise NodeExistsError("the target exists", path=final) from None
-        replace(data, final)
-        return
-    os.unlink(data)
 
 
 def require_same(place: Place, plan: Plan, options: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ def take_image(data: Any) -> NgffImage:
     """The image that was passed as ``data=``: a copy, with the pixels as they are."""
     if isinstance(data, NgffImage):
         return _copy(data)
-    if all(hasattr(data, part) for part in ("data", "dims", "scale", "translation")) and not hasattr(
+    if all(hasattr(data, part) for part in ("dims", "scale", "translation", "data")) and not hasattr(
         data, "coords"
     ):
         return _copy(data)  # ngff-zarr's own

@@ -15,8 +15,6 @@ from typing import Any, Protocol
 
 from platestore.errors import (
     ArgumentError,
-    NodeExistsError,
-    PlatestoreError,
     ReadOnlyError,
     UnsafeTargetError,
     UnsupportedError,
@@ -26,10 +24,10 @@ from platestore.spec import versions
 from platestore.storage import targets
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Storage, StorageOptions
-from platestore.storage.files import replace, temporary_name
+from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import read_group
 from platestore.storage.local import LocalStorage, find_root
-from platestore.storage.ozx import OzxStorage, find_archive, is_ozx_name
+from platestore.storage.ozx import OzxStorage, check_archive, find_archive, is_ozx_name
 
 _READ = StorageOptions()
 _WRITE = StorageOptions(read_only=False, lock=False)
@@ -220,18 +218,8 @@ class ArchivePlace(_Beside):
     def check(self) -> None:
         """Refuse to replace anything but an archive of a store."""
         self._require_apart()
-        if not os.path.lexists(self.where):
-            return
-        try:
-            if os.path.islink(self.where) or os.path.isdir(self.where):
-                raise UnsafeTargetError("is a link or a directory", path=self.where)
-            OzxStorage(self.where, _READ)
-        except (PlatestoreError, OSError) as error:
-            raise UnsafeTargetError(
-                f"is no archive of a store: {getattr(error, 'message', error)}",
-                path=self.where,
-                hint="remove it yourself, or name another",
-            ) from None
+        if os.path.lexists(self.where):
+            check_archive(self.where)
 
     def foreign(self, version: versions.Version) -> dict[str, Any]:
         """Root attributes of others."""
@@ -257,9 +245,7 @@ class ArchivePlace(_Beside):
             self._storage.close()
         if overwrite:
             self.check()  # it may be another thing than before
-        elif os.path.lexists(self.where):
-            raise NodeExistsError("the target exists", path=self.where)
-        replace(self._building, self.where)
+        targets.install_file(self._building, self.where, replace=overwrite)
 
 
 class StorePlace:

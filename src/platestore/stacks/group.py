@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import ArgumentError, InvalidMetadataError, LevelNotFoundError
+from platestore.errors import ArgumentError, InvalidMetadataError, LevelNotFoundError, UnsupportedError
 from platestore.nodes.position import Position
 from platestore.opening import open_ome_zarr
 from platestore.progress import Progress, shown
@@ -19,6 +19,7 @@ from platestore.stacks.array_spec import AXES, array_document, conflicts
 from platestore.stacks.creation import Origin, check_origin, create_volume
 from platestore.stacks.units import SPATIAL_UNIT, check_voxel_size
 from platestore.storage import targets
+from platestore.storage.ozx import names_archive
 
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
@@ -77,6 +78,12 @@ class MultiScaleGroup:
         check_origin(origin)
         asked = None if array_spec is None else array_document(array_spec)
         self._path = os.path.abspath(os.fspath(path))
+        if names_archive(self._path):
+            raise UnsupportedError(
+                "an archive cannot be written slab by slab",
+                path=self._path,
+                hint="fill a .zarr group, then `platestore copy x.zarr x.ozx`",
+            )
         if not targets.exists(self._path):
             if asked is None:
                 raise ArgumentError(

@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.sources import Region, read_tiles
-from platestore.errors import ArgumentError, DamagedChunkError, SourceChangedError, UnsupportedError
+from platestore.errors import (
+    ArgumentError,
+    DamagedChunkError,
+    PlatestoreError,
+    SourceChangedError,
+    UnsupportedError,
+)
 from platestore.stacks.listing import find_files
 
 # Opening files is waiting, more than work.
@@ -134,8 +140,6 @@ class PlanesSource:
         lead, axes = first.shape[:-2], first.axes
         if len(files) > 1 or not lead:
             lead, axes = (len(files),), "ZYX"
-        elif len(lead) == 1:
-            axes = "ZYX"
         return cls(
             files,
             whole,
@@ -274,7 +278,7 @@ def _guarded(path: str, action: Callable[[], Any]) -> Any:
     """Do something with a TIFF file; whatever is wrong with it, the error names it."""
     try:
         return action()
-    except (ArgumentError, UnsupportedError, MemoryError):
+    except (PlatestoreError, MemoryError):
         raise
     except Exception as error:
         raise DamagedChunkError(
@@ -306,6 +310,12 @@ def _head(path: str, several: bool) -> _Head:
                 page.shape, "YX", _native(page), _segment(page), [(0, *_place(page, file.byteorder))], stamp
             )
         series = file.series[0]
+        if len(file.series) > 1:
+            raise UnsupportedError(
+                f"the file holds {len(file.series)} series of planes",
+                path=path,
+                hint="write each of them into a file of its own",
+            )
         axes = series.axes.upper()
         if axes[-2:] != "YX" or not _ANY.issuperset(axes[:-2]) or len(set(axes)) != len(axes):
             raise UnsupportedError(
@@ -315,6 +325,8 @@ def _head(path: str, several: bool) -> _Head:
             raise UnsupportedError(
                 f"the file has the axes {axes}, of which only T, C and Z are known", path=path
             )
+        if len(axes) == 3 and not (axes[0] in "TC" and (file.is_ome or file.is_imagej)):
+            axes = "ZYX"  # unless the file itself says otherwise, these are the planes of a stack
         planes = list(_pages(series, file, path))
         return _Head(series.shape, axes, _native(page), _segment(page), planes, stamp)
 

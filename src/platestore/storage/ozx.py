@@ -23,6 +23,7 @@ from platestore.errors import (
     PlatestoreError,
     ReadOnlyError,
     StoreWarning,
+    UnsafeTargetError,
 )
 from platestore.settings import human_bytes
 from platestore.storage import zip_records
@@ -394,6 +395,26 @@ class OzxStorage(Storage):
 def is_ozx_name(path: str) -> bool:
     """Whether a path ends as archives are named."""
     return path.lower().endswith(_SUFFIX)
+
+
+def check_archive(path: str) -> None:
+    """Refuse to replace anything but an archive of a store.
+
+    Raises
+    ------
+    UnsafeTargetError
+        If what is at a path is none.
+    """
+    try:
+        if os.path.islink(path) or os.path.isdir(path):
+            raise UnsafeTargetError("is a link or a directory", path=path)
+        OzxStorage(path, StorageOptions())
+    except (PlatestoreError, OSError) as error:
+        raise UnsafeTargetError(
+            f"is no archive of a store: {getattr(error, 'message', error)}",
+            path=path,
+            hint="remove it yourself, or name another destination",
+        ) from None
 
 
 def find_archive(path: str) -> tuple[str, str] | None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from platestore.errors import NodeExistsError, UnsafeTargetError
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.files import rename, sync_directory, temporary_name
+from platestore.storage.files import replace as replace_file
 from platestore.storage.local import find_root, is_node
 
 # Files that file managers and synchronisation leave everywhere, and that nobody would miss.
@@ -211,6 +212,38 @@ def install(new: str, target: str, *, replace: bool, sync: bool = False, aside: 
     if sync:
         sync_directory(os.path.dirname(target))
     shutil.rmtree(new)
+
+
+def install_file(new: str, target: str, *, replace: bool) -> None:
+    """Give a finished file its name, in one step.
+
+    Parameters
+    ----------
+    new : str
+        Path of the file, on the same file system.
+    target : str
+        Path it shall have.
+    replace : bool
+        Whether a file that is there is replaced.
+
+    Raises
+    ------
+    NodeExistsError
+        If there is something and it is not to be replaced.
+    """
+    if replace:
+        replace_file(new, target)
+        return
+    try:
+        os.link(new, target)  # refuses a name that is taken, where os.rename would not
+    except FileExistsError:
+        raise NodeExistsError("the target exists", path=target) from None
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise NodeExistsError("the target exists", path=target) from None
+        replace_file(new, target)
+        return
+    os.unlink(new)
 
 
 def _exchange(one: str, other: str) -> bool:
