@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -17,7 +15,7 @@ from platestore.arrays.lazy import is_dask
 from platestore.errors import ArgumentError
 
 if TYPE_CHECKING:
-    import dask.array
+    pass
 
 Region: TypeAlias = tuple[slice, ...]
 Pixels: TypeAlias = npt.NDArray[Any]
@@ -30,8 +28,6 @@ _FLAT = 0.25
 _STRIP = (512, 16)
 _LONG = 64
 _ALIASED = 2048
-# What a task of a dask graph takes.
-_TASK_BYTES = 1024
 
 
 @runtime_checkable
@@ -83,6 +79,8 @@ def as_source(data: Any) -> Source:
     if isinstance(data, Source):
         return data
     if is_dask(data):
+        from platestore.arrays.dask_source import DaskSource
+
         return DaskSource(data)
     if not all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
         raise ArgumentError(
@@ -122,140 +120,20 @@ class ArraySource:
     def __init__(self, array: Any, tiles: Sequence[int] | None = None) -> None:
         self._array = array
         self.shape = tuple(int(n) for n in array.shape)
-        self.dtype = _native(array.dtype)
+        self.dtype = native(array.dtype)
         self.tiles = _tiles(array, self.shape, self.dtype) if tiles is None else tuple(tiles)
 
     def load(self, region: Region, out: Pixels, workers: int) -> None:
         """Read a box, tile by tile."""
 
         def read(part: Region, target: Pixels) -> None:
-            _fill(target, np.asarray(self._array[part]))
+            fill_box(target, np.asarray(self._array[part]))
 
         read_tiles(region, self.tiles, out, read, workers)
 
     def loading_nbytes(self, workers: int) -> int:
         """Each thread has a tile, and as much again is decoded."""
         return 0 if isinstance(self._array, np.ndarray) else workers * 2 * _nbytes(self.tiles, self.dtype)
-
-
-class DaskSource:
-    """A dask array, computed box by box.
-
-    The scheduler that is set (or a distributed client) is used; otherwise threads, as many as may be. The
-    graph is taken as it is, once: to slice the array for every box would walk all of it each time.
-
-    Parameters
-    ----------
-    array : dask.array.Array
-        The array.
-    """
-
-    def __init__(self, array: dask.array.Array) -> None:
-        if any(math.isnan(n) for n in array.shape):
-            raise ArgumentError(
-                "a dask array of unknown shape cannot be written", hint="call its compute_chunk_sizes()"
-            )
-        self._array = array
-        self._graph: Mapping[Any, Any] | None = None
-        self._borders = [list(itertools.accumulate(sizes, initial=0)) for sizes in array.chunks]
-        blocks = math.prod(array.numblocks)
-        layers = array.dask.layers.values()
-        self._tasks = sum(len(layer) if layer.is_materialized() else blocks for layer in layers)
-        self.shape = tuple(int(n) for n in array.shape)
-        self.dtype = _native(array.dtype)
-        self.tiles = tuple(max(1, *sizes) if sizes else 1 for sizes in array.chunks)
-
-    def load(self, region: Region, out: Pixels, workers: int) -> None:
-        """Compute a box; each block goes to its place as soon as it is there."""
-        import dask.local
-        import dask.threaded
-        from dask.base import get_scheduler
-
-        if self._graph is None:
-            self._graph = dict(self._array.__dask_graph__())
-        wanted = self._blocks(region)
-        graph = _culled(self._graph, wanted)
-        get = get_scheduler()  # type: ignore[no-untyped-call]
-        if get in (None, dask.threaded.get, dask.local.get_sync):
-            puts = {}
-            for i, (key, inner, place) in enumerate(wanted):
-                puts[f"platestore-put-{i}"] = (partial(_put, out, place, inner), key)
-            run = get or (dask.threaded.get if workers > 1 else dask.local.get_sync)
-            options = {} if get else {"num_workers": workers}
-            run({**graph, **puts}, list(puts), **options)
-            return
-        for i in range(0, len(wanted), workers):  # other processes have no access to `out`
-            some = wanted[i : i + workers]
-            blocks = get(_culled(graph, some), [key for key, *_ in some])
-            for (_, inner, place), block in zip(some, blocks, strict=True):
-                _put(out, place, inner, block)
-
-    def _blocks(self, region: Region) -> list[tuple[Any, Region, Region]]:
-        """Keys of the blocks that a box touches, what is taken of each, and where in the box it goes."""
-        rows = []
-        for part, borders in zip(region, self._borders, strict=True):
-            found = []
-            first = max(0, bisect.bisect_right(borders, part.start) - 1)
-            for i in range(first, len(borders) - 1):
-                start, stop = max(part.start, borders[i]), min(part.stop, borders[i + 1])
-                if borders[i] >= part.stop:
-                    break
-                if stop > start:
-                    taken = slice(start - borders[i], stop - borders[i])
-                    found.append((i, taken, slice(start - part.start, stop - part.start)))
-            rows.append(found)
-        out = []
-        for choice in itertools.product(*rows):
-            key = (self._array.name, *(i for i, _, _ in choice))
-            out.append((key, tuple(t for _, t, _ in choice), tuple(p for _, _, p in choice)))
-        return out
-
-    def loading_nbytes(self, workers: int) -> int:
-        """Blocks, as much again for what they are computed from, and the graph."""
-        return 3 * workers * _nbytes(self.tiles, self.dtype) + self._tasks * _TASK_BYTES
-
-
-def runs_here(array: Any) -> bool:
-    """Whether the blocks of a dask array are computed in this process, by the scheduler that is set."""
-    import dask.local
-    import dask.threaded
-    from dask.base import get_scheduler
-
-    return get_scheduler() in (None, dask.threaded.get, dask.local.get_sync)  # type: ignore[no-untyped-call]
-
-
-def _culled(graph: Mapping[Any, Any], blocks: Sequence[tuple[Any, Region, Region]]) -> dict[Any, Any]:
-    """What some blocks are computed from."""
-    from dask.optimization import cull
-
-    return dict(cull(graph, [key for key, *_ in blocks])[0])  # type: ignore[no-untyped-call]
-
-
-def _put(out: Pixels, place: Region, inner: Region, block: Any) -> None:
-    _fill(out[place], np.asarray(block)[inner])
-
-
-def _fill(out: Pixels, pixels: Pixels) -> None:
-    """Copy pixels; where the two lie in memory in other orders, in strips that fit a processor's cache."""
-    fast, slow = _fastest(out), _fastest(pixels)
-    # Rows at such distances compete for the same lines of the cache.
-    if fast == slow or pixels.strides[fast] % _ALIASED or min(out.shape[fast], out.shape[slow]) < _LONG:
-        out[...] = pixels
-        return
-    for i in range(0, out.shape[slow], _STRIP[0]):
-        for j in range(0, out.shape[fast], _STRIP[1]):
-            index: list[slice] = [slice(None)] * out.ndim
-            index[slow], index[fast] = slice(i, i + _STRIP[0]), slice(j, j + _STRIP[1])
-            out[tuple(index)] = pixels[tuple(index)]
-
-
-def _fastest(pixels: Pixels) -> int:
-    """The axis along which pixels are nearest to each other in memory."""
-    lengths = [
-        (abs(s) if n > 1 else math.inf, -i)
-        for i, (s, n) in enumerate(zip(pixels.strides, pixels.shape, strict=True))
-    ]
-    return -min(lengths, default=(0, 0))[1]
 
 
 class Rearranged:
@@ -331,6 +209,29 @@ class Placed:
         return self._source.loading_nbytes(workers)
 
 
+def fill_box(out: Pixels, pixels: Pixels) -> None:
+    """Copy pixels; where the two lie in memory in other orders, in strips that fit a processor's cache."""
+    fast, slow = _fastest(out), _fastest(pixels)
+    # Rows at such distances compete for the same lines of the cache.
+    if fast == slow or pixels.strides[fast] % _ALIASED or min(out.shape[fast], out.shape[slow]) < _LONG:
+        out[...] = pixels
+        return
+    for i in range(0, out.shape[slow], _STRIP[0]):
+        for j in range(0, out.shape[fast], _STRIP[1]):
+            index: list[slice] = [slice(None)] * out.ndim
+            index[slow], index[fast] = slice(i, i + _STRIP[0]), slice(j, j + _STRIP[1])
+            out[tuple(index)] = pixels[tuple(index)]
+
+
+def _fastest(pixels: Pixels) -> int:
+    """The axis along which pixels are nearest to each other in memory."""
+    lengths = [
+        (abs(s) if n > 1 else math.inf, -i)
+        for i, (s, n) in enumerate(zip(pixels.strides, pixels.shape, strict=True))
+    ]
+    return -min(lengths, default=(0, 0))[1]
+
+
 def read_tiles(
     region: Region,
     tiles: Sequence[int],
@@ -395,7 +296,8 @@ def _tiles(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[in
     return tuple(tile)
 
 
-def _native(dtype: Any) -> np.dtype[Any]:
+def native(dtype: Any) -> np.dtype[Any]:
+    """A type in this machine's byte order."""
     native: np.dtype[Any] = np.dtype(getattr(dtype, "numpy_dtype", dtype)).newbyteorder("=")
     return native
 

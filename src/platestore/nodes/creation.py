@@ -75,10 +75,12 @@ def create_image(
     """Create an array (and its levels), write the pixels, and then list it."""
     import numpy as np
 
-    from platestore.arrays.lazy import is_lazy
-    from platestore.arrays.sources import Source
+    from platestore.arrays.lazy import is_dask, is_lazy
+    from platestore.arrays.sources import Source, as_source
 
     pixels: Any = data if is_lazy(data) or isinstance(data, Source) else np.asarray(data)
+    if is_dask(pixels):
+        as_source(pixels)  # an unknown shape is an error of its own
     layout = _plan(position, name, pixels.shape, pixels.dtype, wishes, transform, check_shape)
     levels = _plan_levels(position, name, layout, pyramid)
     storage, path = position._location.storage, position._location.path
@@ -153,8 +155,9 @@ def _write_pixels(
     """Write the pixels of a new array and of its levels; returns the hidden names of the levels."""
     import numpy as np
 
+    from platestore.arrays.dask_source import runs_here
     from platestore.arrays.lazy import is_dask
-    from platestore.arrays.sources import as_source, runs_here
+    from platestore.arrays.sources import as_source
 
     location = position._location.child(staged)
     base = ArrayDocument(location.path, location.zarr_format, document)

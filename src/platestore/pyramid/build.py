@@ -202,16 +202,16 @@ class PyramidBuild:
                 before += 1
                 report(before)
             return before
-        in_flight, done = 0, before
+        # Counted when they are in the pool: whatever interrupts this thread, it waits for what runs only.
+        submitted = done = before
 
         def work(place: Place) -> None:
-            nonlocal in_flight, done
+            nonlocal done
             try:
                 self._leaf(place)
             except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
                 self._error = self._error or error
             with self._changed:
-                in_flight -= 1
                 done += 1
                 self._changed.notify()
 
@@ -219,18 +219,18 @@ class PyramidBuild:
             for place in places:
                 self._tidy()
                 with self._changed:
-                    while in_flight and not self._fits(place, in_flight):
+                    while submitted > done and not self._fits(place, submitted - done):
                         self._changed.wait()
                     if self._error is not None:
                         break
                     self._reserve(place)
-                    in_flight += 1
                     reached = done
                 report(reached)
                 pool.submit(work, place)
+                submitted += 1
         finally:
             with self._changed:
-                while in_flight:
+                while submitted > done:
                     self._changed.wait()
         if self._error is not None:
             raise self._error

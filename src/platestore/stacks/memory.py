@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def memory_per_slab_process(
-    input: Any,
+    input_data: Any,
     *,
     chunk_size: int | Sequence[int],
     max_memory: int | str | None = None,
@@ -32,7 +32,7 @@ def memory_per_slab_process(
 
     Parameters
     ----------
-    input : array
+    input_data : array
         The data: shape (nx, ny, nz).
     chunk_size : int or sequence of int
         Extent of a chunk along z (and, for a number, along x and y).
@@ -53,9 +53,9 @@ def memory_per_slab_process(
     """
     from platestore.stacks.group import resources_of
 
-    source = as_source(input)
+    source = as_source(input_data)
     if len(source.shape) != len(AXES):
-        raise ArgumentError(f"input has shape {tuple(source.shape)}; a volume has x, y and z")
+        raise ArgumentError(f"input_data has shape {tuple(source.shape)}; a volume has x, y and z")
     chunks = tuple(chunk_size) if isinstance(chunk_size, Sequence) else (chunk_size,) * len(AXES)
     try:
         sizes = tuple(operator.index(c) for c in chunks)
@@ -82,7 +82,7 @@ def memory_per_slab_process(
 
 
 def memory_per_downsample_process(
-    group: MultiScaleGroup,
+    input_group: MultiScaleGroup,
     *,
     level: int = 1,
     max_memory: int | str | None = None,
@@ -93,7 +93,7 @@ def memory_per_downsample_process(
 
     Parameters
     ----------
-    group : MultiScaleGroup
+    input_group : MultiScaleGroup
         The volume.
     level : int
         The level that is made; its voxels need not be there yet.
@@ -118,11 +118,11 @@ def memory_per_downsample_process(
     from platestore.stacks.methods import kernel_of
 
     if isinstance(level, bool) or not hasattr(level, "__index__") or operator.index(level) < 1:
-        raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=group.path)
-    location = group._position._location
-    document = group._document(0)
+        raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=input_group.path)
+    location = input_group._position._location
+    document = input_group._document(0)
     layout = layout_of(document.data, location.zarr_format, where=location.where)
-    names = [axis.name for axis in group._position.axes]
+    names = [axis.name for axis in input_group._position.axes]
     for _ in range(operator.index(level)):
         factors = tuple(1 if n == 1 else 2 for n in layout.shape)
         above, layout = layout, level_layout(layout, next_shape(layout.shape, factors))
