@@ -323,7 +323,7 @@ def test_units_must_be_known(tmp_path):
     p = position(tmp_path / "a.zarr")
     array = labelled()
     array.x.attrs["units"] = "px"
-    refused(p, array, "unit 'px'")
+    refused(p, array, "'px' is no unit")
 
 
 def test_types_must_be_castable(tmp_path):

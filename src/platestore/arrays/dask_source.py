@@ -18,6 +18,8 @@ from platestore.errors import ArgumentError
 if TYPE_CHECKING:
     import dask.array
 
+# Blocks that other processes compute come back together: to start them takes long.
+_BATCH_BYTES = 32 * 2**20
 # What a task of a graph takes.
 _TASK_BYTES = 1024
 
@@ -52,12 +54,13 @@ class DaskSource:
         self._array = array
         self._graph: Mapping[Any, Any] | None = None
         self._borders = [list(itertools.accumulate(sizes, initial=0)) for sizes in array.chunks]
-        blocks = math.prod(array.numblocks)
-        layers = array.dask.layers.values()
-        self._tasks = sum(len(layer) if layer.is_materialized() else blocks for layer in layers)
         self.shape = tuple(int(n) for n in array.shape)
         self.dtype = native(array.dtype)
         self.tiles = tuple(max(1, *sizes) if sizes else 1 for sizes in array.chunks)
+        self._block_nbytes: int = math.prod(self.tiles) * self.dtype.itemsize
+        blocks, layers = math.prod(array.numblocks), array.dask.layers.values()
+        self._largest: int = max([self._block_nbytes, *map(_largest_nbytes, layers)])
+        self._tasks: int = sum(len(layer) if layer.is_materialized() else blocks for layer in layers)
 
     def load(self, region: Region, out: Pixels, workers: int) -> None:
         """Compute a box; each block goes to its place as soon as it is there."""
@@ -66,7 +69,8 @@ class DaskSource:
         from dask.base import get_scheduler
 
         if self._graph is None:
-            self._graph = dict(self._array.__dask_graph__())
+            array = self._array
+            self._graph = dict(array.__dask_optimize__(array.__dask_graph__(), array.__dask_keys__()))
         wanted = self._blocks(region)
         graph = _culled(self._graph, [block.key for block in wanted])
         get = get_scheduler()  # type: ignore[no-untyped-call]
@@ -79,8 +83,9 @@ class DaskSource:
             options = {} if get else {"num_workers": workers}
             run({**graph, **puts}, list(puts), **options)
             return
-        for i in range(0, len(wanted), workers):  # other processes have no access to `out`
-            some = wanted[i : i + workers]
+        count = max(workers, _BATCH_BYTES // self._block_nbytes)
+        for i in range(0, len(wanted), count):  # other processes have no access to `out`
+            some = wanted[i : i + count]
             keys = [block.key for block in some]
             for block, pixels in zip(some, get(_culled(graph, keys), keys), strict=True):
                 _put(out, block, pixels)
@@ -110,8 +115,19 @@ class DaskSource:
         ]
 
     def loading_nbytes(self, workers: int) -> int:
-        """Blocks, as much again for what they are computed from, and the graph."""
-        return 3 * workers * math.prod(self.tiles) * self.dtype.itemsize + self._tasks * _TASK_BYTES
+        """Blocks, two of the largest that they are computed from, and the graph."""
+        batch = 0 if runs_here(self._array) else max(_BATCH_BYTES, workers * self._block_nbytes)
+        each = self._block_nbytes + 2 * self._largest
+        return workers * each + batch + self._tasks * _TASK_BYTES
+
+
+def _largest_nbytes(layer: Any) -> int:
+    """Bytes of the largest block of a layer, where it says so."""
+    facts = getattr(layer, "collection_annotations", None) or {}
+    try:
+        return int(math.prod(facts["chunksize"]) * np.dtype(facts["dtype"]).itemsize)
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def runs_here(array: Any) -> bool:

@@ -118,6 +118,10 @@ class ArraySource:
     """
 
     def __init__(self, array: Any, tiles: Sequence[int] | None = None) -> None:
+        if hasattr(array, "chunk_layout"):  # TensorStore, whose domain may begin elsewhere
+            import tensorstore
+
+            array = array[tensorstore.d[:].translate_to[0]]
         self._array = array
         self.shape = tuple(int(n) for n in array.shape)
         self.dtype = native(array.dtype)
@@ -264,7 +268,8 @@ def read_tiles(
 
     def one(part: Region) -> None:
         inner = tuple(slice(p.start - r.start, p.stop - r.start) for p, r in zip(part, region, strict=True))
-        read(part, out[inner])
+        index: tuple[Any, ...] = (..., *inner)  # of an array without axes, too, a part is an array
+        read(part, out[index])
 
     parts = itertools.product(*cuts)
     if workers == 1 or math.prod(map(len, cuts)) < 2:
@@ -285,6 +290,8 @@ def read_tiles(
 def _tiles(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Chunks of an array; of one that has none, some rows or planes."""
     chunks = getattr(array, "chunks", None)
+    if hasattr(array, "chunk_layout"):
+        chunks = array.chunk_layout.read_chunk.shape
     if isinstance(chunks, Sequence) and len(chunks) == len(shape) and all(isinstance(n, int) for n in chunks):
         return tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
     tile = [1] * len(shape)

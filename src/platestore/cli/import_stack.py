@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
@@ -146,6 +147,16 @@ def _check(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     if asked and asked[0] != "--jobs":
         if len(paths) > 1:
             raise click.UsageError(f"with {asked[0]} only OUT is named: the plan knows the planes")
+        here = {"job", "finish", "force", "max_memory", "workers"}
+        context = click.get_current_context()
+        other = [
+            name
+            for name in options
+            if name not in here and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]
+        if other:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+            raise click.UsageError(f"{names} would change the plan, which {asked[0]} carries out as it is")
         return
     if len(paths) < 2:
         raise click.UsageError("name the planes and the destination: PLANES... OUT")

@@ -24,7 +24,6 @@ from platestore.errors import (
     LockTimeoutError,
     NodeExistsError,
     NodeNotFoundError,
-    ReadOnlyError,
     SourceChangedError,
     UnsafeTargetError,
     VerifyError,
@@ -105,14 +104,7 @@ class Place:
                     hint="overwrite=True (--overwrite) replaces it when the copy is complete",
                 )
             self._check_replaceable()
-        parent = self.final
-        while not os.path.isdir(parent := os.path.dirname(parent)):
-            if os.path.lexists(parent):
-                raise ArgumentError("is a file, not a directory", path=parent)
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise ReadOnlyError(
-                "there is no right to write here", path=parent, hint="choose another destination"
-            )
+        targets.check_parent(self.final)
 
     def _replaces(self) -> bool:
         """Whether the unfinished copy was begun to replace what is there."""

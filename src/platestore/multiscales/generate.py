@@ -193,7 +193,8 @@ def check_multiscales(multiscales: object) -> NgffMultiscales:
     """
     if not isinstance(multiscales, NgffMultiscales):
         raise ArgumentError(
-            f"multiscales must be an NgffMultiscales, not {type(multiscales).__name__}",
-            hint="to_multiscales(image) makes one",
+            f"multiscales must be a platestore.multiscales.NgffMultiscales, not a "
+            f"{type(multiscales).__module__}.{type(multiscales).__name__}",
+            hint="to_multiscales(image) makes one; it takes images of ngff-zarr, too",
         )
     return multiscales

@@ -13,13 +13,13 @@ import shutil
 from collections.abc import Iterator, MutableMapping
 from typing import Any, Protocol
 
+from platestore.arrays.origins import of_store
 from platestore.errors import (
     ArgumentError,
     ReadOnlyError,
     UnsafeTargetError,
     UnsupportedError,
 )
-from platestore.multiscales.origins import of_store
 from platestore.spec import versions
 from platestore.storage import targets
 from platestore.storage.archive import ArchiveStorage

@@ -7,7 +7,7 @@ import os
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import ArgumentError
+from platestore.errors import ArgumentError, UnsupportedError, UnsupportedVersionError
 from platestore.multiscales.images import is_place
 from platestore.multiscales.methods import Methods, check_method
 from platestore.multiscales.model import Dataset, Metadata, NgffImage, NgffMultiscales
@@ -20,13 +20,21 @@ if TYPE_CHECKING:
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
-def from_ngff_zarr(store: Any) -> NgffMultiscales:
+def from_ngff_zarr(
+    store: Any, validate: bool = False, version: str | None = None, storage_options: Any = None
+) -> NgffMultiscales:
     """Read a multiscale image; its pixels are read when they are used.
 
     Parameters
     ----------
     store : str, Path, mapping, zarr Store, zarr Group or Position
         The image: a directory, an ``.ozx`` archive, or a position of a plate by its path.
+    validate : bool
+        Changes nothing: documents are always checked.
+    version : {"0.4", "0.5"}, optional
+        Version of OME-NGFF that it must have.
+    storage_options : None
+        Not supported: pass a zarr store.
 
     Returns
     -------
@@ -40,11 +48,18 @@ def from_ngff_zarr(store: Any) -> NgffMultiscales:
     ArgumentError
         If it is a plate, or something else than an image.
     """
+    if storage_options is not None:
+        raise UnsupportedError(
+            "storage_options cannot be used", hint="pass a zarr Store, such as FsspecStore"
+        )
     if not is_place(store):
         raise ArgumentError(f"{type(store).__name__} is no store", hint="pass a path or a zarr Store")
     node = open_any(store)
     if hasattr(node, "dtype"):
         raise ArgumentError("is an array, not an image", path=str(store), hint="pass the group above it")
+    found = node._location.version
+    if version is not None and str(version) != found:
+        raise UnsupportedVersionError(f"is OME-NGFF {found}, not {version}", path=node._location.where)
     images = images_of(node)
     document = node._state().multiscales[0]
     content = document.to_json()
@@ -71,9 +86,11 @@ def from_ngff_zarr(store: Any) -> NgffMultiscales:
     )
 
 
-def from_ome_zarr(store: Any) -> NgffMultiscales:
+def from_ome_zarr(
+    store: Any, validate: bool = False, version: str | None = None, storage_options: Any = None
+) -> NgffMultiscales:
     """Read a multiscale image: the newer name of :func:`from_ngff_zarr`."""
-    return from_ngff_zarr(store)
+    return from_ngff_zarr(store, validate, version, storage_options)
 
 
 def open_any(place: Any) -> Any:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from platestore.arrays.origins import origins
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError, UnsafeTargetError, UnsupportedError
 from platestore.multiscales.documents import Documents, Options, plan_documents
 from platestore.multiscales.factors import chains
 from platestore.multiscales.generate import check_multiscales
-from platestore.multiscales.origins import origins
 from platestore.multiscales.place import Place, place_of
 from platestore.multiscales.progress import telling
 from platestore.progress import Progress

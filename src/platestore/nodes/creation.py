@@ -78,9 +78,12 @@ def create_image(
     from platestore.arrays.lazy import is_dask, is_lazy
     from platestore.arrays.sources import Source, as_source
 
-    pixels: Any = data if is_lazy(data) or isinstance(data, Source) else np.asarray(data)
-    if is_dask(pixels):
-        as_source(pixels)  # an unknown shape is an error of its own
+    if hasattr(data, "chunk_layout"):  # TensorStore
+        pixels: Any = as_source(data)
+    else:
+        pixels = data if is_lazy(data) or isinstance(data, Source) else np.asarray(data)
+    if is_dask(data):
+        as_source(data)  # an unknown shape is an error of its own
     layout = _plan(position, name, pixels.shape, pixels.dtype, wishes, transform, check_shape)
     levels = _plan_levels(position, name, layout, pyramid)
     storage, path = position._location.storage, position._location.path
@@ -168,7 +171,10 @@ def _write_pixels(
         # Where other processes compute the blocks, they write them, too.
         _opened(position, staged, document)[...] = pixels
     else:
-        make_levels(location.storage, base, [], [], "mean", resources, fresh=True, data=as_source(pixels))
+        source = as_source(pixels)
+        # A source may say that it has pixels in a part only: the rest is not written.
+        region = getattr(source, "extent", None)
+        make_levels(location.storage, base, [], [], "mean", resources, fresh=True, data=source, region=region)
     return []
 
 

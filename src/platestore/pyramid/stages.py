@@ -95,7 +95,8 @@ class Stages:
         rows = zip(self.source.shape, self.box, self.halo, strict=True)
         shape = [min(n, b + 2 * h) for n, b, h in rows]
         slowest = shape[self._order[0]]
-        return slowest * self._row_nbytes(shape)
+        row = math.prod(shape) // max(1, slowest) * self.source.dtype.itemsize
+        return slowest * (row + (_PADDING if self.is_transposed else 0))
 
     def _row_nbytes(self, shape: Sequence[int]) -> int:
         """Bytes from one place to the next along the slowest axis."""

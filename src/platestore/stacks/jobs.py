@@ -51,10 +51,13 @@ class StackPlan:
         for.
     """
 
-    def __init__(self, place: WorkPlace, content: dict[str, Any], intake: Intake | None) -> None:
+    def __init__(
+        self, place: WorkPlace, content: dict[str, Any], intake: Intake | None, *, stored: bool = True
+    ) -> None:
         self._place = place
         self._content = content
         self._intake = intake
+        self._stored = stored
         self.memory = int(content["memory"])
 
     @classmethod
@@ -106,9 +109,13 @@ class StackPlan:
     @property
     def jobs(self) -> list[StackJob]:
         """All jobs, and which of them are finished."""
-        whole = not os.path.lexists(self._place.data)  # an interrupted finish() put it in its place
+        # An interrupted finish() put it in its place.
+        whole = self._stored and not os.path.lexists(self._place.data)
         rows = enumerate(self._content["blocks"])
-        return [StackJob(i, start, stop, whole or self._place.is_done(i)) for i, (start, stop) in rows]
+        return [
+            StackJob(i, start, stop, whole or (self._stored and self._place.is_done(i)))
+            for i, (start, stop) in rows
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The plan in short, as JSON."""

@@ -109,6 +109,12 @@ def plan_levels(
         axis_names=names,
     )
     factors = plan_factors(shape, names, levels)
+    useful = sum(max(step) > 1 for step in factors)
+    if useful < len(factors):
+        raise ArgumentError(
+            f"an image of shape {tuple(shape)} has {useful + 1} levels at most, not {levels}",
+            hint='levels="auto" takes as many as make sense',
+        )
     shapes = level_shapes(shape, factors)
     return Layouts([base, *(level_layout(base, s) for s in shapes[1:])], factors)
 

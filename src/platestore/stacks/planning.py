@@ -109,7 +109,7 @@ def plan(
     content = _content(draft, intake, wishes, overwrite)
     if not dry_run:
         _store(place, draft, content)
-    return StackPlan(place, content, intake)
+    return StackPlan(place, content, intake, stored=not dry_run)
 
 
 def _content(draft: Draft, intake: Intake, wishes: Wishes, overwrite: bool) -> dict[str, Any]:

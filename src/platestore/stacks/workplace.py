@@ -24,7 +24,7 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
-from platestore.storage import locks
+from platestore.storage import locks, targets
 from platestore.storage.base import StorageOptions
 from platestore.storage.files import CREATE, temporary_name
 from platestore.storage.files import replace as replace_file
@@ -180,6 +180,7 @@ class WorkPlace:
                 path=self.work,
                 hint="move it away, or choose another destination",
             )
+        targets.check_parent(self.final)
 
     # --- who is at work ---------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from platestore.errors import NodeExistsError, UnsafeTargetError
+from platestore.errors import ArgumentError, NodeExistsError, ReadOnlyError, UnsafeTargetError
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.files import rename, sync_directory, temporary_name
 from platestore.storage.files import replace as replace_file
@@ -38,6 +38,24 @@ def exists(path: str) -> bool:
         with os.scandir(path) as entries:
             return next(entries, None) is not None
     return True
+
+
+def check_parent(path: str) -> None:
+    """Refuse a path at which nothing can be made.
+
+    Raises
+    ------
+    ArgumentError
+        If it lies below a file.
+    ReadOnlyError
+        If there is no right to write there.
+    """
+    parent = path
+    while not os.path.isdir(parent := os.path.dirname(parent)):
+        if os.path.lexists(parent):
+            raise ArgumentError("is a file, not a directory", path=parent)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ReadOnlyError("there is no right to write here", path=parent, hint="choose another destination")
 
 
 def check_replaceable(path: str, *, check_name: bool) -> None:

@@ -64,6 +64,7 @@ def fill_json(value: Any, dtype: np.dtype[Any]) -> Any:
     ArgumentError
         If it is no value of the data type.
     """
+    given = np.zeros((), bool)
     try:
         given = np.asarray(value)
         if given.shape:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from platestore.arrays.origins import of_store, origins
 from platestore.errors import ArgumentError, NodeExistsError
+from platestore.settings import config
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
 from platestore.spec.names import normalise_key
@@ -255,17 +257,36 @@ def _write_later(position: Position, array: xr.DataArray, name: str) -> None:
     """Write into an image that exists."""
     target: ImageArray = position[name]
     plan = _plan_later(position, array, name, target)
+    if _is_read_from(array, target):
+        array = _in_memory(array, position._location.child(name).where)
     array, places = sort_along(array, plan.places)
     _grow(position, name, target, plan)
     write_pieces(target, array, places)
     _describe(position, name, plan)
 
 
+def _is_read_from(array: xr.DataArray, target: ImageArray) -> bool:
+    """Whether pixels of an image are what an array is made from."""
+    here = of_store(target.store_path.store, target.store_path.path)
+    return any(place is here or place == here for place in origins(array.variable))
+
+
+def _in_memory(array: xr.DataArray, where: str) -> xr.DataArray:
+    """An array that no write can change meanwhile."""
+    if array.nbytes > config.max_memory:
+        raise ArgumentError(
+            "the array is read from the image that it is written to: what was written would be read again",
+            path=where,
+            hint="write to another image; or array.load() it first, if it fits into memory",
+        )
+    return array.copy(data=np.asarray(array.values))
+
+
 def _plan_later(position: Position, array: xr.DataArray, name: str, target: ImageArray) -> _Plan:
     meta = position._state()
     found = meta.find(name)
     axes = position.axes if found is None else found[0].axes
-    if not np.can_cast(array.dtype, target.dtype, "same_kind"):
+    if not np.can_cast(array.dtype, target.dtype, "safe"):
         raise ArgumentError(
             f"values of type {array.dtype} cannot be written into an image of type {target.dtype}",
             hint=f'array.astype("{target.dtype.name}"), if that is meant',

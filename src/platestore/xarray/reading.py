@@ -152,7 +152,7 @@ def read_multiscale_tree(
     arrays = read_multiscale_group(group, array_wrapper, **kwargs)
     first = next(iter(arrays.values()), None)
     name = None if first is None else str(first.name)
-    if first is None or name in first.dims or name in arrays:
+    if first is None or name in first.dims or name in arrays or "/" in str(name):
         name = "image"
     tree: xr.DataTree = import_xarray().DataTree.from_dict(
         {f"/{path}": array.to_dataset(name=name) for path, array in arrays.items()}, name=name

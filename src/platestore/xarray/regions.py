@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from platestore.arrays.sources import Pixels, Region, Source, as_source
 from platestore.xarray.pixels import as_dask, source_of
 
 if TYPE_CHECKING:
-    import dask.array
     import xarray as xr
 
     from platestore.arrays.image import ImageArray
@@ -117,7 +117,7 @@ def _by_unit(place: slice, unit: int) -> Iterator[tuple[slice, slice]]:
 
 def spread(
     position: Position, array: xr.DataArray, places: Mapping[int, Sequence[int]], shape: Sequence[int]
-) -> dask.array.Array:
+) -> Spread:
     """An array among zeros, as the whole image that it is a part of.
 
     Parameters
@@ -131,30 +131,60 @@ def spread(
     shape : sequence of int
         Shape of the image.
     """
-    import dask.array
-
     from platestore.nodes.wishes import Wishes
 
     names = [axis.name for axis in position.axes]
     layout = Wishes().layout(shape, array.dtype, position._location.zarr_format, names)
-    whole: Any = as_dask(array, layout.units)
-    for axis, indices in places.items():
-        parts, end = [], 0
-        for source, target in pieces(indices, 1):
-            place = target if isinstance(target, slice) else slice(target[0], target[-1] + 1)
-            parts += _zeros(whole, axis, place.start - end)
-            parts.append(whole[(*[slice(None)] * axis, source)])
-            end = place.stop
-        parts += _zeros(whole, axis, shape[axis] - end)
-        whole = dask.array.concatenate(parts, axis=axis)  # type: ignore[no-untyped-call]
-    return whole  # type: ignore[no-any-return]
+    return Spread(as_source(as_dask(array, layout.units)), places, shape)
 
 
-def _zeros(like: dask.array.Array, axis: int, length: int) -> list[dask.array.Array]:
-    import dask.array
+class Spread:
+    """A source as a part of a larger one, whose other pixels are 0.
 
-    if not length:
-        return []
-    shape = [length if i == axis else n for i, n in enumerate(like.shape)]
-    chunks = tuple((length,) if i == axis else c for i, c in enumerate(like.chunks))
-    return [dask.array.zeros(shape, dtype=like.dtype, chunks=chunks)]
+    Parameters
+    ----------
+    source : Source
+        The source.
+    places : mapping
+        By axis, the ascending indices where its own lie; other axes are as they are.
+    shape : sequence of int
+        Shape of the larger one.
+    """
+
+    def __init__(self, source: Source, places: Mapping[int, Sequence[int]], shape: Sequence[int]) -> None:
+        self._source = source
+        self._pieces = [
+            pieces(places[i], 1) if i in places else [(slice(0, n), slice(0, n))] for i, n in enumerate(shape)
+        ]
+        self.shape = tuple(shape)
+        self.dtype = source.dtype
+        self.tiles = tuple(1 if i in places else n for i, n in enumerate(source.tiles))
+        #: The part beyond which there are zeros only.
+        spans = [[_span(place) for _, place in row] or [slice(0, 0)] for row in self._pieces]
+        self.extent = tuple(slice(row[0].start, row[-1].stop) for row in spans)
+
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
+        """Read a box."""
+        out[...] = 0
+        rows = [_met(row, part) for row, part in zip(self._pieces, region, strict=True)]
+        for choice in itertools.product(*rows):
+            target = out[tuple(place for _, place in choice)]
+            self._source.load(tuple(taken for taken, _ in choice), target, workers)
+
+    def loading_nbytes(self, workers: int) -> int:
+        """As of the source."""
+        return self._source.loading_nbytes(workers)
+
+
+def _span(place: slice | list[int]) -> slice:
+    return place if isinstance(place, slice) else slice(place[0], place[-1] + 1)
+
+
+def _met(row: Sequence[Piece], part: slice) -> Iterator[tuple[slice, slice]]:
+    """What of the pieces of an axis lies in a part of it: in the source, and in the part."""
+    for source, place in row:
+        span = _span(place)
+        start, stop = max(span.start, part.start), min(span.stop, part.stop)
+        if start < stop:
+            first = source.start + start - span.start
+            yield slice(first, first + stop - start), slice(start - part.start, stop - part.start)

@@ -201,11 +201,17 @@ def _build_in_place(
     base = join(above, staging_name(last or "image")) if replace else place.path
     try:
         _build(storage, base, model, data)
-        if replace:
-            _replace(storage, base, place.path)
     except BaseException:
         with contextlib.suppress(Exception):
             storage.remove_tree(base)
+        raise
+    if not replace:
+        return
+    try:
+        _replace(storage, base, place.path)
+    except Exception as error:
+        # From here on the new group may be the only one that is whole: it stays.
+        error.add_note(f"the new group is whole, and lies at {storage.where(base)}; the old one is not")
         raise
 
 

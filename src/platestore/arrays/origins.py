@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from platestore.multiscales.model import NgffImage
-
+# Packages whose objects are searched for arrays.
+_SEARCHED = ("dask", "platestore", "xarray")
 _PLAIN = (bytes, bytearray, int, float, complex, bool, type(None), type, slice, np.dtype, np.generic)
 
 
@@ -21,7 +21,7 @@ def origins(data: Any) -> Iterator[Any]:
 
     Parameters
     ----------
-    data : NgffImage, Source or array
+    data : array, Source, or an object of this library or of xarray that holds one
         What is searched.
     """
     seen: set[int] = set()
@@ -106,8 +106,6 @@ def _parts(item: Any) -> Iterable[Any]:
     """What something is made of."""
     if isinstance(item, np.ndarray):
         return () if item.base is None else (item.base,)
-    if isinstance(item, NgffImage):
-        return item.data, item._kept
     if hasattr(item, "__dask_graph__"):
         graph = item.__dask_graph__()
         return getattr(graph, "layers", None) or graph, *getattr(item, "__dict__", {}).values()
@@ -119,7 +117,7 @@ def _parts(item: Any) -> Iterable[Any]:
         return item.func, item.args, item.keywords
     if callable(item) and getattr(item, "__closure__", None):
         return [cell.cell_contents for cell in item.__closure__ if _is_filled(cell)]
-    if type(item).__module__.split(".")[0] in ("dask", "platestore") or hasattr(item, "__self__"):
+    if type(item).__module__.split(".")[0] in _SEARCHED or hasattr(item, "__self__"):
         slots = [s for cls in type(item).__mro__ for s in getattr(cls, "__slots__", ())]
         names = [s for s in slots if isinstance(s, str) and not s.startswith("__")]
         found = [getattr(item, name, None) for name in [*names, "__self__"]]
