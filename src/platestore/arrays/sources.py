@@ -82,6 +82,8 @@ def as_source(data: Any) -> Source:
         from platestore.arrays.dask_source import DaskSource
 
         return DaskSource(data)
+    if isinstance(data, np.ma.MaskedArray):
+        raise ArgumentError("a masked array would lose its mask", hint="pass array.filled(0), for instance")
     if not all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
         raise ArgumentError(
             f"{type(data).__name__} is no array",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks
-from platestore.multiscales.model import NgffImage
+from platestore.multiscales.model import NgffImage, NgffMultiscales
 from platestore.spec.axes import AxisMeta, check_axes
 from platestore.spec.omero import check_channel_names
 from platestore.spec.orientation import AnatomicalOrientation, check_orientations
@@ -91,6 +91,8 @@ def take_image(data: Any) -> NgffImage:
     """The image that was passed as ``data=``: a copy, with the pixels as they are."""
     if isinstance(data, NgffImage):
         return _copy(data)
+    if isinstance(data, NgffMultiscales):
+        raise ArgumentError("this is a multiscale image already", hint="pass one of its images: .images[0]")
     if all(hasattr(data, part) for part in ("dims", "scale", "translation", "data")) and not hasattr(
         data, "coords"
     ):

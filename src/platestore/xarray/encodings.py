@@ -74,7 +74,7 @@ def fill_json(value: Any, dtype: np.dtype[Any]) -> Any:
             exact = given.dtype.kind in "biuf" and bool(filled.astype(np.float64) == given.astype(np.float64))
     except (TypeError, ValueError, OverflowError):
         exact, filled = False, np.zeros((), dtype)
-    if not exact and not (dtype.kind == "f" and given.dtype.kind in "iuf"):
+    if given.shape or (not exact and not (dtype.kind == "f" and given.dtype.kind in "iuf")):
         raise ArgumentError(f"the fill value {value!r} is no value of the type {dtype.name}")
     if dtype.kind != "f" or np.isfinite(filled):
         return filled.item()
