@@ -178,7 +178,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, tmp_path):
         (("PLANES", "OUT"), "Missing option '--voxel-size'"),
         (("OUT", "--voxel-size", "1,1,1"), "PLANES... OUT"),
         (("PLANES", "OUT", "--voxel-size", "1,one,1"), "no size"),
-        (("PLANES", "OUT", "--voxel-size", "1,1,1", "--chunks", "a"), "no shape"),
+        (("PLANES", "OUT", "--voxel-size", "1,1,1", "--chunks", "a"), "no list of integers"),
         (("PLANES", "OUT", "--voxel-size", "1,1,1", "--levels", "some"), "neither a number nor 'auto'"),
         (("PLANES", "OUT", "--voxel-size", "1,1,1", "--method", "best"), "best"),
         (("PLANES", "OUT", "--voxel-size", "1,1,1", "--force"), "--force belongs to --job"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import warnings
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from platestore.cli import values
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
 
@@ -21,41 +21,6 @@ _INTERRUPTED = 130
 _SHOWN = 20
 
 
-def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """A shape: ``1,1,16,256,256`` or ``1x1x16x256x256``."""
-    if value is None:
-        return None
-    try:
-        return tuple(int(part) for part in value.lower().replace("x", ",").split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no shape such as 1,1,16,256,256") from None
-
-
-def _shards(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """A shape, a size (1GB) or axes (ZYX)."""
-    if value is not None and value.isdecimal():
-        return int(value)
-    if value is not None and ("," in value or value.lower().replace("x", "").isdecimal()):
-        return _numbers(ctx, param, value)
-    return value
-
-
-def _channels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
-    """Names, one per option or several with commas; one with a comma in it stands in double quotes."""
-    rows = csv.reader(values, skipinitialspace=True)
-    names = [name.strip() for row in rows for name in row]
-    return [name for name in names if name] or None
-
-
-def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
-    if value is None or value == "auto":
-        return value
-    try:
-        return int(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
-
-
 @click.command(
     "copy",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong options, 3 the copy differs from the source (--verify), "
@@ -65,7 +30,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 @click.option("-p", "--positions", multiple=True, metavar="GLOB", help="Positions, such as 'A/*/0'.")
 @click.option("-w", "--wells", multiple=True, metavar="GLOB", help="Wells, such as 'B/*'.")
 @click.option("-a", "--acquisition", multiple=True, type=int, help="Fields of an acquisition.")
-@click.option("-c", "--channels", multiple=True, callback=_channels, metavar="NAMES", help="GFP,DAPI")
+@click.option("-c", "--channels", multiple=True, callback=values.names, metavar="NAMES", help="GFP,DAPI")
 @click.option("-t", "--time", metavar="RANGE", help="Time points: 3, 0:10, ::2.")
 @click.option("-z", "--z", metavar="RANGE", help="Planes: 3, 0:10, ::2.")
 @click.option("--crop", metavar="Y0:Y1,X0:X1", help="Pixels of the full resolution.")
@@ -79,14 +44,14 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 @click.option("--no-labels", is_flag=True, help="Leave label images out.")
 @click.option("--only-ome", is_flag=True, help="Leave out attributes, tables and groups of others.")
 @click.option("--version", type=click.Choice(["0.4", "0.5"]), help="OME-NGFF version of the copy.")
-@click.option("--chunks", callback=_numbers, metavar="SHAPE", help="Chunks, such as 1,1,16,512,512.")
+@click.option("--chunks", type=values.shape, metavar="SHAPE", help="Chunks, such as 1,1,16,512,512.")
 @click.option(
-    "--shards", callback=_shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or ZYX."
+    "--shards", type=values.shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or ZYX."
 )
-@click.option("--shards-ratio", callback=_numbers, metavar="SHAPE", help="Number of chunks in a shard.")
+@click.option("--shards-ratio", type=values.shape, metavar="SHAPE", help="Number of chunks in a shard.")
 @click.option("--checksum", is_flag=True, help="Follow each chunk by a crc32c.")
 @click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
-@click.option("--pyramid", callback=_levels, metavar="N|auto", help="Make this many levels anew.")
+@click.option("--pyramid", type=values.levels, metavar="N|auto", help="Make this many levels anew.")
 @click.option("--map", "map_", type=click.Path(), metavar="CSV", help="New wells: columns from and to.")
 @click.option("--overwrite", is_flag=True, help="Replace DST when the copy is complete; start anew.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished copy.")

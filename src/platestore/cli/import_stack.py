@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from platestore.cli import values
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
 
@@ -20,25 +20,6 @@ if TYPE_CHECKING:
     from platestore.stacks import StackPlan
 
 _INTERRUPTED = 130
-
-
-def _shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """A shape: ``64,128,128`` or ``64x128x128``."""
-    if value is None:
-        return None
-    try:
-        return tuple(int(part) for part in value.lower().replace("x", ",").split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no shape such as 64,128,128") from None
-
-
-def _shards(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """A shape, a size (1GB) or axes (YX)."""
-    if value is not None and value.isdecimal():
-        return int(value)
-    if value is not None and ("," in value or value.lower().replace("x", "").isdecimal()):
-        return _shape(ctx, param, value)
-    return value
 
 
 def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -50,34 +31,19 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
         raise click.BadParameter(f"{value!r} is no size such as 2,0.5,0.5 (Z, Y, X)") from None
 
 
-def _levels(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
-    if value == "auto":
-        return value
-    try:
-        return int(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
-
-
-def _channels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
-    """Names, one per option or several with commas; one with a comma in it stands in double quotes."""
-    rows = csv.reader(values, skipinitialspace=True)
-    return [name.strip() for row in rows for name in row if name.strip()] or None
-
-
 @click.command("import-stack", epilog="Exit codes: 0 done, 1 failed, 2 wrong options, 130 interrupted.")
 @click.argument("paths", metavar="PLANES... OUT", nargs=-1, required=True, type=click.Path())
 @click.option("--voxel-size", callback=_sizes, metavar="Z,Y,X", help="Size of a voxel.")
 @click.option("--unit", default="micrometer", show_default=True, help="Its unit.")
 @click.option("--name", help="Name of the image; that of OUT by default.")
 @click.option(
-    "-c", "--channel", multiple=True, callback=_channels, metavar="NAME", help="Name of the channel."
+    "-c", "--channel", multiple=True, callback=values.names, metavar="NAME", help="Name of the channel."
 )
 @click.option(
     "-l",
     "--levels",
     default="auto",
-    callback=_levels,
+    type=values.levels,
     metavar="N|auto",
     show_default=True,
     help="Number of levels, the full image included; auto: until Y and X are at most 256.",
@@ -90,8 +56,10 @@ def _channels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
     show_default=True,
     help="How voxels are reduced.",
 )
-@click.option("--chunks", callback=_shape, metavar="SHAPE", help="Chunks, such as 64,128,128.")
-@click.option("--shards", callback=_shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or YX.")
+@click.option("--chunks", type=values.shape, metavar="SHAPE", help="Chunks, such as 64,128,128.")
+@click.option(
+    "--shards", type=values.shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or YX."
+)
 @click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
 @click.option(
     "--version", type=click.Choice(["0.4", "0.5"]), help="OME-NGFF version; 0.5, or that of the plate."

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from platestore.cli import values
+
 if TYPE_CHECKING:
     from platestore.arrays.layout import ArrayLayout
     from platestore.storage.hierarchy import ZarrFormat
@@ -16,35 +18,23 @@ if TYPE_CHECKING:
 _VERSIONS: dict[str, ZarrFormat] = {"0.4": 2, "0.5": 3}
 
 
-def _integers(value: str) -> tuple[int, ...]:
-    """Comma-separated integers."""
-    try:
-        return tuple(int(part) for part in value.split(","))
-    except ValueError:
-        message = f"{value!r} is not a list of integers such as 1,1,64,2048,2048"
-        raise click.BadParameter(message) from None
-
-
-def _shards(value: str) -> tuple[int, ...] | int | str:
-    """A shape, or what the library takes as a size or axes."""
-    if "," in value:
-        return _integers(value)
-    return int(value) if value.isdecimal() else value
-
-
 @click.command("plan")
 @click.argument("path", required=False, type=click.Path())
-@click.option("--shape", type=_integers, metavar="T,C,Z,Y,X", help="Shape of a new array, instead of PATH.")
+@click.option(
+    "--shape", type=values.shape, metavar="T,C,Z,Y,X", help="Shape of a new array, instead of PATH."
+)
 @click.option("--dtype", help="Data type of a new array, such as uint16.")
 @click.option("--axes", help="Names of its axes, such as TCZYX; the last of these by default.")
-@click.option("--chunks", type=_integers, metavar="SHAPE", help="Shape of a chunk; a ZYX stack by default.")
+@click.option(
+    "--chunks", type=values.shape, metavar="SHAPE", help="Shape of a chunk; a ZYX stack by default."
+)
 @click.option(
     "--shards",
-    type=_shards,
+    type=values.shards,
     metavar="SIZE|AXES|SHAPE",
     help="What a shard holds: at most 1GB, or all of ZYX, or 1,1,64,2048,2048.",
 )
-@click.option("--shards-ratio", type=_integers, metavar="COUNTS", help="Chunks in a shard, for each axis.")
+@click.option("--shards-ratio", type=values.shape, metavar="COUNTS", help="Chunks per shard, for each axis.")
 @click.option(
     "--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4 (the default), blosc-zstd, zstd, gzip, none."
 )

@@ -8,16 +8,8 @@ import warnings
 
 import click
 
+from platestore.cli import values
 from platestore.progress import shown_to_people
-
-
-def _levels(value: str) -> int | str:
-    if value == "auto":
-        return value
-    try:
-        return int(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
 
 
 @click.command("pyramid")
@@ -25,7 +17,7 @@ def _levels(value: str) -> int | str:
 @click.option(
     "-l",
     "--levels",
-    type=_levels,
+    type=values.levels,
     metavar="N|auto",
     help="Number of levels, the full image included. By default those that exist; a position without a "
     "pyramid gets levels until Y and X are at most 256 (auto).",

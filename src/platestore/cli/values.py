@@ -1,0 +1,41 @@
+"""What the values of options mean: shapes, shards, numbers of levels, names."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+
+import click
+
+
+def shape(value: str) -> tuple[int, ...]:
+    """A shape: ``1,1,16,256,256`` or ``1x1x16x256x256``."""
+    try:
+        return tuple(int(part) for part in value.lower().replace("x", ",").split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of integers such as 1,1,16,256,256") from None
+
+
+def shards(value: str) -> tuple[int, ...] | int | str:
+    """A shape, or what the library takes as a size (``1GB``) or axes (``ZYX``)."""
+    if value.isdecimal():
+        return int(value)
+    if "," in value or value.lower().replace("x", "").isdecimal():
+        return shape(value)
+    return value
+
+
+def levels(value: str) -> int | str:
+    """A number of levels, or ``auto``."""
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
+
+
+def names(ctx: click.Context, param: click.Parameter, values: Iterable[str]) -> list[str] | None:
+    """Names, one per option or several with commas; one with a comma in it stands in double quotes."""
+    rows = csv.reader(values, skipinitialspace=True)
+    return [name.strip() for row in rows for name in row if name.strip()] or None
