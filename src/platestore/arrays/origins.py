@@ -106,8 +106,8 @@ def _parts(item: Any) -> Iterable[Any]:
     """What something is made of."""
     if isinstance(item, np.ndarray):
         return () if item.base is None else (item.base,)
-    if hasattr(item, "__dask_graph__"):
-        graph = item.__dask_graph__()
+    graph = item.__dask_graph__() if hasattr(item, "__dask_graph__") else None
+    if graph is not None:  # xarray's objects have one only if they hold a dask array
         return getattr(graph, "layers", None) or graph, *getattr(item, "__dict__", {}).values()
     if isinstance(item, Mapping):
         return list(item.values())

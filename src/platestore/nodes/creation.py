@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.image import ImageArray, open_array
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta
+
+    #: Edits the document of a position.
+    Describe = Callable[[Draft[ImagesMeta]], None]
 
 
 def create_zeros(
@@ -71,8 +74,12 @@ def create_image(
     check_shape: bool,
     pyramid: PyramidWishes,
     resources: Resources,
+    describe: Describe | None = None,
 ) -> ImageArray:
-    """Create an array (and its levels), write the pixels, and then list it."""
+    """Create an array (and its levels), write the pixels, and then list it.
+
+    What ``describe`` edits besides is written in the commit that lists an image without further levels.
+    """
     import numpy as np
 
     from platestore.arrays.lazy import is_dask, is_lazy
@@ -107,7 +114,7 @@ def create_image(
                     storage.move_tree(
                         position._location.child(staged).path, position._location.child(name).path
                     )
-                _list(position, name, layout, transform)
+                _list(position, name, layout, transform, describe)
     except BaseException:
         with contextlib.suppress(Exception):
             position._peek()  # this completes what was recorded
@@ -248,11 +255,17 @@ def _write_array(position: Position, name: str, layout: ArrayLayout) -> bytes:
 
 
 def _list(
-    position: Position, name: str, layout: ArrayLayout, transform: Sequence[TransformationMeta] | None
+    position: Position,
+    name: str,
+    layout: ArrayLayout,
+    transform: Sequence[TransformationMeta] | None,
+    describe: Describe | None = None,
 ) -> None:
     def change(draft: Draft[ImagesMeta]) -> None:
         last = _last_shape(position, draft.meta) if transform is not None else None
         edits.list_image(draft.meta, name, layout.shape, last, transform, layout.dtype.name)
+        if describe is not None:
+            describe(draft)
 
     try:
         position._commit(change)

@@ -239,6 +239,8 @@ def make_draft(intake: Intake, home: Home, wishes: Wishes, *, where: str) -> Dra
     lower = [name.lower() for name in names]
     size = check_voxel_size(wishes.voxel_size, len(_SPATIAL), ", ".join(_SPATIAL))
     source = rearranged(intake, names, where=where)
+    if not isinstance(wishes.method, str):
+        raise ArgumentError(f"method must be the name of a method, not {wishes.method!r}")
     check_method(wishes.method, source.dtype)
     layouts = plan_levels(
         tuple(source.shape),

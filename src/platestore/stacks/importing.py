@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from platestore.progress import Progress, shown
+from platestore.pyramid.levels import check_workers
 from platestore.spec.versions import check_version
 from platestore.stacks.drafting import Home, Wishes, make_draft, space_axes
 from platestore.stacks.intake import take
@@ -105,27 +106,29 @@ def import_stack(
     DamagedChunkError
         If a plane cannot be read; the message names the file.
     """
-    prepared = plan(
-        planes,
-        out,
-        voxel_size=voxel_size,
-        spatial_unit=spatial_unit,
-        name=name,
-        channel_name=channel_name,
-        chunks=chunks,
-        shards=shards,
-        compressor=compressor,
-        levels=levels,
-        method=method,
-        version=version,
-        block=block,
-        max_memory=max_memory,
-        overwrite=overwrite,
-        resume=resume,
-    )
+    if workers is not None:
+        check_workers(workers)
     options: dict[str, Any] = {"max_memory": max_memory, "workers": workers}
-    before, total = 0, prepared.nbytes
     with shown(progress, "importing") as show:
+        prepared = plan(
+            planes,
+            out,
+            voxel_size=voxel_size,
+            spatial_unit=spatial_unit,
+            name=name,
+            channel_name=channel_name,
+            chunks=chunks,
+            shards=shards,
+            compressor=compressor,
+            levels=levels,
+            method=method,
+            version=version,
+            block=block,
+            max_memory=max_memory,
+            overwrite=overwrite,
+            resume=resume,
+        )
+        before, total = 0, prepared.nbytes
         for job in prepared.jobs:
             if not job.done:
                 prepared.run(job.index, progress=_after(show, before, total), **options)

@@ -11,6 +11,9 @@ from platestore.arrays.sources import Rearranged, Source, as_source
 from platestore.errors import ArgumentError, UnsafeTargetError
 from platestore.stacks.listing import is_array, is_paths
 from platestore.stacks.planes import PlanesSource
+from platestore.storage.base import StorageOptions
+from platestore.storage.hierarchy import read_array
+from platestore.storage.local import LocalStorage, is_node
 
 _AXES = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 
@@ -66,7 +69,7 @@ def take(planes: Any) -> Intake:
         If they are no stack.
     """
     if is_paths(planes):
-        if isinstance(planes, (str, os.PathLike)) and is_array(os.path.abspath(os.fspath(planes))):
+        if isinstance(planes, (str, os.PathLike)) and is_node(os.path.abspath(os.fspath(planes))):
             return _stored(os.path.abspath(os.fspath(planes)))
         files = PlanesSource.open(planes)
         return Intake(files, files.axes, {"kind": "tiff", **files.to_json()})
@@ -92,7 +95,16 @@ def _stored(path: str) -> Intake:
     """An array at a path."""
     import zarr
 
+    if not holds_array(path):
+        hint = f"name one of its arrays: {os.path.join(path, '0')}"
+        raise ArgumentError("is a zarr group, not an array", path=path, hint=hint)
     return _array(zarr.open_array(path, mode="r"), {"kind": "zarr", "path": path})
+
+
+def holds_array(path: str) -> bool:
+    """Whether the zarr node at a path is an array."""
+    storage = LocalStorage(path, StorageOptions())
+    return any(read_array(storage, "", fmt) is not None for fmt in (2, 3))
 
 
 def _path_of(array: Any) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from platestore.arrays.sources import Source
-from platestore.errors import ArgumentError, SourceChangedError
+from platestore.errors import ArgumentError, NodeNotFoundError, SourceChangedError
 from platestore.stacks.intake import Intake, rearranged, reopen, take
 from platestore.stacks.workplace import WorkPlace
 from platestore.storage.hierarchy import ArrayDocument, array_files
@@ -151,6 +151,13 @@ class StackPlan:
         return complete(self, **options)
 
     # --- for those who run it ---------------------------------------------------------------------
+
+    def _require_current(self) -> None:
+        """Refuse to go on with a plan that another one has replaced, or that is carried out."""
+        if self._place.read()["id"] != self._content["id"]:
+            raise NodeNotFoundError(
+                "the import was planned anew", path=self.out, hint="open the new plan: StackPlan.open(out)"
+            )
 
     def _documents(self) -> list[ArrayDocument]:
         fmt = self._content["zarr_format"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from platestore.errors import ArgumentError, NodeExistsError
+from platestore.errors import ArgumentError, BudgetError, NodeExistsError
 from platestore.stacks.blocks import Block
 from platestore.stacks.drafting import Draft, Wishes, find_home, make_draft
 from platestore.stacks.intake import Intake, take
@@ -106,13 +107,17 @@ def plan(
         return StackPlan(place, former, intake)
     intake.check_apart(place.final)
     draft = make_draft(intake, find_home(place, wishes, overwrite=overwrite), wishes, where=place.final)
-    content = _content(draft, intake, wishes, overwrite)
+    content = _content(draft, intake, wishes, overwrite, place.final)
     if not dry_run:
         _store(place, draft, content)
     return StackPlan(place, content, intake, stored=not dry_run)
 
 
-def _content(draft: Draft, intake: Intake, wishes: Wishes, overwrite: bool) -> dict[str, Any]:
+def _content(draft: Draft, intake: Intake, wishes: Wishes, overwrite: bool, where: str) -> dict[str, Any]:
+    try:
+        memory = needed_memory(draft, wishes.method, wishes.budget)
+    except BudgetError as error:
+        raise BudgetError(error.message, path=where, hint=error.hint, needed=error.needed) from None
     shape, dtype = draft.layouts.levels[0].shape, draft.layouts.levels[0].dtype
     return {
         "format": 1,
@@ -128,7 +133,8 @@ def _content(draft: Draft, intake: Intake, wishes: Wishes, overwrite: bool) -> d
         "blocks": [list(block) for block in draft.blocks],
         "made": draft.made,
         "nbytes": math.prod(shape) * dtype.itemsize,
-        "memory": needed_memory(draft, wishes.method, wishes.budget),
+        "id": secrets.token_hex(8),
+        "memory": memory,
         "overwrite": overwrite,
         "fills": draft.home.fills,
         "options": _options(wishes),

@@ -136,7 +136,9 @@ def run(
 ) -> StackJob:
     """Run a job; see :func:`platestore.stacks.run_job`."""
     budget, place, content = Budget(max_memory), plan._place, plan._content
+    plan._require_current()
     with place.at_work(_job(plan, index).index):
+        plan._require_current()  # another plan may have taken its place just now
         job = _job(plan, index)
         if job.done and not force:
             return job
@@ -182,7 +184,11 @@ def complete(
 ) -> Position:
     """Complete the image; see :func:`platestore.stacks.finish`."""
     budget, place = Budget(max_memory), plan._place
+    if not _is_installed(plan):
+        plan._require_current()
     with place.locked():
+        if not _is_installed(plan):
+            plan._require_current()
         if os.path.lexists(place.data) and not _is_installed(plan):
             _require_done(plan)
             if not place.is_done(LEVELS):  # from here on level 0 may have been moved already

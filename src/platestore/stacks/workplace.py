@@ -122,7 +122,7 @@ class WorkPlace:
             ) from None
         except ValueError as error:
             raise InvalidMetadataError(f"the plan cannot be read: {error}", path=path) from None
-        if not isinstance(content, dict) or content.get("format") != 1:
+        if not isinstance(content, dict) or content.get("format") != 1 or not content.keys() >= _KEYS:
             raise InvalidMetadataError("the plan was written by another version", path=path)
         return content
 
@@ -232,6 +232,21 @@ def identity_of(path: str) -> list[int]:
     """What tells a directory from any other."""
     info = os.stat(path)
     return [info.st_dev, info.st_ino]
+
+
+# What every plan has.
+_KEYS = {
+    "id",
+    "source",
+    "documents",
+    "factors",
+    "blocks",
+    "made",
+    "memory",
+    "identity",
+    "options",
+    "attributes",
+}
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ import numpy as np
 
 from platestore.arrays.origins import of_store, origins
 from platestore.errors import ArgumentError, NodeExistsError
+from platestore.nodes.creation import create_image
+from platestore.nodes.wishes import PyramidWishes, Wishes
+from platestore.pyramid.levels import Resources
 from platestore.settings import config
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
@@ -194,7 +198,18 @@ def _write_first(position: Position, array: xr.DataArray, name: str) -> None:
     else:
         data = spread(position, array, places, plan.shape)
     outer = position._state().multiscales[0].coordinate_transformations
-    position.create_image(name, data, transform=_relative(plan.grids, outer))
+    # Units, names and attributes are written with the entry: nobody sees the image without them.
+    create_image(
+        position,
+        name,
+        data,
+        Wishes(),
+        _relative(plan.grids, outer),
+        True,
+        PyramidWishes(),
+        Resources(),
+        lambda draft: _edit(draft, name, plan, plan.attrs, data.dtype.name),
+    )
     _describe(position, name, plan)
 
 
@@ -268,6 +283,9 @@ def _write_later(position: Position, array: xr.DataArray, name: str) -> None:
 def _is_read_from(array: xr.DataArray, target: ImageArray) -> bool:
     """Whether pixels of an image are what an array is made from."""
     here = of_store(target.store_path.store, target.store_path.path)
+    if isinstance(here, str):
+        here = os.path.realpath(here)
+        return any(isinstance(p, str) and os.path.realpath(p) == here for p in origins(array.variable))
     return any(place is here or place == here for place in origins(array.variable))
 
 
@@ -398,20 +416,26 @@ def _describe(position: Position, name: str, plan: _Plan) -> None:
 
     def change(draft: Draft[ImagesMeta]) -> None:
         found = draft.meta.find(name)
-        if found is None:
-            return  # it was removed meanwhile
-        image = found[0]
-        image.axes = [
-            axis.model_copy(update={"unit": plan.units[i]}) if i in plan.units else axis
-            for i, axis in enumerate(image.axes)
-        ]
-        if wanted is not now:
-            found[1].coordinate_transformations = _relative(wanted, image.coordinate_transformations)
-        if plan.labels and draft.meta.omero is None:
-            list_channels(draft.meta, plan.labels, dtype)
-        put_attrs(draft.own, name, attrs)
+        if found is not None and wanted is not now:
+            found[1].coordinate_transformations = _relative(wanted, found[0].coordinate_transformations)
+        _edit(draft, name, plan, attrs, dtype)
 
     position._commit(change)
+
+
+def _edit(draft: Draft[ImagesMeta], name: str, plan: _Plan, attrs: dict[str, Any], dtype: str) -> None:
+    """Put units, names and attributes into a position's document."""
+    found = draft.meta.find(name)
+    if found is None:
+        return  # it was removed meanwhile
+    image = found[0]
+    image.axes = [
+        axis.model_copy(update={"unit": plan.units[i]}) if i in plan.units else axis
+        for i, axis in enumerate(image.axes)
+    ]
+    if plan.labels and draft.meta.omero is None:
+        list_channels(draft.meta, plan.labels, dtype)
+    put_attrs(draft.own, name, attrs)
 
 
 def _close(now: Sequence[Grid], wanted: Sequence[Grid]) -> bool:
