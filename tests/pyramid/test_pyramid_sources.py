@@ -101,7 +101,7 @@ def _source(kind: str, data: np.ndarray, tiles: tuple[int, ...], path: Any) -> A
     return ArraySource(data, tiles)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(recipe=_recipes)
 def test_every_pixel_of_every_level(recipe, tmp_path_factory):
     path = tmp_path_factory.mktemp("s")
@@ -206,7 +206,7 @@ def test_a_block_that_fails_leaves_nothing(version, tmp_path):
 # --- parts, side by side ------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     depth=st.integers(20, 61),
     cut=st.integers(1, 3),

@@ -27,7 +27,7 @@ from platestore.errors import ArgumentError
 from platestore.xarray import placing
 
 VERSIONS = ("0.4", "0.5")
-MOMENTS = 6
+MOMENTS = 4
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 
 
