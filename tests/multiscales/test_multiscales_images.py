@@ -32,9 +32,12 @@ PLANE = np.zeros((8, 16), "uint16")
 
 
 def test_public_names_are_there_and_cost_nothing_until_they_are_used():
+    others = ("LPS", "RAS", "Multiscales", "to_ome_zarr", "from_ome_zarr")
     for name in pm.__all__:
-        assert getattr(getattr(pm, name), "__name__", "") == name or name in ("LPS", "RAS", "Multiscales")
+        assert getattr(getattr(pm, name), "__name__", "") == name or name in others
     assert pm.Multiscales is pm.NgffMultiscales
+    assert pm.to_ome_zarr is pm.to_ngff_zarr
+    assert pm.from_ome_zarr is pm.from_ngff_zarr
     assert set(pm.__all__) <= set(dir(pm))
     with pytest.raises(AttributeError, match="nothing"):
         _ = pm.nothing

@@ -74,7 +74,7 @@ class DaskSource:
         wanted = self._blocks(region)
         graph = _culled(self._graph, [block.key for block in wanted])
         get = get_scheduler()  # type: ignore[no-untyped-call]
-        if get in (None, dask.threaded.get, dask.local.get_sync):
+        if runs_here():
             puts = {
                 f"platestore-put-{i}": (partial(_put, out, block), block.key)
                 for i, block in enumerate(wanted)
@@ -116,7 +116,7 @@ class DaskSource:
 
     def loading_nbytes(self, workers: int) -> int:
         """Blocks, two of the largest that they are computed from, and the graph."""
-        batch = 0 if runs_here(self._array) else max(_BATCH_BYTES, workers * self._block_nbytes)
+        batch = 0 if runs_here() else max(_BATCH_BYTES, workers * self._block_nbytes)
         each = self._block_nbytes + 2 * self._largest
         return workers * each + batch + self._tasks * _TASK_BYTES
 
@@ -130,8 +130,8 @@ def _largest_nbytes(layer: Any) -> int:
         return 0
 
 
-def runs_here(array: Any) -> bool:
-    """Whether the blocks of a dask array are computed in this process, by the scheduler that is set."""
+def runs_here() -> bool:
+    """Whether the dask scheduler that is set computes blocks in this process."""
     import dask.local
     import dask.threaded
     from dask.base import get_scheduler

@@ -1,4 +1,4 @@
-"""Which part of an array is copied at once: pure arithmetic on shapes, chunks and selections.
+"""Which part of an array is worked on at once: pure arithmetic on shapes, chunks and selections.
 
 A block is a box of whole target chunks. Along each axis it lies inside one unit of the target (a shard, or
 a chunk where there are no shards), or is made of whole units; so few units are under way at a time. Its

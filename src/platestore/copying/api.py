@@ -6,7 +6,7 @@ import operator
 import os
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from platestore.copying.ask import Ask, check_ask, read_moves
@@ -160,25 +160,31 @@ def copy(
         only_ome=only_ome,
     )
     start, resident = clock.monotonic(), resident_bytes()
-    how = _How(
-        overwrite=bool(overwrite),
-        resume=bool(resume),
-        verify=bool(verify),
-        dry_run=bool(dry_run),
-        max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
-        workers=config.threads if workers is None else check_workers(workers),
-        durability=StorageOptions(durability=durability).durability,
-        progress=None,
-        resident=resident,
-    )
-    single = isinstance(src, (str, bytes, os.PathLike, NGFFNode)) or not isinstance(src, Iterable)
-    given: Sequence[Any] = [src] if single else list(src)  # type: ignore[arg-type]
-    if not given:
-        raise ArgumentError("there is nothing to copy: src is empty")
+    given = _listed(src)
     with shown(progress, "copying") as tell:
-        report = _Copy(open_sources(given), ask, find_destination(dst), replace(how, progress=tell)).run()
+        how = _How(
+            overwrite=bool(overwrite),
+            resume=bool(resume),
+            verify=bool(verify),
+            dry_run=bool(dry_run),
+            max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
+            workers=config.threads if workers is None else check_workers(workers),
+            durability=StorageOptions(durability=durability).durability,
+            progress=tell,
+            resident=resident,
+        )
+        report = _Copy(open_sources(given), ask, find_destination(dst), how).run()
     report.seconds = clock.monotonic() - start
     return report
+
+
+def _listed(src: Any) -> list[Any]:
+    """Sources, of which there may be one or several."""
+    single = isinstance(src, (str, bytes, os.PathLike, NGFFNode)) or not isinstance(src, Iterable)
+    given = [src] if single else list(src)
+    if not given:
+        raise ArgumentError("there is nothing to copy: src is empty")
+    return given
 
 
 def _sizes(value: Any) -> Any:

@@ -86,11 +86,8 @@ def from_ngff_zarr(
     )
 
 
-def from_ome_zarr(
-    store: Any, validate: bool = False, version: str | None = None, storage_options: Any = None
-) -> NgffMultiscales:
-    """Read a multiscale image: the newer name of :func:`from_ngff_zarr`."""
-    return from_ngff_zarr(store, validate, version, storage_options)
+#: The newer name.
+from_ome_zarr = from_ngff_zarr
 
 
 def open_any(place: Any) -> Any:

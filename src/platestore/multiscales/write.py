@@ -123,36 +123,8 @@ def to_ngff_zarr(
             callback()
 
 
-def to_ome_zarr(
-    store: Any,
-    multiscales: NgffMultiscales,
-    version: str = "0.4",
-    overwrite: bool = True,
-    use_tensorstore: bool = False,
-    chunk_store: None = None,
-    progress: Any = None,
-    chunks_per_shard: int | Sequence[int] | Mapping[str, int] | None = None,
-    enabled_rfcs: Sequence[int] | None = None,
-    *,
-    max_memory: int | str | None = None,
-    workers: int | None = None,
-    **kwargs: Any,
-) -> None:
-    """Write an image with its levels: the newer name of :func:`to_ngff_zarr`."""
-    to_ngff_zarr(
-        store,
-        multiscales,
-        version,
-        overwrite,
-        use_tensorstore,
-        chunk_store,
-        progress,
-        chunks_per_shard,
-        enabled_rfcs,
-        max_memory=max_memory,
-        workers=workers,
-        **kwargs,
-    )
+#: The newer name.
+to_ome_zarr = to_ngff_zarr
 
 
 def _check_others(chunk_store: Any, enabled_rfcs: Any, overwrite: Any, where: str) -> None:

@@ -174,7 +174,7 @@ def _write_pixels(
     if levels is not None:
         data = pixels if isinstance(pixels, np.ndarray) else as_source(pixels)
         return build_staged(position, levels, resources, base=base, data=data)
-    if isinstance(pixels, np.ndarray) or (is_dask(pixels) and not runs_here(pixels)):
+    if isinstance(pixels, np.ndarray) or (is_dask(pixels) and not runs_here()):
         # Where other processes compute the blocks, they write them, too.
         _opened(position, staged, document)[...] = pixels
     else:

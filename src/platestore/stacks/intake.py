@@ -9,7 +9,7 @@ from typing import Any
 
 from platestore.arrays.sources import Rearranged, Source, as_source
 from platestore.errors import ArgumentError, UnsafeTargetError
-from platestore.stacks.listing import is_array, is_paths
+from platestore.stacks.listing import is_paths
 from platestore.stacks.planes import PlanesSource
 from platestore.storage.base import StorageOptions
 from platestore.storage.hierarchy import read_array
@@ -113,7 +113,7 @@ def _path_of(array: Any) -> str | None:
     if root is None or not hasattr(array, "path"):
         return None
     path = os.path.abspath(os.path.join(str(root), array.path))
-    return path if is_array(path) else None
+    return path if holds_array(path) else None
 
 
 def reopen(words: dict[str, Any]) -> Intake | None:

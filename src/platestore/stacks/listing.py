@@ -14,7 +14,6 @@ from platestore.errors import ArgumentError, NodeNotFoundError
 
 _ENDS = (".tif", ".tiff")
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
-_DOCUMENTS = ("zarr.json", ".zarray")
 
 
 def is_paths(planes: Any) -> bool:
@@ -22,11 +21,6 @@ def is_paths(planes: Any) -> bool:
     if isinstance(planes, (str, os.PathLike)):
         return True
     return isinstance(planes, (list, tuple)) and all(isinstance(p, (str, os.PathLike)) for p in planes)
-
-
-def is_array(path: str) -> bool:
-    """Whether a path is that of a zarr array."""
-    return any(os.path.exists(os.path.join(path, name)) for name in _DOCUMENTS)
 
 
 def find_files(planes: Any) -> list[str]:
