@@ -15,7 +15,8 @@ from platestore.nodes.draft import Draft
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.position import Position
 from platestore.spec.axes import AxisMeta
-from platestore.spec.base import Finding, read_model
+from platestore.spec.base import read_model
+from platestore.spec.findings import Finding
 from platestore.spec.labels import SOURCE, ImageLabelMeta, LabelImageMeta, LabelsMeta
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import normalise_key, split_path

@@ -27,7 +27,8 @@ from platestore.nodes.listing import DirectoryListing
 from platestore.nodes.location import Location, location_of
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
-from platestore.spec.base import Finding, Model, merge_three, read_model
+from platestore.spec.base import Model, merge_three, read_model
+from platestore.spec.findings import Finding
 from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent, OwnMeta, check_intent
 from platestore.storage.attributes import AttributesView

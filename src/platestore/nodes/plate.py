@@ -19,7 +19,8 @@ from platestore.nodes.row import Row
 from platestore.nodes.well import Well
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
-from platestore.spec.base import Finding, read_model
+from platestore.spec.base import read_model
+from platestore.spec.findings import Finding
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent
 from platestore.spec.plate import PlateMeta, WellIndexMeta

@@ -18,7 +18,8 @@ from platestore.nodes.node import NGFFNode
 from platestore.nodes.pyramids import Pyramids
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta
-from platestore.spec.base import Finding, read_model
+from platestore.spec.base import read_model
+from platestore.spec.findings import Finding
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent

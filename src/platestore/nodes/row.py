@@ -9,7 +9,8 @@ from platestore.errors import NodeKeyError
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.well import Well
 from platestore.spec.axes import AxisMeta
-from platestore.spec.base import Finding, Model
+from platestore.spec.base import Model
+from platestore.spec.findings import Finding
 from platestore.spec.names import normalise_key
 from platestore.storage.documents import Document
 from platestore.storage.hierarchy import Group, attributes_key, read_group

@@ -13,7 +13,8 @@ from platestore.nodes.node import NGFFNode
 from platestore.nodes.position import Position
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
-from platestore.spec.base import Finding, read_model
+from platestore.spec.base import read_model
+from platestore.spec.findings import Finding
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.series import SeriesListMeta, SeriesMeta
 from platestore.spec.versions import Kind

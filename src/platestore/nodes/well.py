@@ -13,7 +13,8 @@ from platestore.nodes import intents
 from platestore.nodes.draft import Draft
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.position import Position
-from platestore.spec.base import Finding, read_model
+from platestore.spec.base import read_model
+from platestore.spec.findings import Finding
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent
 from platestore.spec.versions import Kind

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Finding, OptionalModel, duplicates
+from platestore.spec.base import OptionalModel, duplicates
+from platestore.spec.findings import Finding
 
 
 class AxisMeta(OptionalModel):

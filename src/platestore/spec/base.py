@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from platestore.errors import InvalidMetadataError
+from platestore.spec.findings import Finding
 
 M = TypeVar("M", bound="Model")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One rule of the specification that a document breaks.
-
-    Attributes
-    ----------
-    code : str
-        Stable short name of the rule.
-    location : str
-        Where in the document, for instance ``plate.wells[3].path``.
-    message : str
-        What was found there, and what the specification asks for.
-    """
-
-    code: str
-    location: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.location}: {self.message} [{self.code}]"
 
 
 class Model(BaseModel):

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Finding, Model, OptionalModel, duplicates
+from platestore.spec.base import Model, OptionalModel, duplicates
+from platestore.spec.findings import Finding
 from platestore.spec.multiscales import ImagesMeta
 
 #: Where the annotated image is, seen from a label image that lies in its ``labels`` group.

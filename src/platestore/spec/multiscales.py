@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from platestore.spec.axes import Axis, axes_findings
-from platestore.spec.base import LENIENT_TEXT, Finding, Model, OptionalModel, duplicates
+from platestore.spec.base import LENIENT_TEXT, Model, OptionalModel, duplicates
+from platestore.spec.findings import Finding
 from platestore.spec.omero import OMEROMeta
 from platestore.spec.transforms import TransformationMeta, transform_findings
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pydantic import AliasChoices, Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import LENIENT_TEXT, Finding, Model, OptionalModel, duplicates
+from platestore.spec.base import LENIENT_TEXT, Model, OptionalModel, duplicates
+from platestore.spec.findings import Finding
 from platestore.spec.names import ALPHANUMERIC
 
 #: Row and column indices stay below this; no plate has as many.

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Finding, OptionalModel
+from platestore.spec.base import OptionalModel
+from platestore.spec.findings import Finding
 
 
 class TransformationMeta(OptionalModel):

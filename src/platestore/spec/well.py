@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from platestore.spec.base import Finding, OptionalModel, duplicates
+from platestore.spec.base import OptionalModel, duplicates
+from platestore.spec.findings import Finding
 from platestore.spec.names import ALPHANUMERIC
 
 

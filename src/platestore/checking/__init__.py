@@ -1,0 +1,1 @@
+"""Is it OME-NGFF (``validate``), and is it whole (``check``)."""

@@ -1,0 +1,96 @@
+"""From what a user names to a storage and a path in it, without opening a node.
+
+What is broken is looked at here, so nothing may depend on the metadata being readable.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from platestore.errors import ArgumentError, NodeNotFoundError
+from platestore.storage.base import Storage, StorageOptions
+from platestore.storage.local import LocalStorage, find_root
+from platestore.storage.ozx import OzxStorage, find_archive, names_archive
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory of a store, or a file with attributes.
+
+    Attributes
+    ----------
+    storage : Storage or None
+        The store; None for a file.
+    path : str
+        Path in the store, or of the file.
+    """
+
+    storage: Storage | None
+    path: str
+
+
+def find_place(target: Any, options: StorageOptions) -> Place:
+    """Find what a user named.
+
+    Parameters
+    ----------
+    target : str, Path, zarr Store, or node
+        A store, a node in one, an ``.ozx`` archive or a node in it, or a JSON file.
+    options : StorageOptions
+        How the store is used.
+
+    Returns
+    -------
+    Place
+
+    Raises
+    ------
+    NodeNotFoundError
+        If there is nothing.
+    ArgumentError
+        If it is no path, store or node.
+    """
+    if isinstance(target, (str, os.PathLike)):
+        return _find_path(os.fspath(target), options)
+    location = getattr(target, "_location", None)
+    if location is not None:
+        storage, path = location.storage, location.path
+        if isinstance(storage, LocalStorage):
+            return Place(LocalStorage(storage.root, options), path)
+        return Place(storage, path)
+    return _find_in_store(target, options)
+
+
+def _find_path(text: Any, options: StorageOptions) -> Place:
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ArgumentError(f"{text!r} is no path")
+    path = os.path.abspath(text)
+    if names_archive(path):
+        found = find_archive(path)
+        if found is None:
+            raise NodeNotFoundError("there is no such archive", path=path)
+        return Place(OzxStorage(found[0], options), found[1])
+    if os.path.isdir(path):
+        root, inner = find_root(path)
+        return Place(LocalStorage(root, options), inner)
+    if not os.path.exists(path):
+        raise NodeNotFoundError("there is no such file or directory", path=path)
+    return Place(None, path)
+
+
+def _find_in_store(store: Any, options: StorageOptions) -> Place:
+    from zarr.abc.store import Store
+    from zarr.storage import StorePath
+
+    from platestore.nodes.location import storage_of
+
+    path = ""
+    if isinstance(store, StorePath):
+        store, path = store.store, store.path
+    if not isinstance(store, Store):
+        raise ArgumentError(
+            f"cannot look at a {type(store).__name__}", hint="pass a path, a zarr Store or a node"
+        )
+    return Place(storage_of(store, options), path)

@@ -1,0 +1,82 @@
+"""The answer of a validation or a check: a verdict, and every finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from platestore.spec.findings import Finding
+
+_ORDER = {"error": 0, "warning": 1, "advice": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found out about one or several paths.
+
+    Attributes
+    ----------
+    valid : bool
+        Whether there is no error.
+    message : str
+        The verdict in one line.
+    findings : tuple of Finding
+        Everything found, in the order of the store.
+    paths : tuple of str
+        What was looked at.
+    """
+
+    valid: bool
+    message: str
+    findings: tuple[Finding, ...] = field(repr=False)
+    paths: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.valid
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that make it invalid."""
+        return self.of("error")
+
+    def of(self, level: str) -> list[Finding]:
+        """The findings of one level."""
+        return [f for f in self.findings if f.level == level]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        return {
+            "valid": self.valid,
+            "message": self.message,
+            "paths": list(self.paths),
+            "findings": [f.to_json() for f in self.findings],
+        }
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """How many findings of each level there are, in words."""
+    words = []
+    for level in _ORDER:
+        number = sum(f.level == level for f in findings)
+        if number:
+            plural = level if number == 1 or level == "advice" else f"{level}s"
+            words.append(f"{number} {plural}")
+    return ", ".join(words) or "nothing found"
+
+
+def promoted(findings: Iterable[Finding], *, pedantic: bool) -> tuple[Finding, ...]:
+    """The findings; with ``pedantic``, warnings are errors."""
+    if not pedantic:
+        return tuple(findings)
+    return tuple(replace(f, level="error") if f.level == "warning" else f for f in findings)
+
+
+def rendered(finding: Finding) -> list[str]:
+    """A finding as lines for people."""
+    lines = [f"{finding.level:<7}  {finding}"]
+    facts = (("expected", finding.expected), ("found", finding.found), ("rule", finding.rule))
+    lines += [f"         {name}: {text}" for name, text in facts if text]
+    tips = (("repair", finding.repair), ("hint", finding.hint))
+    lines += [f"         {name}: {text}" for name, text in tips if text]
+    return lines
