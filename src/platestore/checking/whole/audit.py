@@ -1,0 +1,390 @@
+"""Going through a store by its directories and its documents, and noting where they disagree.
+
+Everything is looked at from outside: no node is opened, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from platestore.checking.whole import leftovers, rebuild
+from platestore.checking.whole.consolidated import stale_consolidated
+from platestore.checking.whole.disk import SPECIAL, Directory, Disk
+from platestore.checking.whole.facts import acquisition_ids, array_facts, arrays_of, fields_of, read_image
+from platestore.checking.whole.images import Array, channels_of
+from platestore.checking.whole.pixel_problems import PixelAudit
+from platestore.checking.whole.problems import Fix, Problem, Step
+from platestore.errors import InvalidMetadataError
+from platestore.spec import pyramids
+from platestore.spec.findings import Finding, Level
+from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.names import split_path
+from platestore.stacks.listing import natural_key
+from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
+from platestore.storage.local import LocalStorage
+
+_STEPS = {"plate": Step.PLATE, "well": Step.WELL, "image": Step.IMAGE, "labels": Step.LABELS}
+_MEMBERS = {"plate": "well", "well": "field", "image": "array", "labels": "label image"}
+
+
+class Audit:
+    """One look at a store, or a part of it.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store.
+    pixels : PixelAudit
+        Looks at the chunks of arrays.
+    """
+
+    def __init__(self, storage: Storage, pixels: PixelAudit) -> None:
+        self.storage = storage
+        self.disk = Disk(storage)
+        self.pixels = pixels
+        self.problems: list[Problem] = []
+        self._recorded: set[str] = set()
+        self._seen: set[str] = set()
+
+    def run(self, path: str) -> list[Problem]:
+        """Look at a node and everything below it."""
+        if isinstance(self.storage, LocalStorage) and not path:
+            self.problems += leftovers.beside(self.storage.root)
+        here = self.disk[path]
+        role = self.disk.role(path)
+        if here.state == "unreadable":
+            self._unreadable(here)
+        elif role == "array":
+            self._array(path)
+        elif role in ("empty", "other") and here.state in ("broken", "bare"):
+            text = here.problem or "there is no zarr group or array here"
+            self._note("document-lost", here.document or path, text, hint="restore it from a backup")
+        else:
+            {
+                "plate": self._plate,
+                "row": self._row,
+                "well": self._well,
+                "image": self._image,
+                "labels": self._labels,
+                "series": self._series,
+            }.get(role, self._group)(here)
+        self.problems += stale_consolidated(self.disk, self._seen)
+        return self.problems
+
+    # --- notes ------------------------------------------------------------------------------------
+
+    def _note(
+        self,
+        code: str,
+        key: str,
+        message: str,
+        *,
+        level: Level = "error",
+        location: str = "",
+        fix: Fix | None = None,
+        hint: str | None = None,
+    ) -> None:
+        file = self.storage.where(key)
+        self.problems.append(Problem(Finding(code, location, message, level, file=file, hint=hint), fix))
+
+    def _unreadable(self, here: Directory) -> None:
+        self._note("unreadable", here.path, here.problem, hint="check the rights and the disk")
+
+    def _begin(self, here: Directory) -> None:
+        """What every directory is looked at for: leftovers, unfinished changes, files of others."""
+        self._seen.add(here.path)
+        if here.intents:
+            self._recorded |= {join(here.path, p) for p in _paths_in(here.intents)}
+            words = ", ".join(sorted({str(i.get("operation")) for i in here.intents if isinstance(i, dict)}))
+            fix = Fix(Step.FINISH, here.path, f"complete the recorded change ({words})")
+            self._note(
+                "change-unfinished",
+                here.path,
+                f"a change ({words}) stopped half-way",
+                level="warning",
+                fix=fix,
+            )
+        self.problems += leftovers.in_directory(self.storage, here, self._recorded)
+        for name in here.files:
+            key = join(here.path, name)
+            known = name in DOCUMENTS or leftovers.of_name(name, None, "", key) is not None
+            if not known and not (here.state == "bare" and is_chunk_name(name)):
+                self._note("foreign-file", key, "is no part of the store", level="advice")
+
+    def _document(self, here: Directory, kind: Any, key: str, *, holds: bool) -> Any:
+        """The part of a document that lists members; what is lost is noted."""
+        found = here.part(kind, key)
+        usable = list if kind in ("image", "labels", "label") else dict
+        if isinstance(found, usable):
+            return found
+        if here.state == "unreadable":
+            self._unreadable(here)
+        elif holds or here.state != "group":
+            words = {"broken": here.problem, "bare": "the group has no document"}
+            text = words.get(here.state, f"there is no {key!r} in its attributes")
+            step = _STEPS["image" if kind == "label" else kind]
+            fix = Fix(
+                step, here.path, f"write the document of {self.storage.where(here.path)} from what is there"
+            )
+            self._note("document-lost", here.document or here.path, text, fix=fix)
+        return None
+
+    def _compare(
+        self, kind: str, here: Directory, listed: Iterable[str], present: Iterable[str], where: str
+    ) -> None:
+        """Note what is listed and not there, and the reverse."""
+        there, names = set(present), list(dict.fromkeys(listed))
+        fix = Fix(
+            _STEPS[kind],
+            here.path,
+            f"make the document of {self.storage.where(here.path)} list what is there",
+        )
+        member = _MEMBERS[kind]
+        for i, name in enumerate(names):
+            if name not in there and not self._is_recorded(join(here.path, name)):
+                text = f"the {member} {name!r} is listed, but is not there"
+                self._note("member-missing", here.path, text, location=f"{where}[{i}]", fix=fix)
+        for name in sorted(there - set(names), key=natural_key):
+            if not self._is_recorded(join(here.path, name)):
+                text = f"the {member} {name!r} is there, but is not listed"
+                self._note("member-unlisted", join(here.path, name), text, level="warning", fix=fix)
+
+    def _is_recorded(self, path: str) -> bool:
+        return any(path == p or path.startswith(f"{p}/") for p in self._recorded)
+
+    def _others(self, here: Directory, known: set[str]) -> None:
+        """Directories that are nothing to the document's kind: empty ones, and those of others."""
+        for child in self.disk.children(here.path):
+            name = child.path.rpartition("/")[2]
+            if name in known or name in SPECIAL or self._is_recorded(child.path):
+                continue
+            if (
+                any(k.startswith(f"{name}/") for k in known)
+                or leftovers.of_name(name, None, "", "") is not None
+            ):
+                continue
+            if child.state == "unreadable":
+                self._unreadable(child)
+            elif self.disk.role(child.path) == "empty" and _is_ours(child):
+                fix = Fix(
+                    Step.REMOVE, child.path, f"remove {self.storage.where(child.path)}, which holds nothing"
+                )
+                text = "a group that nothing lists, and that holds nothing"
+                self._note("group-empty", child.path, text, level="warning", fix=fix)
+            elif self.storage.local_path(child.path) is not None and leftovers.is_work(name):
+                continue
+            else:
+                self._note(
+                    "foreign-group", child.path, "is not listed, and nothing of OME-NGFF", level="advice"
+                )
+
+    # --- kinds of nodes ---------------------------------------------------------------------------
+
+    def _group(self, here: Directory) -> None:
+        """A group without OME-NGFF metadata: what is in it is looked at as it is."""
+        self._begin(here)
+        self._note("no-metadata", here.path, "the group has no OME-NGFF metadata", level="advice")
+
+    def _plate(self, here: Directory) -> None:
+        self._begin(here)
+        present = {
+            f"{row}/{c}"
+            for row in self.disk.members(here.path, "row")
+            for c in self.disk.members(join(here.path, row), "well")
+        }
+        document = self._document(here, "plate", "plate", holds=bool(present))
+        entries = rebuild.objects(document.get("wells")) if document is not None else []
+        listed = [str(w.get("path")) for w in entries]
+        empty = {p for p in listed if _is_inside(p) and self.disk[join(here.path, p)].kind == "well"}
+        if document is not None:
+            self._compare("plate", here, listed, present | empty, "plate.wells")
+            self._indices(here, document, present | empty)
+        for row in sorted({p.partition("/")[0] for p in present | empty}, key=natural_key):
+            self._row_group(
+                self.disk[join(here.path, row)], {p for p in present | empty if p.startswith(f"{row}/")}
+            )
+        self._others(here, {p.partition("/")[0] for p in present | empty})
+        for path in [p for p in listed if p in present | empty] + sorted(present - set(listed)):
+            self._well(self.disk[join(here.path, path)])
+
+    def _indices(self, here: Directory, document: dict[str, Any], wells: set[str]) -> None:
+        """Indices, rows, columns and acquisitions against what a right document would say."""
+        fields = {p: fields_of(self.disk, join(here.path, p)) for p in wells}
+        right = rebuild.plate(document, fields, name="")
+        fix = Fix(Step.PLATE, here.path, f"correct the document of {self.storage.where(here.path)}")
+        before = {w.get("path"): w for w in reversed(rebuild.objects(document.get("wells")))}
+        for i, entry in enumerate(right["wells"]):
+            old = before.get(entry["path"], entry)
+            if any(old.get(key) != entry[key] for key in ("rowIndex", "columnIndex")):
+                text = f"{entry['path']} has the indices {old.get('rowIndex')}, {old.get('columnIndex')}; "
+                text += f"its row and column are {entry['rowIndex']}, {entry['columnIndex']}"
+                self._note("well-index", here.path, text, location=f"plate.wells[{i}]", fix=fix)
+        if len(rebuild.objects(document.get("wells"))) > len(before):
+            self._note("well-duplicate", here.path, "a well is listed more than once", fix=fix)
+        for key in ("rows", "columns", "acquisitions"):
+            if document.get(key) != right.get(key):
+                text = f"{key} do not fit the wells and fields that are there"
+                self._note(f"plate-{key}", here.path, text, location=f"plate.{key}", fix=fix)
+
+    def _row(self, here: Directory) -> None:
+        wells = self.disk.members(here.path, "well")
+        self._row_group(here, {f"{here.path}/{w}" for w in wells})
+        for name in wells:
+            self._well(self.disk[join(here.path, name)])
+
+    def _row_group(self, here: Directory, wells: set[str]) -> None:
+        self._begin(here)
+        if here.state in ("bare", "broken"):
+            fix = Fix(Step.GROUP, here.path, f"write the document of the row {self.storage.where(here.path)}")
+            text = here.problem or "the row has no document of a group"
+            level: Level = "error" if here.state == "broken" else "warning"
+            self._note("document-lost", here.document or here.path, text, level=level, fix=fix)
+        self._others(here, {w.rpartition("/")[2] for w in wells})
+
+    def _well(self, here: Directory) -> None:
+        self._begin(here)
+        present = self.disk.members(here.path, "image")
+        document = self._document(here, "well", "well", holds=bool(present))
+        if document is not None:
+            listed = [str(i.get("path")) for i in rebuild.objects(document.get("images"))]
+            waiting = {n for n in listed if _is_inside(n) and self.disk[join(here.path, n)].kind == "image"}
+            self._compare("well", here, listed, {*present, *waiting}, "well.images")
+            right = rebuild.well(document, {*present, *waiting}, acquisition_ids(self.disk, here.path))
+            lost = [
+                i
+                for i in right["images"]
+                if i not in rebuild.objects(document.get("images")) and i["path"] in listed
+            ]
+            if lost or len(set(listed)) < len(listed):
+                fix = Fix(Step.WELL, here.path, f"correct the document of {self.storage.where(here.path)}")
+                text = "a field is listed twice, or its acquisition is missing or impossible"
+                self._note("well-images", here.path, text, location="well.images", fix=fix)
+            present = list(dict.fromkeys([*(n for n in listed if n in waiting), *present]))
+        self._others(here, set(present))
+        for name in present:
+            self._image(self.disk[join(here.path, name)])
+
+    def _series(self, here: Directory) -> None:
+        self._begin(here)
+        for child in self.disk.children(here.path):
+            if self.disk.role(child.path) == "image":
+                self._image(child)
+
+    def _labels(self, here: Directory) -> None:
+        self._begin(here)
+        present = self.disk.members(here.path, "image")
+        document = self._document(here, "labels", "labels", holds=bool(present))
+        if document is not None:
+            listed = [name for name in document if isinstance(name, str)]
+            nested = {n for n in listed if _is_inside(n) and self.disk.role(join(here.path, n)) == "image"}
+            self._compare("labels", here, listed, {*present, *nested}, "labels")
+            present = list(dict.fromkeys([*(n for n in listed if n in nested), *present]))
+        self._others(here, set(present))
+        for name in present:
+            self._image(self.disk[join(here.path, name)])
+
+    def _image(self, here: Directory) -> None:
+        self._begin(here)
+        arrays = arrays_of(self.disk, here)
+        document = self._document(here, "image", "multiscales", holds=bool(arrays))
+        meta = read_image(here) if document is not None else None
+        if document is not None and meta is None:
+            fix = Fix(
+                Step.IMAGE,
+                here.path,
+                f"write the document of {self.storage.where(here.path)} from what is there",
+            )
+            self._note("document-lost", here.path, "its multiscales cannot be read", fix=fix)
+        facts = {p: fact for p in arrays if (fact := array_facts(self.disk[join(here.path, p)])) is not None}
+        for path in sorted(set(arrays) - set(facts)):
+            self._lost_array(self.disk[join(here.path, path)])
+        if meta is not None:
+            self._compare("image", here, meta.paths(), arrays, "multiscales.datasets")
+            self._facts(here, meta, facts)
+        self._others(here, {*arrays, *(meta.paths() if meta else ())})
+        self._pixels(here, meta, facts)
+        labels = self.disk[join(here.path, "labels")]
+        if "labels" in here.directories and self.disk.role(labels.path) != "array":
+            self._labels(labels)
+
+    def _facts(self, here: Directory, meta: ImagesMeta, facts: dict[str, Array]) -> None:
+        """Ranks and channels of an image against its arrays."""
+        for image in meta.multiscales:
+            for dataset in image.datasets:
+                array = facts.get(dataset.path)
+                if array is not None and len(array.shape) != len(image.axes):
+                    text = f"has {len(array.shape)} dimensions, and the image {len(image.axes)} axes"
+                    self._note("array-rank", join(here.path, dataset.path), text)
+        whole = meta.multiscales and meta.multiscales[0].datasets
+        if meta.omero is None or not whole or meta.multiscales[0].datasets[0].path not in facts:
+            return
+        size, named = channels_of(meta, facts), len(meta.omero.channels)
+        if size is not None and size != named:
+            fix = Fix(Step.IMAGE, here.path, f"name {size} channels in {self.storage.where(here.path)}")
+            text = f"{named} channels are named, and the array has {size}"
+            self._note("channel-count", here.path, text, location="omero.channels", level="warning", fix=fix)
+
+    def _lost_array(self, here: Directory) -> None:
+        """An array without a document that can be read."""
+        self._seen.add(here.path)
+        if here.state == "unreadable":
+            self._unreadable(here)
+            return
+        where = self.storage.where(here.path)
+        text = here.problem or "chunks without the document of an array"
+        fix = Fix(
+            Step.ARRAY, here.path, f"write the document of {where} as that of a like array, or set it aside"
+        )
+        self._note("array-document-lost", here.document or here.path, text, fix=fix)
+
+    def _pixels(self, here: Directory, meta: ImagesMeta | None, facts: dict[str, Array]) -> None:
+        listed: set[str] = set()
+        for i, image in enumerate(meta.multiscales if meta else ()):
+            if not pyramids.is_whole(image):
+                fix = Fix(Step.PYRAMID, here.path, f"compute the levels of {self.storage.where(here.path)}")
+                text = "levels are initialised or being made anew, and not complete"
+                where = f"multiscales[{i}].metadata"
+                self._note("pyramid-unfinished", here.path, text, location=where, level="warning", fix=fix)
+            paths = [d.path for d in image.datasets if d.path in facts]
+            listed |= set(paths)
+            if paths:
+                self.problems += self.pixels.image(self.disk, here, image, paths, first=i == 0)
+        for path in sorted(set(facts) - listed):
+            self._array(join(here.path, path))
+
+    def _array(self, path: str) -> None:
+        self._seen.add(path)
+        here = self.disk[path]
+        if here.state == "array":
+            self.problems += self.pixels.array(self.storage, here)
+        else:
+            self._lost_array(here)
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path that a document gives stays in its group."""
+    try:
+        return split_path(path, location="", document="") == path
+    except InvalidMetadataError:
+        return False
+
+
+def _is_ours(here: Directory) -> bool:
+    """Whether a group holds nothing that somebody else wrote."""
+    from platestore.spec.versions import only_ours
+
+    return not set(here.files) - DOCUMENTS and here.state in ("bare", "group") and only_ours(here.attributes)
+
+
+def _paths_in(value: Any) -> Iterator[str]:
+    """Every string of a record that may be a path."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _paths_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _paths_in(item)

@@ -1,0 +1,209 @@
+"""What lies in the directories of a store, whatever its documents say; each is listed and read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from platestore.errors import InvalidMetadataError, PlatestoreError
+from platestore.spec import versions
+from platestore.storage.base import Storage, is_chunk_name, join
+from platestore.storage.documents import parse
+from platestore.storage.hierarchy import ZarrFormat
+
+State = Literal["group", "array", "broken", "bare", "unreadable", "gone"]
+Role = Literal["plate", "row", "well", "image", "labels", "series", "array", "empty", "other"]
+
+_V3, _V2_GROUP, _V2_ARRAY, _V2_ATTRIBUTES = "zarr.json", ".zgroup", ".zarray", ".zattrs"
+#: Members that have a meaning of their own, and are no wells, fields or levels.
+SPECIAL = frozenset({"labels", "OME"})
+# A chunk lies no deeper in its array than an image has dimensions, and the "c" of zarr v3.
+_DEEPEST_CHUNK = 6
+_ROLE_OF_KIND: dict[str, Role] = {"label": "image"}
+_ROLE_ABOVE: dict[Role, Role] = {"array": "image", "image": "well", "well": "row", "row": "plate"}
+
+
+@dataclass(slots=True)
+class Directory:
+    """One directory of a store.
+
+    Attributes
+    ----------
+    path : str
+        Path in the store.
+    state : str
+        What its own document makes it: a group or an array; ``"broken"`` if the document cannot be parsed,
+        ``"bare"`` if there is none, ``"unreadable"``, or ``"gone"``.
+    zarr_format : {2, 3}, optional
+        Version of zarr, by the document.
+    content : dict
+        The document of an array.
+    attributes : dict
+        The attributes.
+    directories, hidden, files : list of str
+        Names in it; those of directories that begin with a dot are the hidden ones.
+    problem : str
+        What is wrong with the document.
+    document : str
+        Key of the document that is broken.
+    """
+
+    path: str
+    state: State = "gone"
+    zarr_format: ZarrFormat | None = None
+    content: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    problem: str = ""
+    document: str = ""
+
+    @property
+    def kind(self) -> versions.Kind:
+        """What a group is by its attributes."""
+        if self.state != "group" or self.zarr_format is None:
+            return "unknown"
+        return versions.kind_of(self.attributes, self.zarr_format)
+
+    def part(self, kind: versions.Kind, key: str) -> Any:
+        """A part of the metadata, or None."""
+        if self.state != "group" or self.zarr_format is None:
+            return None
+        return versions.unpack(self.attributes, self.zarr_format, kind).get(key)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Platestore's namespace, without the documents that wait in it."""
+        return versions.own_part(self.attributes)
+
+    @property
+    def intents(self) -> list[Any]:
+        """Records of unfinished changes."""
+        found = self.own.get("intents")
+        return found if isinstance(found, list) else []
+
+
+class Disk:
+    """The directories of a store.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._known: dict[str, Directory] = {}
+        self._roles: dict[str, Role] = {}
+
+    def __getitem__(self, path: str) -> Directory:
+        if path not in self._known:
+            self._known[path] = self._read(path)
+        return self._known[path]
+
+    def children(self, path: str) -> Iterator[Directory]:
+        """Directories in a directory, without hidden ones."""
+        for name in self[path].directories:
+            yield self[join(path, name)]
+
+    def role(self, path: str) -> Role:
+        """What a directory is: by its metadata if that says so, else by what lies in it."""
+        if path not in self._roles:
+            self._roles[path] = self._role(path)
+        return self._roles[path]
+
+    def members(self, path: str, role: Role) -> list[str]:
+        """Names of the directories in a directory that are something."""
+        names = self[path].directories
+        return [name for name in names if name not in SPECIAL and self.role(join(path, name)) == role]
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _read(self, path: str) -> Directory:
+        out = Directory(path)
+        try:
+            directories, files = self.storage.list(path)
+        except FileNotFoundError:
+            return out
+        except (OSError, PlatestoreError) as error:
+            out.state, out.problem = "unreadable", str(error)
+            return out
+        out.files = files
+        out.directories = [name for name in directories if not name.startswith(".")]
+        out.hidden = [name for name in directories if name.startswith(".")]
+        try:
+            self._read_documents(out)
+        except InvalidMetadataError as error:
+            out.state, out.problem = "broken", error.message
+        except (OSError, PlatestoreError) as error:
+            out.state, out.problem = "unreadable", str(error)
+        return out
+
+    def _read_documents(self, out: Directory) -> None:
+        names = set(out.files)
+        if _V3 in names:
+            out.zarr_format = 3
+            content = self._parse(out, _V3)
+            out.state = "array" if content.get("node_type") == "array" else "group"
+            if out.state == "group" and content.get("node_type") != "group":
+                raise InvalidMetadataError(f"'node_type' is {content.get('node_type')!r}")
+            attributes = content.get("attributes", {})
+        elif names & {_V2_GROUP, _V2_ARRAY}:
+            out.zarr_format = 2
+            content = self._parse(out, _V2_ARRAY if _V2_ARRAY in names else _V2_GROUP)
+            out.state = "array" if _V2_ARRAY in names else "group"
+            attributes = self._parse(out, _V2_ATTRIBUTES) if _V2_ATTRIBUTES in names else {}
+        else:
+            out.state = "bare"
+            out.zarr_format = 2 if _V2_ATTRIBUTES in names else None
+            return
+        if not isinstance(attributes, dict):
+            raise InvalidMetadataError("'attributes' is no JSON object")
+        out.content, out.attributes = content, attributes
+
+    def _parse(self, out: Directory, name: str) -> dict[str, Any]:
+        out.document = join(out.path, name)
+        data = self.storage.read(out.document)
+        if data is None:
+            raise InvalidMetadataError("the document vanished while it was read")
+        return parse(data, where=self.storage.where(out.document))
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    def _role(self, path: str) -> Role:
+        here = self[path]
+        if here.state == "array":
+            return "array"
+        if here.state in ("gone", "unreadable"):
+            return "other"
+        kind = here.kind
+        if kind != "unknown":
+            return _ROLE_OF_KIND.get(kind, kind)  # type: ignore[arg-type]
+        if here.state != "group" and self._holds_chunks(path):
+            return "array"
+        below = {self.role(child.path) for child in self.children(path) if _name(child.path) not in SPECIAL}
+        for role, above in _ROLE_ABOVE.items():
+            if role in below:
+                return "labels" if role == "image" and _name(path) == "labels" else above
+        return "empty" if below <= {"empty"} else "other"
+
+    def _holds_chunks(self, path: str) -> bool:
+        """Whether there are chunks, but no document below: an array that lost its own."""
+        for _ in range(_DEEPEST_CHUNK):
+            here = self[path]
+            if any(is_chunk_name(name) for name in here.files):
+                return True
+            names = [name for name in here.directories if is_chunk_name(name)]
+            if not names or len(names) < len(here.directories):
+                return False
+            path = join(path, names[0])
+            if self[path].state != "bare":
+                return False
+        return False
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

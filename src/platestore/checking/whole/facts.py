@@ -1,0 +1,92 @@
+"""What is there, in the terms of the documents: arrays of an image, fields of a well, acquisitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from platestore.arrays.metadata import summarise
+from platestore.checking.whole.disk import SPECIAL, Directory, Disk
+from platestore.checking.whole.images import Array
+from platestore.checking.whole.rebuild import objects
+from platestore.errors import PlatestoreError
+from platestore.spec.base import read_model
+from platestore.spec.labels import LabelImageMeta
+from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.names import split_path
+from platestore.spec.versions import Kind, unpack
+from platestore.storage.base import join
+from platestore.storage.documents import serialise
+from platestore.storage.hierarchy import ArrayDocument
+
+
+def read_image(here: Directory) -> ImagesMeta | None:
+    """The metadata of an image, read as leniently as can be; None if that fails."""
+    if here.zarr_format is None:
+        return None
+    kind: Kind = "label" if here.kind == "label" else "image"
+    model = LabelImageMeta if kind == "label" else ImagesMeta
+    try:
+        parts = unpack(here.attributes, here.zarr_format, kind)
+        meta: ImagesMeta = read_model(model, parts, location="", path=here.path)[0]
+    except PlatestoreError:
+        return None
+    return meta
+
+
+def array_facts(here: Directory) -> Array | None:
+    """Shape, data type and dimension names of an array; None if its document does not tell."""
+    if here.state != "array" or here.zarr_format is None:
+        return None
+    try:
+        data = serialise(here.content, where=here.path)
+        summary = summarise(ArrayDocument(here.path, here.zarr_format, data))
+    except PlatestoreError:
+        return None
+    names = here.content.get("dimension_names") or here.attributes.get("_ARRAY_DIMENSIONS")
+    plain = isinstance(names, list) and all(isinstance(n, str) for n in names)
+    return Array(summary.shape, summary.dtype, tuple(names) if plain and names else None)
+
+
+def arrays_of(disk: Disk, here: Directory) -> list[str]:
+    """Paths of the arrays of an image: those in its directory, and listed ones further down."""
+    found = [
+        name
+        for name in here.directories
+        if name not in SPECIAL and disk.role(join(here.path, name)) == "array"
+    ]
+    meta = read_image(here) if here.state == "group" else None
+    for path in meta.paths() if meta is not None else ():
+        try:
+            inner = split_path(path, location="", document="")
+        except PlatestoreError:
+            continue
+        if path == inner and path not in found and disk.role(join(here.path, path)) == "array":
+            found.append(path)
+    return found
+
+
+def fields_of(disk: Disk, path: str) -> dict[str, int | None]:
+    """The fields of a well that are there, with their acquisitions as far as the document knows them."""
+    here = disk[path]
+    document = here.part("well", "well")
+    entries = objects(document.get("images")) if isinstance(document, dict) else []
+    known: dict[Any, Any] = {entry.get("path"): entry.get("acquisition") for entry in reversed(entries)}
+    names = [
+        *disk.members(path, "image"),
+        *(n for n in known if isinstance(n, str) and n in here.directories),
+    ]
+    out: dict[str, int | None] = {}
+    for name in dict.fromkeys(names):
+        found = known.get(name)
+        out[name] = found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
+    return out
+
+
+def acquisition_ids(disk: Disk, well: str) -> list[int]:
+    """Identifiers of the acquisitions of the plate around a well."""
+    parts = well.split("/")
+    if len(parts) < 2:
+        return []
+    document = disk["/".join(parts[:-2])].part("plate", "plate")
+    items = objects(document.get("acquisitions")) if isinstance(document, dict) else []
+    return [i for item in items if isinstance(i := item.get("id"), int) and not isinstance(i, bool)]

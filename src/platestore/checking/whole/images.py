@@ -1,0 +1,210 @@
+"""The document of an image as it should be, from what it was, the arrays that are there, and a like image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from platestore.errors import InvalidMetadataError
+from platestore.pyramid.geometry import Factors, found_factors, level_transform
+from platestore.spec import edits
+from platestore.spec.axes import AxisMeta, check_axes, default_axes
+from platestore.spec.labels import ImageLabelMeta, LabelImageMeta, LabelSourceMeta, default_colors
+from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
+from platestore.spec.omero import fit_windows, new_channel
+from platestore.spec.transforms import normalise, scale_of
+from platestore.stacks.listing import natural_key
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """What an array's document says of it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its shape.
+    dtype : str
+        Name of its data type.
+    names : tuple of str or None
+        Names of its dimensions, if the document has them.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    names: tuple[str, ...] | None
+
+
+def rebuild(
+    old: ImagesMeta | None,
+    arrays: Mapping[str, Array],
+    like: ImagesMeta | None,
+    *,
+    name: str,
+    is_label: bool = False,
+) -> ImagesMeta:
+    """The document of an image.
+
+    Parameters
+    ----------
+    old : ImagesMeta, optional
+        Its present document; it is changed.
+    arrays : mapping
+        The arrays that are there, by path.
+    like : ImagesMeta, optional
+        The document of an image of the same plate, from which axes, scales and channel names are taken where
+        they are lost.
+    name : str
+        Name of the image.
+    is_label : bool
+        Whether it is a label image.
+
+    Returns
+    -------
+    ImagesMeta
+        Arrays that are not there are gone from it, those that are not listed are: as levels where their
+        shape is that of a level, else as images of their own.
+    """
+    meta = old if old is not None else _as_like(arrays, like, name, is_label)
+    axes = meta.multiscales[0].axes if meta.multiscales else None
+    for image in meta.multiscales:
+        image.datasets = [d for d in image.datasets if d.path in arrays]
+    listed = [image for image in meta.multiscales if image.datasets]
+    orphans = {path: arrays[path] for path in set(arrays) - set(meta.paths())}
+    for ladder in _ladders(orphans):
+        _adopt(listed, ladder, arrays, axes or (like.multiscales[0].axes if like else None), name)
+    if not listed:
+        names = edits.channel_names(meta, 0)
+        return edits.empty_image(axes or default_axes(), names, name)
+    meta.multiscales = listed
+    _fit_channels(meta, arrays)
+    return meta
+
+
+def _as_like(arrays: Mapping[str, Array], like: ImagesMeta | None, name: str, is_label: bool) -> ImagesMeta:
+    """A document without arrays, or that of a like image with the same arrays."""
+    if is_label:
+        shown = ImageLabelMeta(colors=default_colors(()), source=LabelSourceMeta(image="../../"))
+        return LabelImageMeta(multiscales=[], image_label=shown)
+    if like is None:
+        return ImagesMeta(multiscales=[])
+    meta = ImagesMeta.model_validate(like.to_json())
+    ndims = {len(array.shape) for array in arrays.values()}
+    if set(meta.paths()) <= set(arrays) and ndims == {len(i.axes) for i in meta.multiscales}:
+        for image in meta.multiscales:
+            image.name = name
+    else:
+        meta.multiscales = []
+    if meta.omero is not None:
+        meta.omero.name = name
+    return meta
+
+
+def _ladders(arrays: Mapping[str, Array]) -> list[list[str]]:
+    """Arrays in groups of what could be levels of one image, the finest first."""
+    order = sorted(arrays, key=lambda p: (-math.prod(arrays[p].shape), natural_key(p)))
+    out: list[list[str]] = []
+    for path in order:
+        for ladder in out:
+            if steps_between(arrays[ladder[-1]], arrays[path]) is not None:
+                ladder.append(path)
+                break
+        else:
+            out.append([path])
+    return out
+
+
+def steps_between(fine: Array, coarse: Array) -> Factors | None:
+    """The factors from one array to the next level, if it can be that."""
+    same = fine.dtype == coarse.dtype and len(fine.shape) == len(coarse.shape)
+    if not same or fine.shape == coarse.shape:
+        return None
+    if any(n < m or m == 0 for n, m in zip(fine.shape, coarse.shape, strict=True)):
+        return None
+    ones = [1.0] * len(fine.shape)
+    try:
+        (step,) = found_factors([fine.shape, coarse.shape], [ones, ones], where="", exact=True)
+    except InvalidMetadataError:
+        return None
+    return step
+
+
+def _adopt(
+    listed: list[MultiScaleMeta],
+    ladder: Sequence[str],
+    arrays: Mapping[str, Array],
+    axes: Sequence[AxisMeta] | None,
+    name: str,
+) -> None:
+    """List arrays: after the last level of an image that they continue, else as an image of their own."""
+    paths = list(ladder)
+    image = next((i for i in listed if _continues(i, arrays, paths[0])), None)
+    if image is None:
+        first = arrays[paths[0]]
+        found = _axes(first, axes)
+        image = MultiScaleMeta(axes=found, datasets=[], name=name if not listed else paths[0], metadata={})
+        steps = normalise(None, len(found))
+        image.datasets.append(DatasetMeta(path=paths.pop(0), coordinate_transformations=steps))
+        image.type = "none"
+        listed.append(image)
+    for path in paths:
+        last = image.datasets[-1]
+        step = steps_between(arrays[last.path], arrays[path]) or (1,) * len(image.axes)
+        transform = level_transform(last.coordinate_transformations, step, pooled=True)
+        image.datasets.append(DatasetMeta(path=path, coordinate_transformations=transform))
+        if image.type in (None, "none"):
+            image.type = "unspecified"
+
+
+def _continues(image: MultiScaleMeta, arrays: Mapping[str, Array], path: str) -> bool:
+    last = image.datasets[-1]
+    scale = scale_of(last.coordinate_transformations, len(image.axes))
+    return (
+        len(scale) == len(arrays[path].shape) and steps_between(arrays[last.path], arrays[path]) is not None
+    )
+
+
+def _axes(array: Array, known: Sequence[AxisMeta] | None) -> list[AxisMeta]:
+    """Axes of an array: by its document, or as those of a like image, or the last of T, C, Z, Y, X."""
+    ndim = len(array.shape)
+    if array.names is not None and len(array.names) == ndim:
+        by_name = {axis.name.lower(): axis for axis in (*(known or ()), *reversed(default_axes()))}
+        units = {axis.name.lower(): axis for axis in known or ()}
+        found = [units.get(n.lower()) or by_name.get(n.lower()) or AxisMeta(name=n) for n in array.names]
+        named = [
+            AxisMeta.model_validate({**a.to_json(), "name": n})
+            for a, n in zip(found, array.names, strict=True)
+        ]
+        try:
+            return check_axes(named)
+        except ValueError:
+            return named
+    if known is not None and len(known) == ndim:
+        return check_axes(known)
+    return check_axes(default_axes()[-ndim:])
+
+
+def _fit_channels(meta: ImagesMeta, arrays: Mapping[str, Array]) -> None:
+    """As many channels as the first image has."""
+    size = channels_of(meta, arrays)
+    if meta.omero is None or size is None or len(meta.omero.channels) == size:
+        return
+    channels = meta.omero.channels[:size]
+    taken = {channel.label for channel in channels}
+    while len(channels) < size:
+        name = next(str(i) for i in range(len(channels), 2 * size + 1) if str(i) not in taken)
+        taken.add(name)
+        channels.append(new_channel(name, first=not channels))
+    meta.omero.channels = channels
+    fit_windows(meta.omero, arrays[meta.multiscales[0].datasets[0].path].dtype)
+
+
+def channels_of(meta: ImagesMeta, arrays: Mapping[str, Array]) -> int | None:
+    """Size of the channel axis of the first image; None if it has none."""
+    image = meta.multiscales[0]
+    types = [axis.type for axis in image.axes]
+    shape = arrays[image.datasets[0].path].shape
+    if "channel" not in types or len(shape) != len(types):
+        return None
+    return shape[types.index("channel")]

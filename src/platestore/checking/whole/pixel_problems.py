@@ -1,0 +1,147 @@
+"""What the audit of chunks finds, and what a repair would do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from platestore.checking.pixels.audits import ArrayAudit, ImageAudit
+from platestore.checking.whole import leftovers
+from platestore.checking.whole.disk import Directory, Disk
+from platestore.checking.whole.problems import Fix, Problem, Step
+from platestore.spec.findings import Finding
+from platestore.spec.multiscales import MultiScaleMeta
+from platestore.storage.base import Storage, join
+
+# A file whose chunks may be read in part is written anew; one of which nothing can be read is set aside.
+_SET_ASIDE = frozenset({"chunk-empty", "chunk-truncated", "chunk-outside", "shard-index", "chunk-damaged"})
+_SALVAGED = frozenset({"shard-truncated", "chunk-damaged"})
+_MADE_ANEW = frozenset({"level-stale", "chunk-missing"})
+
+
+@dataclass(slots=True)
+class PixelAudit:
+    """Looks at the chunks of images and arrays, and adds up what it saw.
+
+    Attributes
+    ----------
+    deep : bool
+        Whether every chunk is decoded and pyramids are compared.
+    workers : int
+        Number of threads.
+    tell : callable
+        Told the number of decoded bytes of each image.
+    arrays, files, nbytes_stored, nbytes_decoded, missing : int
+        What was looked at: arrays, files of chunks, their bytes, bytes of decoded chunks, and chunks that
+        are not there.
+    """
+
+    deep: bool
+    workers: int
+    tell: Callable[[int], None] = field(default=lambda nbytes: None)
+    arrays: int = 0
+    files: int = 0
+    nbytes_stored: int = 0
+    nbytes_decoded: int = 0
+    missing: int = 0
+
+    def image(
+        self, disk: Disk, here: Directory, image: MultiScaleMeta, paths: Sequence[str], *, first: bool
+    ) -> list[Problem]:
+        """Look at the levels of an image.
+
+        Parameters
+        ----------
+        disk : Disk
+            The store.
+        here : Directory
+            The image.
+        image : MultiScaleMeta
+            Its levels; those that are not among ``paths`` are left out.
+        paths : sequence of str
+            The levels that are there.
+        first : bool
+            Whether it is the image whose levels :meth:`Position.compute_pyramid` makes.
+        """
+        from platestore.checking.pixels.image import audit_image
+
+        document = image.to_json()
+        document["datasets"] = [d for d in document["datasets"] if d["path"] in paths]
+        storage, zarr_format = disk.storage, here.zarr_format or 3
+
+        def look() -> ImageAudit:
+            return audit_image(
+                storage, here.path, document, zarr_format, deep=self.deep, workers=self.workers
+            )
+
+        audit = look()
+        findings = _seen_twice(audit.findings, lambda: look().findings)
+        self._count(len(paths), audit, sum(audit.missing.values()))
+        sharded = [a for a in (join(here.path, p) for p in paths) if has_shards(disk[a])]
+        out = [self._problem(storage, here.path, f, sharded, redo=first) for f in findings]
+        return out + _left(storage, getattr(audit, "leftovers", []))
+
+    def array(self, storage: Storage, here: Directory) -> list[Problem]:
+        """Look at an array that is no level."""
+        from platestore.checking.pixels.image import audit_array
+
+        zarr_format = here.zarr_format or 3
+
+        def look() -> ArrayAudit:
+            return audit_array(storage, here.path, zarr_format, deep=self.deep, workers=self.workers)
+
+        audit = look()
+        findings = _seen_twice(audit.findings, lambda: look().findings)
+        self._count(1, audit, audit.missing)
+        sharded = [here.path] if has_shards(here) else []
+        out = [self._problem(storage, here.path, f, sharded, redo=False) for f in findings]
+        return out + _left(storage, getattr(audit, "leftovers", []))
+
+    def _count(self, arrays: int, audit: ImageAudit | ArrayAudit, missing: int) -> None:
+        self.arrays += arrays
+        self.files += audit.files
+        self.nbytes_stored += audit.nbytes_stored
+        self.nbytes_decoded += audit.nbytes_decoded
+        self.missing += missing
+        self.tell(audit.nbytes_decoded)
+
+    def _problem(
+        self, storage: Storage, path: str, finding: Finding, sharded: Sequence[str], *, redo: bool
+    ) -> Problem:
+        key, where = finding.file, storage.where(finding.file)
+        told = replace(finding, file=where)
+        if finding.code in _SALVAGED and any(key.startswith(f"{array}/") for array in sharded):
+            text = f"write anew what can be read of {where}, and move the damaged file into quarantine"
+            return Problem(told, Fix(Step.SALVAGE, key, text))
+        if finding.code in _SET_ASIDE:
+            return Problem(told, Fix(Step.SET_ASIDE, key, f"move {where} into quarantine"))
+        if finding.code in _MADE_ANEW and redo:
+            text = f"compute the levels of {storage.where(path)} anew; the former ones are kept in quarantine"
+            return Problem(told, Fix(Step.PYRAMID, path, text))
+        return Problem(told)
+
+
+def has_shards(array: Directory) -> bool:
+    """Whether the files of an array hold several chunks."""
+    codecs = array.content.get("codecs")
+    return isinstance(codecs, list) and any(
+        isinstance(c, dict) and c.get("name") == "sharding_indexed" for c in codecs
+    )
+
+
+def _seen_twice(findings: list[Finding], again: Callable[[], list[Finding]]) -> list[Finding]:
+    """The findings that a second look confirms: a file that was replaced meanwhile is not damaged."""
+    if all(f.level == "advice" for f in findings):
+        return findings
+    confirmed = {(f.code, f.file, f.location) for f in again()}
+    return [f for f in findings if (f.code, f.file, f.location) in confirmed]
+
+
+def _left(storage: Storage, keys: Sequence[str]) -> list[Problem]:
+    out = []
+    for key in keys:
+        name = key.rpartition("/")[2]
+        found = leftovers.of_name(name, storage.local_path(key), storage.where(key), key)
+        if found is not None:
+            out.append(found)
+    return out

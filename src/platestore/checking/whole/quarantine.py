@@ -1,0 +1,101 @@
+"""Where a repair puts what it takes out of a store, beside it: nothing that may hold pixels is deleted.
+
+``STORE.quarantine/<time>/`` has what was moved under the path that it had in the store, the documents
+that were changed as they were before under ``documents/``, and ``actions.txt``, which says what was done.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import UTC, datetime
+
+from platestore.errors import ReadOnlyError
+from platestore.storage.files import rename
+from platestore.storage.local import LocalStorage
+
+_BESIDE = "beside"
+_DOCUMENTS = "documents"
+_MOVED = "store"
+_LOG = "actions.txt"
+
+
+class Quarantine:
+    """The quarantine of one repair; its directory is made when the first thing comes.
+
+    Parameters
+    ----------
+    storage : LocalStorage
+        The store.
+    """
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self.path = os.path.join(f"{storage.root}.quarantine", now)
+
+    def require_writable(self) -> None:
+        """Refuse a repair where nothing could be set aside, before it starts.
+
+        Raises
+        ------
+        ReadOnlyError
+            If there is no right to write into the store, or beside it.
+        """
+        for directory in (self._storage.root, os.path.dirname(self._storage.root)):
+            if not os.access(directory, os.W_OK | os.X_OK) or _is_read_only(directory):
+                raise ReadOnlyError(
+                    "there is no right to write here, so nothing can be repaired",
+                    path=directory,
+                    hint="copy the store to where you may write, and repair the copy",
+                )
+
+    def take(self, key: str) -> str:
+        """Move a file or directory of the store, or beside it, into quarantine; give its new path."""
+        if os.path.isabs(key):
+            source, target = key, os.path.join(self.path, _BESIDE, os.path.basename(key))
+        else:
+            self._storage.check_links(key.rpartition("/")[0], writing=True)
+            source = self._storage.local_path(key)
+            target = os.path.join(self.path, _MOVED, *key.split("/"))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        rename(source, target)
+        return target
+
+    def keep_document(self, key: str) -> None:
+        """Keep a document as it is before it is changed for the first time."""
+        self._copy(key, _DOCUMENTS)
+
+    def keep(self, key: str) -> None:
+        """Keep a chunk or shard as it is before it is replaced."""
+        self._copy(key, _MOVED)
+
+    def keep_tree(self, path: str) -> None:
+        """Keep the files of a directory as they are, before they are replaced."""
+        for key in self._storage.keys(path):
+            self.keep(key)
+
+    def _copy(self, key: str, folder: str) -> None:
+        source = self._storage.local_path(key)
+        target = os.path.join(self.path, folder, *key.split("/"))
+        if os.path.exists(target) or not os.path.exists(source):
+            return
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            # Files are replaced, never changed, so a second name keeps what is in them.
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
+    def log(self, line: str) -> None:
+        """Write down what was done."""
+        os.makedirs(self.path, exist_ok=True)
+        with open(os.path.join(self.path, _LOG), "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def _is_read_only(directory: str) -> bool:
+    """Whether the file system is mounted for reading only."""
+    if not hasattr(os, "statvfs"):
+        return False
+    return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)

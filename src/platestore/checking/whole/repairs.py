@@ -1,0 +1,282 @@
+"""Carrying out repairs. Nothing that may hold pixels is deleted; documents are kept as they were.
+
+Documents of existing groups change in the commit function only, under its lock, and are made from what is
+on disk at that moment. The order is that of :class:`Step`: leaves before the lists they are in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from platestore.checking.whole import images, rebuild
+from platestore.checking.whole.array_documents import write_lost_document
+from platestore.checking.whole.disk import Directory, Disk
+from platestore.checking.whole.facts import acquisition_ids, array_facts, arrays_of, fields_of, read_image
+from platestore.checking.whole.likeness import like_image
+from platestore.checking.whole.problems import Fix, Step
+from platestore.checking.whole.quarantine import Quarantine
+from platestore.errors import NodeNotFoundError, PlatestoreError, StoreWarning
+from platestore.nodes.location import Location
+from platestore.spec import pyramids, versions
+from platestore.spec.edits import channel_names
+from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.own import OwnMeta
+from platestore.storage.base import DOCUMENTS, join
+from platestore.storage.consolidated import drop_consolidated
+from platestore.storage.hierarchy import ZarrFormat, commit_attributes, create_node, group_files
+from platestore.storage.local import LocalStorage
+
+
+class Repairs:
+    """The repairs of one round.
+
+    Parameters
+    ----------
+    storage : LocalStorage
+        The store, for writing.
+    zarr_format : {2, 3}
+        Version of zarr that lost documents are written in.
+    quarantine : Quarantine
+        Where things go that are taken out.
+    resources : mapping
+        ``max_memory`` and ``workers``, for levels that are computed.
+    """
+
+    def __init__(
+        self,
+        storage: LocalStorage,
+        zarr_format: ZarrFormat,
+        quarantine: Quarantine,
+        resources: Mapping[str, Any],
+    ) -> None:
+        self.storage = storage
+        self.zarr_format = zarr_format
+        self.quarantine = quarantine
+        self.resources = resources
+        self.done: list[str] = []
+        self.failed: list[str] = []
+
+    def run(self, fixes: Iterable[Fix]) -> None:
+        """Carry out repairs, each once, in the order of their steps; one that fails stops no other."""
+        for fix in sorted(dict.fromkeys(fixes), key=lambda f: (f.step, f.path)):
+            try:
+                said = self._STEPS[fix.step](self, fix.path)
+            except (PlatestoreError, OSError) as error:
+                self.failed.append(f"could not {fix.text}: {error}")
+                self.quarantine.log(self.failed[-1])
+            else:
+                if said:
+                    self.done.append(said)
+                    self.quarantine.log(said)
+
+    # --- taking away ------------------------------------------------------------------------------
+
+    def _finish(self, path: str) -> str:
+        self._keep(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StoreWarning)
+            self._open(path)
+        return f"completed the recorded change of {self.storage.where(path)}"
+
+    def _open(self, path: str) -> Any:
+        """A node for writing; opening it completes what was begun there."""
+        from platestore.opening import open_ome_zarr
+
+        return open_ome_zarr(self.storage.local_path(path), mode="r+")
+
+    def _remove(self, key: str) -> str:
+        """Delete a lock or temporary document, or a group without anything but documents."""
+        full = key if os.path.isabs(key) else self.storage.local_path(key)
+        if not os.path.isdir(full):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(full)
+            return f"deleted {full}"
+        for directory, folders, files in os.walk(full):
+            if not set(files) <= DOCUMENTS or any(
+                os.path.islink(os.path.join(directory, f)) for f in folders
+            ):
+                raise NodeNotFoundError("holds more than documents now", path=directory)
+        for item in self.storage.keys(key):
+            self.quarantine.keep_document(item)
+        self.storage.remove_tree(key)
+        return f"removed {full}, which held nothing"
+
+    def _set_aside(self, key: str) -> str:
+        try:
+            target = self.quarantine.take(key)
+        except FileNotFoundError:
+            return ""  # gone meanwhile, as with all that was in a directory that was set aside
+        return f"moved {key if os.path.isabs(key) else self.storage.where(key)} to {target}"
+
+    def _salvage(self, key: str) -> str:
+        from platestore.checking.pixels.salvage import salvage_shard
+
+        array = self._array_of(key)
+        self.quarantine.keep(key)
+        kept, lost = salvage_shard(self.storage, array.path, array.zarr_format or 3, key)
+        words = f"{kept} of {kept + lost} chunks"
+        return (
+            f"wrote {words} of {self.storage.where(key)} anew; the damaged file is in {self.quarantine.path}"
+        )
+
+    def _array_of(self, key: str) -> Directory:
+        disk, path = Disk(self.storage), key
+        while path:
+            path = path.rpartition("/")[0]
+            if disk[path].state == "array":
+                return disk[path]
+        raise NodeNotFoundError("there is no array around this chunk", path=self.storage.where(key))
+
+    # --- documents --------------------------------------------------------------------------------
+
+    def _array(self, path: str) -> str:
+        self._keep(path)
+        like = write_lost_document(self.storage, path, self.zarr_format, self._set_torn_aside)
+        where = self.storage.where(path)
+        if like is None:
+            return self._set_aside(path)
+        return f"wrote the document of {where} as that of {self.storage.where(like)}"
+
+    def _group(self, path: str) -> str:
+        self._write(path, "unknown", {}, {})
+        return f"wrote the document of the group {self.storage.where(path)}"
+
+    def _image(self, path: str) -> str:
+        disk = Disk(self.storage)
+        here = disk[path]
+        is_label = disk.role(path.rpartition("/")[0]) == "labels"
+        meta = read_image(here) if isinstance(here.part("image", "multiscales"), list) else None
+        there = {p: f for p in arrays_of(disk, here) if (f := array_facts(disk[join(path, p)])) is not None}
+        name = Location(self.storage, path, "0.5").name
+        new = images.rebuild(meta, there, like_image(disk, path, there), name=name, is_label=is_label)
+        parts = new.to_json()
+        self._write(path, "label" if is_label or "image-label" in parts else "image", parts, here.own)
+        return f"the document of {self.storage.where(path)} lists {', '.join(new.paths()) or 'no array'}"
+
+    def _labels(self, path: str) -> str:
+        disk = Disk(self.storage)
+        old = disk[path].part("labels", "labels")
+        nested = (
+            [n for n in old if isinstance(n, str) and disk.role(join(path, n)) == "image"]
+            if isinstance(old, list)
+            else []
+        )
+        names = rebuild.labels(old, [*disk.members(path, "image"), *nested])
+        self._write(path, "labels", {"labels": names}, disk[path].own)
+        return f"the document of {self.storage.where(path)} lists {', '.join(names) or 'no label image'}"
+
+    def _well(self, path: str) -> str:
+        disk = Disk(self.storage)
+        old = disk[path].part("well", "well")
+        new = rebuild.well(old, fields_of(disk, path), acquisition_ids(disk, path))
+        self._write(path, "well", {"well": new}, disk[path].own)
+        return f"the document of {self.storage.where(path)} lists {len(new['images'])} fields"
+
+    def _plate(self, path: str) -> str:
+        disk = Disk(self.storage)
+        here = disk[path]
+        old = here.part("plate", "plate")
+        listed = (
+            {w.get("path") for w in rebuild.objects(old.get("wells"))} if isinstance(old, dict) else set()
+        )
+        wells = {}
+        for row in here.directories:
+            for column in disk[join(path, row)].directories:
+                well = join(path, row, column)
+                empty = f"{row}/{column}" in listed and disk[well].kind == "well"
+                if empty or disk.role(well) == "well":
+                    wells[f"{row}/{column}"] = fields_of(disk, well)
+        new = rebuild.plate(old, wells, name=Location(self.storage, path, "0.5").name)
+        own = here.own if isinstance(old, dict) else self._own_of_plate(disk, path, wells)
+        self._write(path, "plate", {"plate": new}, own)
+        return f"the document of {self.storage.where(path)} lists {len(new['wells'])} wells"
+
+    def _own_of_plate(self, disk: Disk, path: str, wells: Mapping[str, rebuild.Fields]) -> dict[str, Any]:
+        """What new positions of a plate get: axes and channels as those of the first one."""
+        for well, fields in wells.items():
+            for name in fields:
+                meta = read_image(disk[join(path, well, name)])
+                if meta is not None and meta.multiscales:
+                    own = OwnMeta(channel_names=channel_names(meta, 0), axes=meta.multiscales[0].axes)
+                    return own.to_json()
+        return {}
+
+    def _write(
+        self, path: str, kind: versions.Kind, parts: Mapping[str, Any], own: Mapping[str, Any]
+    ) -> None:
+        """Write the OME part of a group's document: change it, or write it where it is lost."""
+        here = Disk(self.storage)[path]
+        self._keep(path)
+        zarr_format = here.zarr_format if here.zarr_format is not None else self.zarr_format
+        version: versions.Version = "0.4" if zarr_format == 2 else "0.5"
+
+        def change(attributes: dict[str, Any]) -> None:
+            if kind != "unknown":
+                versions.pack(attributes, version, kind, parts, own)
+
+        if here.state == "group":
+            commit_attributes(self.storage, path, zarr_format, change)
+            return
+        with self.storage.lock(path):
+            attributes = dict(here.attributes)
+            change(attributes)
+            self._set_torn_aside(path)
+            files = group_files(zarr_format, attributes, where=self.storage.where(path))
+            create_node(self.storage, path, files)
+
+    def _keep(self, path: str) -> None:
+        for name in DOCUMENTS:
+            self.quarantine.keep_document(join(path, name))
+
+    def _set_torn_aside(self, path: str) -> None:
+        """Take documents that cannot be used out of a directory; copies of them are kept already."""
+        for name in DOCUMENTS:
+            self.storage.remove(join(path, name))
+
+    def _consolidated(self, path: str) -> str:
+        self._keep(path)
+        drop_consolidated(self.storage, path)
+        here = Disk(self.storage)[path]
+        if here.zarr_format == 3:
+            commit_attributes(self.storage, path, 3, lambda attributes: None)
+        return f"dropped the stale consolidated metadata of {self.storage.where(path)}"
+
+    # --- pixels -----------------------------------------------------------------------------------
+
+    def _pyramid(self, path: str) -> str:
+        node = self._open(path)
+        meta: ImagesMeta = node._state()
+        image = meta.multiscales[0]
+        self._keep(path)
+        for dataset in image.datasets[1:]:
+            self.quarantine.keep_tree(join(path, dataset.path))
+        known = pyramids.described(image)
+        method = known[0] if known is not None else _method(image.type)
+        node.compute_pyramid(method=method, **self.resources)
+        return f"computed the levels of {self.storage.where(path)} ({method})"
+
+    _STEPS: Mapping[Step, Callable[[Repairs, str], str]] = {
+        Step.FINISH: _finish,
+        Step.REMOVE: _remove,
+        Step.SET_ASIDE: _set_aside,
+        Step.SALVAGE: _salvage,
+        Step.ARRAY: _array,
+        Step.GROUP: _group,
+        Step.IMAGE: _image,
+        Step.LABELS: _labels,
+        Step.WELL: _well,
+        Step.PLATE: _plate,
+        Step.CONSOLIDATED: _consolidated,
+        Step.PYRAMID: _pyramid,
+    }
+
+
+def _method(said: str | None) -> str:
+    """The method that a document names, if it is one of ours."""
+    from platestore.pyramid.kernels import METHODS
+
+    return said if said in METHODS else "mean"
