@@ -174,12 +174,17 @@ class Engine:
         """
         for key in keys:
             directory = key.rpartition("/")[0]
+            self._flush(directory)
+            # A directory is safe when the one that names it was flushed, after it had come.
             while directory and directory not in self._flushed:
                 self._flushed.add(directory)
-                path = self._storage.local_path(directory)
-                if path is not None and os.path.isdir(path):
-                    sync_directory(path)
                 directory = directory.rpartition("/")[0]
+                self._flush(directory)
+
+    def _flush(self, directory: str) -> None:
+        path = self._storage.local_path(directory)
+        if path is not None and os.path.isdir(path):
+            sync_directory(path)
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from platestore.checking.place import find_place
 from platestore.checking.report import counted
 from platestore.checking.whole.audit import Audit
 from platestore.checking.whole.pixel_problems import PixelAudit
-from platestore.checking.whole.problems import Fix, Problem
+from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import ArgumentError, UnsupportedError
 from platestore.progress import Progress, shown
 from platestore.settings import config, human_bytes, parse_bytes
@@ -69,6 +69,10 @@ class CheckReport:
 
     def __bool__(self) -> bool:
         return self.whole
+
+    def of_level(self, level: str) -> list[Finding]:
+        """The findings of one level: ``"error"``, ``"warning"`` or ``"advice"``."""
+        return [f for f in self.findings if f.level == level]
 
     def to_json(self) -> dict[str, Any]:
         """The report as one JSON object."""
@@ -222,6 +226,8 @@ def _repair(
         fixes = [fix for fix in _fixes(problems) if fix not in tried]
         if not fixes:
             break
+        if fixes[0].step <= Step.FINISH:  # what else there is to do is seen when that is done
+            fixes = [fix for fix in fixes if fix.step <= Step.FINISH]
         repairs = Repairs(storage, _zarr_format(look), quarantine, resources)
         repairs.run(fixes)
         tried |= {fix for fix in fixes if any(fix.text in line for line in repairs.failed)}
@@ -246,7 +252,7 @@ def _zarr_format(look: _Look) -> ZarrFormat:
 
 
 def _fixes(problems: list[Problem]) -> list[Fix]:
-    found = dict.fromkeys(p.fix for p in problems if p.fix is not None)
+    found = dict.fromkeys(fix for p in problems for fix in (p.fix, p.after) if fix is not None)
     return sorted(found, key=lambda fix: (fix.step, fix.path))
 
 

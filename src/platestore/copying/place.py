@@ -31,7 +31,7 @@ from platestore.errors import (
 from platestore.storage import locks, targets
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Durability, Storage, StorageOptions
-from platestore.storage.files import CREATE, rename, replace, sync_directory, temporary_name
+from platestore.storage.files import CREATE, rename, sync_directory, write_all, write_over
 from platestore.storage.local import LocalStorage
 from platestore.storage.ozx import OzxStorage, check_archive
 
@@ -265,7 +265,7 @@ class WorkPlace:
         name = os.path.join(self.place.work, _LEVELS)
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            os.write(descriptor, f"{path}\n".encode())
+            write_all(descriptor, f"{path}\n".encode(), name)
         finally:
             os.close(descriptor)
 
@@ -379,15 +379,7 @@ def _read(work: str) -> dict[str, Any]:
 
 
 def _write(work: str, content: dict[str, Any]) -> None:
-    temporary = os.path.join(work, temporary_name(_JOURNAL))
-    descriptor = os.open(temporary, CREATE, 0o666)
-    try:
-        view = memoryview(json.dumps(content).encode())
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)
-    replace(temporary, os.path.join(work, _JOURNAL))
+    write_over(os.path.join(work, _JOURNAL), json.dumps(content).encode())
 
 
 def _clear(work: str) -> None:

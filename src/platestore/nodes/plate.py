@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from platestore.arrays.layout import Shards
     from platestore.spec.transforms import TransformationMeta
 
-_PLAIN_WELL = re.compile(r"[A-Za-z0-9]+/[A-Za-z0-9]+")
+_PLAIN_WELL = re.compile(r"[A-Za-z0-9]{1,255}/[A-Za-z0-9]{1,255}")
 
 #: ``(row, column, position[, row_index[, column_index[, acquisition]]])``
 PositionSpec: TypeAlias = (
@@ -151,7 +151,8 @@ class Plate(NGFFNode[PlateMeta]):
         """The listed wells by path, and those that a rename under way has unlisted for a moment."""
         meta = self._state()
         if self._by_path is None:
-            self._by_path = {well.path: well for well in meta.wells}
+            found = [(well.path, well) for well in meta.wells]
+            listed = {well.path for well in meta.wells}
             for intent in self._own.intents or ():
                 if intent.operation == "move" and intent.target and intent.entry:
                     here = read_group(
@@ -161,7 +162,11 @@ class Plate(NGFFNode[PlateMeta]):
                     )
                     path = intent.path if here is not None else intent.target
                     entry = {**intent.entry["well"], "path": path}
-                    self._by_path.setdefault(path, WellIndexMeta.model_validate(entry))
+                    if path not in listed:
+                        place = intent.entry.get("index")
+                        place = place if isinstance(place, int) else len(found)
+                        found.insert(place, (path, WellIndexMeta.model_validate(entry)))
+            self._by_path = dict(found)
         return self._by_path
 
     def _keys(self) -> list[str]:

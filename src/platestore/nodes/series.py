@@ -11,7 +11,7 @@ from platestore.errors import (
 )
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.position import Position
-from platestore.spec import versions
+from platestore.spec import rules, versions
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import read_model
 from platestore.spec.findings import Finding
@@ -35,8 +35,7 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
         fmt, where = self._location.zarr_format, self._location.where
         parts = versions.series_parts(attributes, fmt)
         meta, findings = read_model(SeriesMeta, parts, location="series", path=where)
-        if meta.layout != 3:
-            findings.append(Finding("series-layout", "bioformats2raw.layout", f"is {meta.layout}, not 3"))
+        findings += rules.series_layout(meta.layout, "bioformats2raw.layout")
         return meta, self._own, findings
 
     def _forget(self) -> None:

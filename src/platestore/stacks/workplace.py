@@ -26,8 +26,7 @@ from platestore.errors import (
 )
 from platestore.storage import locks, targets
 from platestore.storage.base import StorageOptions
-from platestore.storage.files import CREATE, temporary_name
-from platestore.storage.files import replace as replace_file
+from platestore.storage.files import write_over
 from platestore.storage.local import LocalStorage
 
 _PLAN = "plan.json"
@@ -260,16 +259,7 @@ def _held(directory: str, problem: str, final: str) -> Iterator[None]:
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, temporary_name(name))
-    descriptor = os.open(temporary, CREATE, 0o666)
-    try:
-        view = memoryview(json.dumps(content).encode())
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)
-    replace_file(temporary, path)
+    write_over(path, json.dumps(content).encode())
 
 
 def _delete(path: str) -> None:

@@ -6,10 +6,11 @@ can stop the program before and after each of them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _counter = itertools.count()
 #: Flags to open a new file for writing.
@@ -42,11 +43,56 @@ def _patiently(action: Callable[[], None]) -> None:
     return action()
 
 
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Let errors of open files (a full disk) say which file it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise
+
+
+def write_all(descriptor: int, data: bytes | memoryview, path: str) -> None:
+    """Write all of some bytes to an open file."""
+    view = memoryview(data)
+    with naming(path):
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+def write_new(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Write a file that does not exist; none is left where that fails."""
+    descriptor = os.open(path, CREATE, 0o666)
+    try:
+        try:
+            write_all(descriptor, data, path)
+            if sync:
+                with naming(path):
+                    os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def write_over(path: str, data: bytes) -> None:
+    """Write a file, in place of what has its name: a temporary file that is renamed."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, temporary_name(name))
+    write_new(temporary, data)
+    replace(temporary, path)
+
+
 def flush_file(path: str) -> None:
     """Flush the bytes of a file to the device."""
     descriptor = os.open(path, os.O_RDWR)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from platestore.errors import NodeNotFoundError, StoreWarning, UnsafeTargetError
 from platestore.storage import locks
 from platestore.storage.base import Storage, StorageOptions
-from platestore.storage.files import CREATE, rename, replace, sync_directory, temporary_name
+from platestore.storage.documents import MAX_DOCUMENT_BYTES
+from platestore.storage.files import rename, replace, sync_directory, temporary_name, write_new
 from platestore.storage.objects import LocalObjects
 
 if TYPE_CHECKING:
@@ -61,9 +62,15 @@ class LocalStorage(LocalObjects, Storage):
         """Content of a document, or None."""
         try:
             with open(self._prefix + key, "rb", buffering=0) as file:
-                return file.readall()
+                # What is too large is not brought into memory, only enough to see that it is.
+                size = os.fstat(file.fileno()).st_size
+                return file.readall() if size <= MAX_DOCUMENT_BYTES else file.read(MAX_DOCUMENT_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None  # no file has such a name
+            raise
 
     def exists(self, key: str) -> bool:
         """Whether there is a document."""
@@ -95,15 +102,7 @@ class LocalStorage(LocalObjects, Storage):
             sync_directory(os.path.dirname(path))
 
     def _write_file(self, path: str, data: bytes) -> None:
-        descriptor = os.open(path, CREATE, 0o666)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if self.options.durability != "process":
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        write_new(path, data, sync=self.options.durability != "process")
 
     def make_directory(self, path: str) -> bool:
         """Make a directory, and its parents below the root."""
@@ -126,8 +125,13 @@ class LocalStorage(LocalObjects, Storage):
     def remove(self, key: str) -> None:
         """Remove one document."""
         self._check_writable_link(key)
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(self._prefix + key)
+        path = self._prefix + key
+        try:
+            os.unlink(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if self.options.durability != "process":
+            sync_directory(os.path.dirname(path))
 
     def remove_tree(self, path: str) -> None:
         """Remove a directory and everything in it; links in it are removed, not followed.

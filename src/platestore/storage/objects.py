@@ -11,7 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, TypeAlias
 
-from platestore.storage.files import CREATE, flush_file, replace, sync_directory, temporary_name
+from platestore.storage.files import CREATE, flush_file, replace, sync_directory, temporary_name, write_all
 
 if TYPE_CHECKING:
     from platestore.storage.base import StorageOptions
@@ -87,7 +87,7 @@ class LocalObjects:
         try:
             descriptor = self._open_new(target, key)
             try:
-                _write_all(descriptor, memoryview(data).cast("B"))
+                write_all(descriptor, memoryview(data).cast("B"), target)
             finally:
                 os.close(descriptor)
             if not fresh:
@@ -155,7 +155,7 @@ class Appender:
         descriptor = os.open(self._temporary, _AGAIN)
         try:
             os.lseek(descriptor, offset, os.SEEK_SET)
-            _write_all(descriptor, view)
+            write_all(descriptor, view, self._temporary)
         finally:
             os.close(descriptor)
         return offset
@@ -165,7 +165,7 @@ class Appender:
         descriptor = os.open(self._temporary, _AGAIN)
         try:
             os.lseek(descriptor, offset, os.SEEK_SET)
-            _write_all(descriptor, memoryview(data).cast("B"))
+            write_all(descriptor, memoryview(data).cast("B"), self._temporary)
         finally:
             os.close(descriptor)
 
@@ -192,11 +192,6 @@ class Appender:
         """Take the file away."""
         with contextlib.suppress(OSError):
             os.unlink(self._temporary)
-
-
-def _write_all(descriptor: int, view: memoryview) -> None:
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _read_into(descriptor: int, view: memoryview) -> int:

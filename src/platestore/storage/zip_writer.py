@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from platestore.errors import ArgumentError, InvalidMetadataError, NodeExistsError
 from platestore.storage import zip_records
+from platestore.storage.files import naming, write_all
 from platestore.storage.objects import Appender, Piece, ReadBuffer
 from platestore.storage.zip_names import entry_name
 from platestore.storage.zip_records import UNKNOWN_SIZE
@@ -311,10 +312,11 @@ class ZipWriter:
         """Append bytes to the file."""
         view = memoryview(data)
         os.lseek(self._descriptor, self.end, os.SEEK_SET)
-        while view:
-            count = os.write(self._descriptor, view)
-            self.end += count
-            view = view[count:]
+        with naming(self.path):
+            while view:
+                count = os.write(self._descriptor, view)
+                self.end += count
+                view = view[count:]
 
     @contextlib.contextmanager
     def _restored(self, offset: int) -> Iterator[None]:
@@ -427,8 +429,7 @@ class EntryStream(Appender):
 
     def _write_at(self, offset: int, view: memoryview) -> None:
         os.lseek(self._writer._descriptor, offset, os.SEEK_SET)
-        while view:
-            view = view[os.write(self._writer._descriptor, view) :]
+        write_all(self._writer._descriptor, view, self._writer.path)
 
     def _require_current(self) -> None:
         if self._writer.current is not self or self._writer._descriptor < 0:

@@ -11,15 +11,21 @@ from typing import Any
 from platestore.checking.whole import leftovers, rebuild
 from platestore.checking.whole.consolidated import stale_consolidated
 from platestore.checking.whole.disk import SPECIAL, Directory, Disk
-from platestore.checking.whole.facts import acquisition_ids, array_facts, arrays_of, fields_of, read_image
+from platestore.checking.whole.facts import (
+    acquisition_ids,
+    array_facts,
+    arrays_of,
+    fields_of,
+    is_damaged,
+    is_inside,
+    read_image,
+)
 from platestore.checking.whole.images import Array, channels_of
 from platestore.checking.whole.pixel_problems import PixelAudit
 from platestore.checking.whole.problems import Fix, Problem, Step
-from platestore.errors import InvalidMetadataError
 from platestore.spec import pyramids
 from platestore.spec.findings import Finding, Level
 from platestore.spec.multiscales import ImagesMeta
-from platestore.spec.names import split_path
 from platestore.stacks.listing import natural_key
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.local import LocalStorage
@@ -94,9 +100,13 @@ class Audit:
     def _begin(self, here: Directory) -> None:
         """What every directory is looked at for: leftovers, unfinished changes, files of others."""
         self._seen.add(here.path)
-        if here.intents:
-            self._recorded |= {join(here.path, p) for p in _paths_in(here.intents)}
-            words = ", ".join(sorted({str(i.get("operation")) for i in here.intents if isinstance(i, dict)}))
+        sound = [intent for intent in here.intents if not is_damaged(intent)]
+        if len(sound) < len(here.intents):
+            fix = Fix(Step.DROP, here.path, f"drop the damaged record from {self.storage.where(here.path)}")
+            self._note("record-damaged", here.path, "the record of an unfinished change is damaged", fix=fix)
+        if sound:
+            self._recorded |= {join(here.path, p) for p in _paths_in(sound)}
+            words = ", ".join(sorted({str(i.get("operation")) for i in sound}))
             fix = Fix(Step.FINISH, here.path, f"complete the recorded change ({words})")
             self._note(
                 "change-unfinished",
@@ -196,7 +206,7 @@ class Audit:
         document = self._document(here, "plate", "plate", holds=bool(present))
         entries = rebuild.objects(document.get("wells")) if document is not None else []
         listed = [str(w.get("path")) for w in entries]
-        empty = {p for p in listed if _is_inside(p) and self.disk[join(here.path, p)].kind == "well"}
+        empty = {p for p in listed if is_inside(p) and self.disk[join(here.path, p)].kind == "well"}
         if document is not None:
             self._compare("plate", here, listed, present | empty, "plate.wells")
             self._indices(here, document, present | empty)
@@ -248,7 +258,7 @@ class Audit:
         document = self._document(here, "well", "well", holds=bool(present))
         if document is not None:
             listed = [str(i.get("path")) for i in rebuild.objects(document.get("images"))]
-            waiting = {n for n in listed if _is_inside(n) and self.disk[join(here.path, n)].kind == "image"}
+            waiting = {n for n in listed if is_inside(n) and self.disk[join(here.path, n)].kind == "image"}
             self._compare("well", here, listed, {*present, *waiting}, "well.images")
             right = rebuild.well(document, {*present, *waiting}, acquisition_ids(self.disk, here.path))
             lost = [
@@ -277,7 +287,7 @@ class Audit:
         document = self._document(here, "labels", "labels", holds=bool(present))
         if document is not None:
             listed = [name for name in document if isinstance(name, str)]
-            nested = {n for n in listed if _is_inside(n) and self.disk.role(join(here.path, n)) == "image"}
+            nested = {n for n in listed if is_inside(n) and self.disk.role(join(here.path, n)) == "image"}
             self._compare("labels", here, listed, {*present, *nested}, "labels")
             present = list(dict.fromkeys([*(n for n in listed if n in nested), *present]))
         self._others(here, set(present))
@@ -360,14 +370,6 @@ class Audit:
             self.problems += self.pixels.array(self.storage, here)
         else:
             self._lost_array(here)
-
-
-def _is_inside(path: str) -> bool:
-    """Whether a path that a document gives stays in its group."""
-    try:
-        return split_path(path, location="", document="") == path
-    except InvalidMetadataError:
-        return False
 
 
 def _is_ours(here: Directory) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from platestore.arrays.metadata import summarise
 from platestore.checking.whole.disk import SPECIAL, Directory, Disk
 from platestore.checking.whole.images import Array
@@ -13,6 +15,7 @@ from platestore.spec.base import read_model
 from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import split_path
+from platestore.spec.own import Intent, check_intent
 from platestore.spec.versions import Kind, unpack
 from platestore.storage.base import join
 from platestore.storage.documents import serialise
@@ -33,6 +36,16 @@ def read_image(here: Directory) -> ImagesMeta | None:
     return meta
 
 
+def is_damaged(record: Any) -> bool:
+    """Whether the record of an unfinished change cannot be read, or names what is not of its group."""
+    try:
+        intent = Intent.model_validate(record)
+        check_intent(intent, document="")
+    except (ValidationError, PlatestoreError):
+        return True
+    return False
+
+
 def array_facts(here: Directory) -> Array | None:
     """Shape, data type and dimension names of an array; None if its document does not tell."""
     if here.state != "array" or here.zarr_format is None:
@@ -47,6 +60,14 @@ def array_facts(here: Directory) -> Array | None:
     return Array(summary.shape, summary.dtype, tuple(names) if plain and names else None)
 
 
+def is_inside(path: Any) -> bool:
+    """Whether a path that a document gives is one of a member: plain, and inside its group."""
+    try:
+        return isinstance(path, str) and split_path(path, location="", document="") == path
+    except PlatestoreError:
+        return False
+
+
 def arrays_of(disk: Disk, here: Directory) -> list[str]:
     """Paths of the arrays of an image: those in its directory, and listed ones further down."""
     found = [
@@ -56,11 +77,7 @@ def arrays_of(disk: Disk, here: Directory) -> list[str]:
     ]
     meta = read_image(here) if here.state == "group" else None
     for path in meta.paths() if meta is not None else ():
-        try:
-            inner = split_path(path, location="", document="")
-        except PlatestoreError:
-            continue
-        if path == inner and path not in found and disk.role(join(here.path, path)) == "array":
+        if is_inside(path) and path not in found and disk.role(join(here.path, path)) == "array":
             found.append(path)
     return found
 

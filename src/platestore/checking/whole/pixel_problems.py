@@ -14,8 +14,8 @@ from platestore.spec.multiscales import MultiScaleMeta
 from platestore.storage.base import Storage, join
 
 # A file whose chunks may be read in part is written anew; one of which nothing can be read is set aside.
-_SET_ASIDE = frozenset({"chunk-empty", "chunk-truncated", "chunk-outside", "shard-index", "chunk-damaged"})
-_SALVAGED = frozenset({"shard-truncated", "chunk-damaged"})
+_SET_ASIDE = frozenset({"chunk-empty", "chunk-truncated", "chunk-outside", "chunk-damaged"})
+_SALVAGED = frozenset({"shard-index", "shard-truncated", "chunk-damaged"})
 _MADE_ANEW = frozenset({"level-stale", "chunk-missing"})
 
 
@@ -62,6 +62,10 @@ class PixelAudit:
             The levels that are there.
         first : bool
             Whether it is the image whose levels :meth:`Position.compute_pyramid` makes.
+
+        Returns
+        -------
+        list of Problem
         """
         from platestore.checking.pixels.image import audit_image
 
@@ -78,8 +82,8 @@ class PixelAudit:
         findings = _seen_twice(audit.findings, lambda: look().findings)
         self._count(len(paths), audit, sum(audit.missing.values()))
         sharded = [a for a in (join(here.path, p) for p in paths) if has_shards(disk[a])]
-        out = [self._problem(storage, here.path, f, sharded, redo=first) for f in findings]
-        return out + _left(storage, getattr(audit, "leftovers", []))
+        out = [self._problem(storage, here.path, f, sharded, redo=first and len(paths) > 1) for f in findings]
+        return out + _left(storage, audit.leftovers)
 
     def array(self, storage: Storage, here: Directory) -> list[Problem]:
         """Look at an array that is no level."""
@@ -95,7 +99,7 @@ class PixelAudit:
         self._count(1, audit, audit.missing)
         sharded = [here.path] if has_shards(here) else []
         out = [self._problem(storage, here.path, f, sharded, redo=False) for f in findings]
-        return out + _left(storage, getattr(audit, "leftovers", []))
+        return out + _left(storage, audit.leftovers)
 
     def _count(self, arrays: int, audit: ImageAudit | ArrayAudit, missing: int) -> None:
         self.arrays += arrays
@@ -110,14 +114,19 @@ class PixelAudit:
     ) -> Problem:
         key, where = finding.file, storage.where(finding.file)
         told = replace(finding, file=where)
+        levels = Fix(
+            Step.PYRAMID,
+            path,
+            f"compute the levels of {storage.where(path)} anew; the former ones are kept in quarantine",
+        )
+        redone = levels if redo and finding.code != "chunk-outside" else None
         if finding.code in _SALVAGED and any(key.startswith(f"{array}/") for array in sharded):
             text = f"write anew what can be read of {where}, and move the damaged file into quarantine"
-            return Problem(told, Fix(Step.SALVAGE, key, text))
+            return Problem(told, Fix(Step.SALVAGE, key, text), redone)
         if finding.code in _SET_ASIDE:
-            return Problem(told, Fix(Step.SET_ASIDE, key, f"move {where} into quarantine"))
+            return Problem(told, Fix(Step.SET_ASIDE, key, f"move {where} into quarantine"), redone)
         if finding.code in _MADE_ANEW and redo:
-            text = f"compute the levels of {storage.where(path)} anew; the former ones are kept in quarantine"
-            return Problem(told, Fix(Step.PYRAMID, path, text))
+            return Problem(told, levels)
         return Problem(told)
 
 

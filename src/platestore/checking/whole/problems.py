@@ -11,29 +11,31 @@ from platestore.spec.findings import Finding
 class Step(enum.IntEnum):
     """The steps of a repair, in their order: what was begun is finished first, pyramids are made last."""
 
-    FINISH = 0
+    DROP = enum.auto()
+    """Drop the record of a change that cannot be completed."""
+    FINISH = enum.auto()
     """Complete a recorded change."""
-    REMOVE = 1
+    REMOVE = enum.auto()
     """Take away documents that nothing refers to and that hold nothing."""
-    SET_ASIDE = 2
+    SET_ASIDE = enum.auto()
     """Move a file or directory into quarantine."""
-    SALVAGE = 3
+    SALVAGE = enum.auto()
     """Move a shard into quarantine, and write what can be read of it anew."""
-    ARRAY = 4
+    ARRAY = enum.auto()
     """Write an array's document again."""
-    GROUP = 5
+    GROUP = enum.auto()
     """Write the document of a group without metadata."""
-    IMAGE = 6
+    IMAGE = enum.auto()
     """Make an image's document fit what is there."""
-    LABELS = 7
+    LABELS = enum.auto()
     """The same for a group of label images."""
-    WELL = 8
+    WELL = enum.auto()
     """The same for a well."""
-    PLATE = 9
+    PLATE = enum.auto()
     """The same for a plate."""
-    CONSOLIDATED = 10
+    CONSOLIDATED = enum.auto()
     """Drop consolidated metadata."""
-    PYRAMID = 11
+    PYRAMID = enum.auto()
     """Compute levels anew."""
 
 
@@ -66,10 +68,13 @@ class Problem:
         What was found.
     fix : Fix, optional
         What a repair would do; None where it can do nothing.
+    after : Fix, optional
+        What has to be done after that.
     """
 
     finding: Finding
     fix: Fix | None = None
+    after: Fix | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:

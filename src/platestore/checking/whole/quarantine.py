@@ -66,26 +66,27 @@ class Quarantine:
         """Keep a document as it is before it is changed for the first time."""
         self._copy(key, _DOCUMENTS)
 
-    def keep(self, key: str) -> None:
-        """Keep a chunk or shard as it is before it is replaced."""
-        self._copy(key, _MOVED)
+    def keep(self, key: str) -> str:
+        """Keep a shard as it is before it is replaced; give its other path."""
+        return self._copy(key, _MOVED)
 
     def keep_tree(self, path: str) -> None:
         """Keep the files of a directory as they are, before they are replaced."""
         for key in self._storage.keys(path):
-            self.keep(key)
+            self._copy(key, _MOVED)
 
-    def _copy(self, key: str, folder: str) -> None:
+    def _copy(self, key: str, folder: str) -> str:
         source = self._storage.local_path(key)
         target = os.path.join(self.path, folder, *key.split("/"))
         if os.path.exists(target) or not os.path.exists(source):
-            return
+            return target
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
             # Files are replaced, never changed, so a second name keeps what is in them.
             os.link(source, target)
         except OSError:
             shutil.copy2(source, target)
+        return target
 
     def log(self, line: str) -> None:
         """Write down what was done."""

@@ -15,7 +15,15 @@ from typing import Any
 from platestore.checking.whole import images, rebuild
 from platestore.checking.whole.array_documents import write_lost_document
 from platestore.checking.whole.disk import Directory, Disk
-from platestore.checking.whole.facts import acquisition_ids, array_facts, arrays_of, fields_of, read_image
+from platestore.checking.whole.facts import (
+    acquisition_ids,
+    array_facts,
+    arrays_of,
+    fields_of,
+    is_damaged,
+    is_inside,
+    read_image,
+)
 from platestore.checking.whole.likeness import like_image
 from platestore.checking.whole.problems import Fix, Step
 from platestore.checking.whole.quarantine import Quarantine
@@ -82,6 +90,18 @@ class Repairs:
             self._open(path)
         return f"completed the recorded change of {self.storage.where(path)}"
 
+    def _drop_records(self, path: str) -> str:
+        """Drop records of unfinished changes that nobody could complete."""
+        self._keep(path)
+        zarr_format: ZarrFormat = 2 if Disk(self.storage)[path].zarr_format == 2 else 3
+
+        def change(attributes: dict[str, Any]) -> None:
+            own = attributes[versions.NAMESPACE]
+            own["intents"] = [i for i in own["intents"] if not is_damaged(i)]
+
+        commit_attributes(self.storage, path, zarr_format, change)
+        return f"dropped a damaged record of a change from {self.storage.where(path)}"
+
     def _open(self, path: str) -> Any:
         """A node for writing; opening it completes what was begun there."""
         from platestore.opening import open_ome_zarr
@@ -99,7 +119,7 @@ class Repairs:
             if not set(files) <= DOCUMENTS or any(
                 os.path.islink(os.path.join(directory, f)) for f in folders
             ):
-                raise NodeNotFoundError("holds more than documents now", path=directory)
+                return ""  # it holds more than documents now
         for item in self.storage.keys(key):
             self.quarantine.keep_document(item)
         self.storage.remove_tree(key)
@@ -116,12 +136,10 @@ class Repairs:
         from platestore.checking.pixels.salvage import salvage_shard
 
         array = self._array_of(key)
-        self.quarantine.keep(key)
+        kept_as = self.quarantine.keep(key)
         kept, lost = salvage_shard(self.storage, array.path, array.zarr_format or 3, key)
         words = f"{kept} of {kept + lost} chunks"
-        return (
-            f"wrote {words} of {self.storage.where(key)} anew; the damaged file is in {self.quarantine.path}"
-        )
+        return f"wrote {words} of {self.storage.where(key)} anew; the damaged file is {kept_as}"
 
     def _array_of(self, key: str) -> Directory:
         disk, path = Disk(self.storage), key
@@ -161,7 +179,7 @@ class Repairs:
         disk = Disk(self.storage)
         old = disk[path].part("labels", "labels")
         nested = (
-            [n for n in old if isinstance(n, str) and disk.role(join(path, n)) == "image"]
+            [n for n in old if is_inside(n) and disk.role(join(path, n)) == "image"]
             if isinstance(old, list)
             else []
         )
@@ -261,6 +279,7 @@ class Repairs:
 
     _STEPS: Mapping[Step, Callable[[Repairs, str], str]] = {
         Step.FINISH: _finish,
+        Step.DROP: _drop_records,
         Step.REMOVE: _remove,
         Step.SET_ASIDE: _set_aside,
         Step.SALVAGE: _salvage,
