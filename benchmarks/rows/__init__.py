@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.harness import Row
 from benchmarks.rows import (
+    checking_deep,
     copy_archive,
     copy_files,
     copy_pixels,
@@ -49,6 +50,7 @@ _ALL = (
     copy_pixels.MEMORY,
     copy_archive.ROW,
     copy_archive.UNPACK,
+    checking_deep.ROW,
 )
 
 ROWS: dict[str, Row] = {row.name: row for row in _ALL}

@@ -22,12 +22,16 @@ _PUBLIC = {
     "platestore.nodes.series": ("Bioformats2RawSeries",),
     "platestore.arrays.image": ("ImageArray",),
     "platestore.arrays.tiled": ("TiledImageArray",),
+    "platestore.checking.check": ("CheckReport", "check"),
+    "platestore.checking.report": ("Report",),
+    "platestore.checking.validation": ("validate",),
     "platestore.copying.api": ("copy",),
     "platestore.copying.report": ("ArrayReport", "CopyReport"),
     "platestore.processing": ("PyramidReport", "compute_pyramids"),
     "platestore.settings": ("config",),
     "platestore.spec.axes": ("AxisMeta", "ChannelAxisMeta", "SpaceAxisMeta", "TimeAxisMeta"),
     "platestore.spec.transforms": ("TransformationMeta",),
+    "platestore.spec.findings": ("Finding",),
     "platestore.spec.multiscales": ("DatasetMeta", "ImagesMeta", "MultiScaleMeta"),
     "platestore.spec.labels": (
         "ImageLabelMeta",
@@ -77,6 +81,9 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
     from platestore.arrays.tiled import TiledImageArray
+    from platestore.checking.check import CheckReport, check
+    from platestore.checking.report import Report
+    from platestore.checking.validation import validate
     from platestore.copying.api import copy
     from platestore.copying.report import ArrayReport, CopyReport
     from platestore.errors import (
@@ -119,6 +126,7 @@ if TYPE_CHECKING:
     from platestore.processing import PyramidReport, compute_pyramids
     from platestore.settings import config
     from platestore.spec.axes import AxisMeta, ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta
+    from platestore.spec.findings import Finding
     from platestore.spec.labels import (
         ImageLabelMeta,
         LabelColorMeta,

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
-from platestore.spec.base import Finding, duplicates, merge_three, read_model
+from platestore.spec.base import Finding, merge_three, read_model
 from platestore.spec.own import OwnMeta
 from platestore.spec.series import SeriesListMeta, SeriesMeta
+from platestore.spec.values import duplicates
 
 quick = settings(deadline=None, max_examples=120)
 

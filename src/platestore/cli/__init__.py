@@ -12,6 +12,7 @@ import platestore
 
 # Name, and the line that `platestore --help` shows.
 _COMMANDS = {
+    "check": "Find out whether stores are whole, and repair them.",
     "copy": "Copy, convert, choose, merge or pack stores.",
     "completion": "Print the script that completes commands in your shell.",
     "demo": "Build a small plate, read it back and describe it.",
@@ -20,6 +21,7 @@ _COMMANDS = {
     "ls": "List the positions of a plate, well or series.",
     "pyramid": "Compute the resolution levels of positions.",
     "plan": "Say what a layout of chunks and shards means.",
+    "validate": "Say whether stores are OME-NGFF, and fit their metadata.",
 }
 
 

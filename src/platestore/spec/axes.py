@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import OptionalModel, duplicates
+from platestore.spec import rules
+from platestore.spec.base import OptionalModel
 from platestore.spec.findings import Finding
 
 
@@ -126,24 +127,8 @@ def _typed(axis: AxisMeta) -> AxisMeta:
 
 
 def axes_findings(axes: Sequence[AxisMeta], location: str) -> Iterable[Finding]:
-    """Yield the rules of the specification that a list of axes breaks."""
-    types = [axis.type for axis in axes]
-    for name in duplicates(axis.name for axis in axes):
-        yield Finding("axis-duplicate", location, f"the axis name {name!r} is used more than once")
-    if not 2 <= len(axes) <= 5:
-        yield Finding("axis-count", location, f"there are {len(axes)} axes; 2 to 5 are allowed")
-    spaces = types.count("space")
-    # Axes without a type are legal; only where all are typed can the spatial ones be counted.
-    if None not in types and not 2 <= spaces <= 3:
-        yield Finding("axis-space", location, f"{spaces} axes are spatial; 2 or 3 are allowed")
-    if types.count("time") > 1:
-        yield Finding("axis-time", location, "more than one time axis")
-    if len(types) - spaces - types.count("time") > 1 and None not in types:
-        yield Finding("axis-channel", location, "more than one channel or custom axis")
-    ranks = [{"time": 0, "space": 2}.get(kind or "", 1) for kind in types]
-    if ranks != sorted(ranks):
-        names = ", ".join(axis.name for axis in axes)
-        yield Finding("axis-order", location, f"axes are ordered {names}; time, channel, space is required")
+    """The rules of the specification that a list of axes breaks."""
+    return rules.axes([axis.name for axis in axes], [axis.type for axis in axes], location)
 
 
 def channel_index(axes: Sequence[AxisMeta]) -> int | None:

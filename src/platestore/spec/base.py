@@ -103,14 +103,6 @@ def _join(location: str, parts: Iterable[int | str]) -> str:
     return out
 
 
-def duplicates(values: Iterable[str]) -> list[str]:
-    """Values that occur more than once, each named once, in order."""
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return [value for value, count in counts.items() if count > 1]
-
-
 def merge_three(base: Any, mine: Any, theirs: Any) -> Any:
     """Apply what changed from ``base`` to ``mine`` onto ``theirs``, key by key.
 

@@ -14,9 +14,11 @@ from typing import Any
 from pydantic import Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import Model, OptionalModel, duplicates
+from platestore.spec import rules
+from platestore.spec.base import Model, OptionalModel
 from platestore.spec.findings import Finding
 from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.values import canonical, duplicates
 
 #: Where the annotated image is, seen from a label image that lies in its ``labels`` group.
 SOURCE = "../../"
@@ -86,27 +88,12 @@ class ImageLabelMeta(OptionalModel):
 
     def findings(self) -> Iterable[Finding]:
         """Rules of colours and properties that the document breaks."""
-        if self.colors == []:
-            yield Finding("label-no-colors", "image-label.colors", "is an empty list; leave it out instead")
-        for value in duplicates(str(c.label_value) for c in self.colors or ()):
-            yield Finding("label-color-duplicate", "image-label.colors", f"{value} has more than one color")
-        for i, color in enumerate(self.colors or ()):
-            if color.rgba is not None and not _is_rgba(color.rgba):
-                where = f"image-label.colors[{i}].rgba"
-                yield Finding("label-rgba", where, f"is {color.rgba}, not four integers from 0 to 255")
-        if self.properties == []:
-            where = "image-label.properties"
-            yield Finding("label-no-properties", where, "is an empty list; leave it out instead")
-        seen: list[dict[str, Any]] = []
-        for item in self.properties or ():
-            if (plain := item.to_json()) in seen:
-                where = f"image-label.properties ({item.label_value})"
-                yield Finding("label-property-duplicate", where, "is listed more than once")
-            seen.append(plain)
-
-
-def _is_rgba(values: list[int]) -> bool:
-    return len(values) == 4 and all(0 <= v <= 255 for v in values)
+        if self.colors is not None:
+            colors = [(color.label_value, color.rgba) for color in self.colors]
+            yield from rules.label_colors(colors, "image-label.colors")
+        if self.properties is not None:
+            entries = [(item.label_value, canonical(item.to_json())) for item in self.properties]
+            yield from rules.label_properties(entries, "image-label.properties")
 
 
 class LabelImageMeta(ImagesMeta):
@@ -140,8 +127,7 @@ class LabelsMeta(Model):
 
     def findings(self) -> Iterable[Finding]:
         """Rules of the list that the document breaks."""
-        for path in duplicates(self.labels):
-            yield Finding("label-duplicate", "labels", f"{path!r} is listed more than once")
+        return rules.label_paths(self.labels, "labels")
 
 
 # --- what users give ------------------------------------------------------------------------------

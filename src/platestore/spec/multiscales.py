@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
+from platestore.spec import rules
 from platestore.spec.axes import Axis, axes_findings
-from platestore.spec.base import LENIENT_TEXT, Model, OptionalModel, duplicates
+from platestore.spec.base import LENIENT_TEXT, Model, OptionalModel
 from platestore.spec.findings import Finding
 from platestore.spec.omero import OMEROMeta
 from platestore.spec.transforms import TransformationMeta, transform_findings
@@ -97,8 +98,7 @@ class ImagesMeta(OptionalModel):
 
     def findings(self) -> Iterable[Finding]:
         """Rules of axes, datasets and transformations that the document breaks."""
-        if not self.multiscales:
-            yield Finding("multiscales-empty", "multiscales", "lists no image")
+        yield from rules.multiscales(len(self.multiscales), "multiscales")
         for i, image in enumerate(self.multiscales):
             yield from _image_findings(image, f"multiscales[{i}]")
 
@@ -106,10 +106,7 @@ class ImagesMeta(OptionalModel):
 def _image_findings(image: MultiScaleMeta, location: str) -> Iterable[Finding]:
     ndim = len(image.axes)
     yield from axes_findings(image.axes, f"{location}.axes")
-    if not image.datasets:
-        yield Finding("datasets-empty", f"{location}.datasets", "lists no array")
-    for path in duplicates(d.path for d in image.datasets):
-        yield Finding("dataset-duplicate", f"{location}.datasets", f"{path!r} is listed more than once")
+    yield from rules.datasets([dataset.path for dataset in image.datasets], f"{location}.datasets")
     for i, dataset in enumerate(image.datasets):
         where = f"{location}.datasets[{i}].coordinateTransformations"
         yield from transform_findings(dataset.coordinate_transformations, ndim, where)

@@ -13,6 +13,7 @@ from platestore.errors import InvalidMetadataError, InvalidNameError
 ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 _NODE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])")
+_LONGEST, _DEEPEST = 255, 64
 # Groups that the specification gives another meaning inside an image or a series.
 _SPECIAL = frozenset({"labels", "OME"})
 
@@ -102,13 +103,22 @@ def split_path(path: str, *, location: str, document: str) -> str:
     segments = path.replace("\\", "/").split("/")
     clean = [segment for segment in segments if segment not in ("", ".")]
     drive = bool(clean) and re.fullmatch(r"[A-Za-z]:", clean[0]) is not None
-    if not clean or ".." in clean or path[:1] in ("/", "\\") or drive or "\0" in path:
+    leads_out = not clean or ".." in clean or path[:1] in ("/", "\\") or drive
+    if leads_out or "\0" in path or not _can_be_named(clean):
         raise InvalidMetadataError(
             f"{location} is {path!r}, which is not a path inside this store",
             path=document,
             hint="the document was damaged or made to reach other files; nothing outside the store is opened",
         )
     return "/".join(clean)
+
+
+def _can_be_named(segments: list[str]) -> bool:
+    """Whether some file system could have a file there: neither broken text, nor endless."""
+    try:
+        return len(segments) <= _DEEPEST and all(len(s.encode()) <= _LONGEST for s in segments)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and no file name can
+        return False
 
 
 def normalise_key(key: object) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from platestore.errors import ArgumentError
+from platestore.spec.findings import Finding
 
 
 class AnatomicalOrientationValues(StrEnum):
@@ -193,3 +194,38 @@ def read_orientations(axes: Sequence[Any]) -> dict[str, AnatomicalOrientation]:
             if value is not None:
                 found[axis.name.lower()] = AnatomicalOrientation(value)
     return found
+
+
+def orientation_findings(axes: Sequence[Mapping[str, Any]], where: str) -> Iterator[Finding]:
+    """What RFC-4, which no version of the specification contains yet, says against the axes of a document.
+
+    Parameters
+    ----------
+    axes : sequence of mapping
+        The parsed JSON of the axes.
+    where : str
+        Location of the list.
+    """
+    taken: dict[frozenset[str], int] = {}
+    for i, axis in enumerate(axes):
+        if "orientation" not in axis:
+            continue
+        place, given = f"{where}[{i}].orientation", axis["orientation"]
+        value = given.get("value") if isinstance(given, Mapping) else None
+        if axis.get("type") != "space":
+            yield _warning(place, "is on an axis that is not spatial", "spatial axes alone have one")
+        elif not isinstance(given, Mapping) or given.get("type") != "anatomical":
+            rule = "an orientation is an object of the type anatomical"
+            yield _warning(place, "is not an object of the type 'anatomical'", rule)
+        elif not isinstance(value, str) or value not in set(AnatomicalOrientationValues):
+            yield _warning(place, "has a value that RFC-4 does not list", "the value is one of those listed")
+        else:
+            pair = frozenset(value.split("-to-"))
+            if pair in taken:
+                message = f"lies along the same direction as that of axis {taken[pair]}"
+                yield _warning(place, message, "of two opposite directions one axis at most has one")
+            taken.setdefault(pair, i)
+
+
+def _warning(where: str, message: str, rule: str) -> Finding:
+    return Finding("axis-orientation", where, message, "warning", rule=f"RFC-4: {rule} (MUST)")

@@ -16,10 +16,8 @@ from platestore.spec.axes import Axis
 from platestore.spec.base import Model, OptionalModel
 from platestore.spec.names import split_path
 from platestore.spec.transforms import TransformationMeta
+from platestore.spec.versions import NAMESPACE as NAMESPACE
 from platestore.spec.well import ImageMeta
-
-#: The key of the namespace among a group's attributes, in every version.
-NAMESPACE = "platestore"
 
 
 class PreviousTransform(Model):

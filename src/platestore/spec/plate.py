@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pydantic import AliasChoices, Field
 
 from platestore.errors import ArgumentError
-from platestore.spec.base import LENIENT_TEXT, Model, OptionalModel, duplicates
+from platestore.spec import rules
+from platestore.spec.base import LENIENT_TEXT, Model, OptionalModel
 from platestore.spec.findings import Finding
-from platestore.spec.names import ALPHANUMERIC
 
 #: Row and column indices stay below this; no plate has as many.
 MAX_INDEX = 2**15
@@ -125,43 +125,14 @@ class PlateMeta(OptionalModel):
 
     def findings(self) -> Iterable[Finding]:
         """Rules of names, paths and indices that the document breaks."""
-        if not self.wells:
-            yield Finding("plate-empty", "plate.wells", "lists no well")
-        rows, columns = [r.name for r in self.rows], [c.name for c in self.columns]
-        for key, names in (("rows", rows), ("columns", columns)):
-            for name in duplicates(names):
-                yield Finding("name-duplicate", f"plate.{key}", f"{name!r} is listed more than once")
-            for i, name in enumerate(names):
-                if not ALPHANUMERIC.fullmatch(name):
-                    yield Finding(
-                        "name-characters", f"plate.{key}[{i}].name", f"{name!r} is not alphanumeric"
-                    )
-        yield from self._number_findings()
-        for path in duplicates(well.path for well in self.wells):
-            yield Finding("well-duplicate", "plate.wells", f"{path!r} is listed more than once")
-        for i, well in enumerate(self.wells):
-            if 0 <= well.row_index < len(rows) and 0 <= well.column_index < len(columns):
-                expected = f"{rows[well.row_index]}/{columns[well.column_index]}"
-                if well.path == expected:
-                    continue
-                problem = f"its indices say {expected!r}, its path is {well.path!r}"
-            else:
-                problem = f"row {well.row_index} or column {well.column_index} is not on the plate"
-            yield Finding("well-index", f"plate.wells[{i}]", problem)
-
-    def _number_findings(self) -> Iterable[Finding]:
-        if self.field_count is not None and self.field_count < 1:
-            yield Finding("field-count", "plate.field_count", f"is {self.field_count}; 1 or more is required")
-        acquisitions = self.acquisitions or []
-        for number in duplicates(str(a.id) for a in acquisitions):
-            yield Finding("acquisition-duplicate", "plate.acquisitions", f"id {number} occurs more than once")
-        for i, item in enumerate(acquisitions):
-            where = f"plate.acquisitions[{i}]"
-            if item.maximumfieldcount is not None and item.maximumfieldcount < 1:
-                yield Finding("field-count", f"{where}.maximumfieldcount", "is below 1")
-            for key, time in (("starttime", item.starttime), ("endtime", item.endtime)):
-                if time is not None and time < 0:
-                    yield Finding("time-negative", f"{where}.{key}", "is negative")
+        rows, columns = [row.name for row in self.rows], [column.name for column in self.columns]
+        yield from rules.plate_names(rows, "plate.rows")
+        yield from rules.plate_names(columns, "plate.columns")
+        wells = [(well.path, well.row_index, well.column_index) for well in self.wells]
+        yield from rules.plate_wells(wells, rows, columns, "plate.wells")
+        runs = [(a.id, a.maximumfieldcount, a.starttime, a.endtime) for a in self.acquisitions or ()]
+        yield from rules.acquisitions(runs, "plate.acquisitions")
+        yield from rules.field_count(self.field_count, "plate.field_count")
 
 
 def standard_row(index: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from platestore.errors import ArgumentError
+from platestore.spec import rules
 from platestore.spec.base import OptionalModel
 from platestore.spec.findings import Finding
 
@@ -128,16 +129,14 @@ def translation_of(transforms: Sequence[TransformationMeta] | None, ndim: int) -
 def transform_findings(
     transforms: Sequence[TransformationMeta], ndim: int, location: str
 ) -> Iterable[Finding]:
-    """Yield the rules of the specification that a list of transformations breaks."""
-    types = [step.type for step in transforms]
-    if types not in (["scale"], ["scale", "translation"]):
-        shown = ", ".join(types) or "nothing"
-        yield Finding("transform-list", location, f"holds {shown}; one scale, then at most one translation")
-    for i, step in enumerate(transforms):
-        values = step.scale if step.type == "scale" else step.translation
-        if step.type in ("scale", "translation") and (values is None or len(values) != ndim):
-            found = "none" if values is None else str(len(values))
-            yield Finding("transform-length", f"{location}[{i}]", f"has {found} values for {ndim} axes")
+    """The rules of the specification that a list of transformations breaks."""
+    steps = [(step.type, _count(step)) for step in transforms]
+    return rules.transforms(steps, ndim, location)
+
+
+def _count(step: TransformationMeta) -> int | None:
+    values = step.scale if step.type == "scale" else step.translation
+    return None if values is None else len(values)
 
 
 def positive_scale(value: object) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterator
 
 from platestore.errors import ArgumentError
+from platestore.spec.findings import Finding
 
 _PREFIXES = {
     "y": "yocto",
@@ -31,6 +32,7 @@ _PREFIXES = {
 }
 _LENGTHS = ("angstrom", "foot", "inch", "meter", "mile", "parsec", "yard")
 _TIMES = ("day", "hour", "minute", "second")
+_SHOWN = 40  # characters of a unit in a message
 _NAMED = tuple(dict.fromkeys(_PREFIXES.values()))
 
 #: The specification's units of ``space`` axes.
@@ -99,6 +101,8 @@ def normalise_unit(unit: str, kind: str | None = None, axis: str | None = None) 
     found = known_unit(unit)
     if found is not None and kind in (None, type_of_unit(found)):
         return found
+    import difflib
+
     names = {"space": SPACE_UNITS, "time": TIME_UNITS}.get(kind or "", SPACE_UNITS | TIME_UNITS)
     close = difflib.get_close_matches(unit.strip().lower(), sorted(names), 1)
     nearest = f"did you mean {close[0]!r}? " if close else ""
@@ -129,3 +133,36 @@ def type_of_unit(unit: str | None) -> str | None:
     if known is None:
         return None
     return "space" if known in SPACE_UNITS else "time"
+
+
+def unit_findings(unit: str, kind: str, where: str) -> Iterator[Finding]:
+    """What the specification would rather have as the unit of an axis; any string is allowed.
+
+    Parameters
+    ----------
+    unit : str
+        The unit as it is written.
+    kind : {"space", "time"}
+        Type of the axis.
+    where : str
+        Location of the unit.
+    """
+    names = SPACE_UNITS if kind == "space" else TIME_UNITS
+    if unit in names:
+        return
+    known = known_unit(unit)
+    rule = f"axes: the unit of a {kind} axis is one of the UDUNITS-2 names that are listed (SHOULD)"
+    if known is not None and known not in names:
+        message = f"is {unit[:_SHOWN]!r}, which is no unit of {kind}"
+        yield Finding("axis-unit", where, message, "warning", found=repr(unit[:_SHOWN]), rule=rule)
+        return
+    yield Finding(
+        "axis-unit",
+        where,
+        f"is {unit[:_SHOWN]!r}, which is not one of the listed names",
+        "advice",
+        expected=repr(known) if known is not None else None,
+        found=repr(unit[:_SHOWN]),
+        rule=rule,
+        hint=f"write {known!r}" if known is not None else None,
+    )

@@ -18,14 +18,23 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal
 
 from platestore.errors import InvalidMetadataError, UnsupportedVersionError
-from platestore.spec.own import NAMESPACE
 
 Version = Literal["0.4", "0.5"]
 Kind = Literal["plate", "well", "image", "label", "labels", "series", "unknown"]
 
+#: The key of platestore's namespace among a group's attributes, in every version.
+NAMESPACE = "platestore"
 ZARR_FORMATS: dict[str, int] = {"0.4": 2, "0.5": 3}
 _OME = "ome"
-_TOO_OLD = ("0.1", "0.2", "0.3")
+_SHOWN = 20  # characters of a version in a message
+#: What is said of versions that are recognised but not read, and what the user can do.
+STANDINGS = {
+    # Flat metadata of 0.1-0.3 differs in axes only, but those are what everything here relies on.
+    "old": ("is too old to be read", "convert the store to 0.4 or 0.5 with the program that wrote it"),
+    "coming": ("is not yet supported", "platestore reads and writes 0.4 and 0.5; 0.6 is still being written"),
+}
+# By the first three characters, if no digit follows: 0.6rc0 is coming, 0.60 is not known.
+_STANDING: dict[str, Literal["old", "coming"]] = {"0.1": "old", "0.2": "old", "0.3": "old", "0.6": "coming"}
 _PARTS: dict[str, tuple[str, ...]] = {
     "plate": ("plate",),
     "well": ("well",),
@@ -106,7 +115,7 @@ def detect_version(attributes: Mapping[str, Any], zarr_format: int, *, path: str
     Raises
     ------
     UnsupportedVersionError
-        If it is an older or a newer one.
+        If it is an older one, or 0.6 or another newer one.
     InvalidMetadataError
         If the version is no string.
     """
@@ -116,18 +125,26 @@ def detect_version(attributes: Mapping[str, Any], zarr_format: int, *, path: str
         return expected
     if not isinstance(stated, str):
         raise InvalidMetadataError(f"the OME-NGFF version is {stated!r}, not a string", path=path)
-    if stated in _TOO_OLD:
-        # Flat metadata of 0.1-0.3 differs in axes only, but those are what everything here relies on.
-        raise UnsupportedVersionError(
-            f"OME-NGFF {stated} is too old to be read",
-            path=path,
-            hint="convert the store to 0.4 or 0.5 with the program that wrote it",
-        )
+    found = standing(stated)
+    if found in STANDINGS:
+        what, hint = STANDINGS[found]
+        raise UnsupportedVersionError(f"OME-NGFF {_short(stated)} {what}", path=path, hint=hint)
     raise UnsupportedVersionError(
-        f"OME-NGFF {stated} on zarr v{zarr_format} is not supported",
+        f"OME-NGFF {_short(stated)} on zarr v{zarr_format} is not supported",
         path=path,
         hint="platestore reads 0.4 on zarr v2 and 0.5 on zarr v3",
     )
+
+
+def standing(version: str) -> Literal["current", "old", "coming", "unknown"]:
+    """What a version is to this library: one it reads, one before those, 0.6, or none it knows."""
+    if version in ZARR_FORMATS:
+        return "current"
+    return "unknown" if version[3:4].isdigit() else _STANDING.get(version[:3], "unknown")
+
+
+def _short(version: str) -> str:
+    return version if version.isprintable() and len(version) <= _SHOWN else f"{version[:_SHOWN]!r}"
 
 
 def _stated_version(attributes: Mapping[str, Any], zarr_format: int) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from platestore.spec.base import OptionalModel, duplicates
+from platestore.spec import rules
+from platestore.spec.base import OptionalModel
 from platestore.spec.findings import Finding
-from platestore.spec.names import ALPHANUMERIC
 
 
 class ImageMeta(OptionalModel):
@@ -44,10 +44,4 @@ class WellGroupMeta(OptionalModel):
 
     def findings(self) -> Iterable[Finding]:
         """Rules of field names that the document breaks."""
-        if not self.images:
-            yield Finding("well-empty", "well.images", "lists no image")
-        for path in duplicates(image.path for image in self.images):
-            yield Finding("image-duplicate", "well.images", f"{path!r} is listed more than once")
-        for i, image in enumerate(self.images):
-            if not ALPHANUMERIC.fullmatch(image.path):
-                yield Finding("image-path", f"well.images[{i}].path", f"{image.path!r} is not alphanumeric")
+        return rules.well_images([image.path for image in self.images], "well.images")

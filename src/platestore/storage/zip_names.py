@@ -9,7 +9,7 @@ from platestore.errors import ArgumentError
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 # More than file systems take; a directory tree of longer names could fill the memory.
-_LONGEST = 4096
+_LONGEST, _LONGEST_SEGMENT = 4096, 255
 _SHOWN = 200
 
 
@@ -42,6 +42,8 @@ def name_flaw(name: str) -> str | None:
     if _DRIVE.match(name):
         return "begins with the name of a drive"
     segments = name.split("/")
+    if any(len(s.encode("utf-8", "replace")) > _LONGEST_SEGMENT for s in segments):
+        return "has a name longer than any file's"
     if ".." in segments:
         return "leads out of the archive"
     if "" in segments or "." in segments:

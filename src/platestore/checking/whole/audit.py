@@ -59,7 +59,7 @@ class Audit:
             self.problems += leftovers.beside(self.storage.root)
         here = self.disk[path]
         role = self.disk.role(path)
-        if here.state == "unreadable":
+        if role == "unreadable":
             self._unreadable(here)
         elif role == "array":
             self._array(path)
@@ -95,7 +95,12 @@ class Audit:
         self.problems.append(Problem(Finding(code, location, message, level, file=file, hint=hint), fix))
 
     def _unreadable(self, here: Directory) -> None:
-        self._note("unreadable", here.path, here.problem, hint="check the rights and the disk")
+        if here.state == "unreadable":
+            self._note("unreadable", here.path, here.problem, hint="check the rights and the disk")
+            return
+        for child in self.disk.children(here.path):
+            if self.disk.role(child.path) == "unreadable":
+                self._unreadable(child)
 
     def _begin(self, here: Directory) -> None:
         """What every directory is looked at for: leftovers, unfinished changes, files of others."""
@@ -152,7 +157,10 @@ class Audit:
         )
         member = _MEMBERS[kind]
         for i, name in enumerate(names):
-            if name not in there and not self._is_recorded(join(here.path, name)):
+            place = join(here.path, name)
+            if is_inside(name) and self.disk.role(place) == "unreadable":
+                continue  # told where it is; it stays on the list
+            if name not in there and not self._is_recorded(place):
                 text = f"the {member} {name!r} is listed, but is not there"
                 self._note("member-missing", here.path, text, location=f"{where}[{i}]", fix=fix)
         for name in sorted(there - set(names), key=natural_key):
@@ -174,20 +182,29 @@ class Audit:
                 or leftovers.of_name(name, None, "", "") is not None
             ):
                 continue
-            if child.state == "unreadable":
+            if self.disk.role(child.path) == "unreadable":
                 self._unreadable(child)
             elif self.disk.role(child.path) == "empty" and _is_ours(child):
-                fix = Fix(
-                    Step.REMOVE, child.path, f"remove {self.storage.where(child.path)}, which holds nothing"
-                )
-                text = "a group that nothing lists, and that holds nothing"
-                self._note("group-empty", child.path, text, level="warning", fix=fix)
+                self._empty(child)
             elif self.storage.local_path(child.path) is not None and leftovers.is_work(name):
                 continue
             else:
                 self._note(
                     "foreign-group", child.path, "is not listed, and nothing of OME-NGFF", level="advice"
                 )
+
+    def _empty(self, here: Directory) -> None:
+        """A group that nothing lists, and that holds nothing but, maybe, what was left behind."""
+        known = len(self.problems)
+        waiting = [here]
+        while waiting:
+            current = waiting.pop()
+            self._begin(current)
+            waiting += self.disk.children(current.path)
+        if len(self.problems) == known:
+            fix = Fix(Step.REMOVE, here.path, f"remove {self.storage.where(here.path)}, which holds nothing")
+            text = "a group that nothing lists, and that holds nothing"
+            self._note("group-empty", here.path, text, level="warning", fix=fix)
 
     # --- kinds of nodes ---------------------------------------------------------------------------
 

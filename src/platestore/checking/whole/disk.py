@@ -13,7 +13,7 @@ from platestore.storage.documents import parse
 from platestore.storage.hierarchy import ZarrFormat
 
 State = Literal["group", "array", "broken", "bare", "unreadable", "gone"]
-Role = Literal["plate", "row", "well", "image", "labels", "series", "array", "empty", "other"]
+Role = Literal["plate", "row", "well", "image", "labels", "series", "array", "unreadable", "empty", "other"]
 
 _V3, _V2_GROUP, _V2_ARRAY, _V2_ATTRIBUTES = "zarr.json", ".zgroup", ".zarray", ".zattrs"
 #: Members that have a meaning of their own, and are no wells, fields or levels.
@@ -177,7 +177,9 @@ class Disk:
         here = self[path]
         if here.state == "array":
             return "array"
-        if here.state in ("gone", "unreadable"):
+        if here.state == "unreadable":
+            return "unreadable"
+        if here.state == "gone":
             return "other"
         kind = here.kind
         if kind != "unknown":
@@ -188,6 +190,8 @@ class Disk:
         for role, above in _ROLE_ABOVE.items():
             if role in below:
                 return "labels" if role == "image" and _name(path) == "labels" else above
+        if "unreadable" in below:
+            return "unreadable"
         return "empty" if below <= {"empty"} else "other"
 
     def _holds_chunks(self, path: str) -> bool:

@@ -88,10 +88,12 @@ def fields_of(disk: Disk, path: str) -> dict[str, int | None]:
     document = here.part("well", "well")
     entries = objects(document.get("images")) if isinstance(document, dict) else []
     known: dict[Any, Any] = {entry.get("path"): entry.get("acquisition") for entry in reversed(entries)}
-    names = [
-        *disk.members(path, "image"),
-        *(n for n in known if isinstance(n, str) and n in here.directories),
-    ]
+    names = disk.members(path, "image")
+    # Listed ones may be without an array yet, or unreadable for the moment.
+    for name in (n for n in known if isinstance(n, str) and n in here.directories):
+        there = join(path, name)
+        if disk[there].kind == "image" or disk.role(there) == "unreadable":
+            names.append(name)
     out: dict[str, int | None] = {}
     for name in dict.fromkeys(names):
         found = known.get(name)

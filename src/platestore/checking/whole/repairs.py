@@ -27,7 +27,7 @@ from platestore.checking.whole.facts import (
 from platestore.checking.whole.likeness import like_image
 from platestore.checking.whole.problems import Fix, Step
 from platestore.checking.whole.quarantine import Quarantine
-from platestore.errors import NodeNotFoundError, PlatestoreError, StoreWarning
+from platestore.errors import NodeNotFoundError, PlatestoreError, ReadOnlyError, StoreWarning
 from platestore.nodes.location import Location
 from platestore.spec import pyramids, versions
 from platestore.spec.edits import channel_names
@@ -168,6 +168,7 @@ class Repairs:
         here = disk[path]
         is_label = disk.role(path.rpartition("/")[0]) == "labels"
         meta = read_image(here) if isinstance(here.part("image", "multiscales"), list) else None
+        self._require_readable(disk, path, meta.paths() if meta is not None else [])
         there = {p: f for p in arrays_of(disk, here) if (f := array_facts(disk[join(path, p)])) is not None}
         name = Location(self.storage, path, "0.5").name
         new = images.rebuild(meta, there, like_image(disk, path, there), name=name, is_label=is_label)
@@ -175,11 +176,17 @@ class Repairs:
         self._write(path, "label" if is_label or "image-label" in parts else "image", parts, here.own)
         return f"the document of {self.storage.where(path)} lists {', '.join(new.paths()) or 'no array'}"
 
+    def _require_readable(self, disk: Disk, path: str, listed: Iterable[str]) -> None:
+        """Refuse to make a list while it is not known what of it is there."""
+        for name in listed:
+            if is_inside(name) and disk.role(join(path, name)) == "unreadable":
+                raise ReadOnlyError("the array cannot be read", path=self.storage.where(join(path, name)))
+
     def _labels(self, path: str) -> str:
         disk = Disk(self.storage)
         old = disk[path].part("labels", "labels")
         nested = (
-            [n for n in old if is_inside(n) and disk.role(join(path, n)) == "image"]
+            [n for n in old if is_inside(n) and disk.role(join(path, n)) in ("image", "unreadable")]
             if isinstance(old, list)
             else []
         )
@@ -205,7 +212,8 @@ class Repairs:
         for row in here.directories:
             for column in disk[join(path, row)].directories:
                 well = join(path, row, column)
-                empty = f"{row}/{column}" in listed and disk[well].kind == "well"
+                kept = disk[well].kind == "well" or disk.role(well) == "unreadable"
+                empty = f"{row}/{column}" in listed and kept
                 if empty or disk.role(well) == "well":
                     wells[f"{row}/{column}"] = fields_of(disk, well)
         new = rebuild.plate(old, wells, name=Location(self.storage, path, "0.5").name)

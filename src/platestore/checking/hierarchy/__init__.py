@@ -1,0 +1,1 @@
+"""Does a hierarchy fit its metadata: what `validate` finds beyond single documents."""

@@ -1,0 +1,231 @@
+"""Whether the arrays of an image fit what its document says of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from platestore.checking.hierarchy.arrays import ArrayFacts
+from platestore.checking.hierarchy.documents import short, shown
+from platestore.spec.findings import Finding
+
+# More dimensions than arrays can have.
+_MAX_RANK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A resolution level of an image.
+
+    Attributes
+    ----------
+    location : str
+        Where the image lists it.
+    path : str
+        As it is listed.
+    scale : list of float or None
+        Its scale, if the document has a usable one.
+    facts : ArrayFacts
+        What the array's document says.
+    """
+
+    location: str
+    path: str
+    scale: list[float] | None
+    facts: ArrayFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A multiscale image and those of its levels that are there.
+
+    Attributes
+    ----------
+    location : str
+        Where it is described.
+    file : str
+        The group's document.
+    version : str
+        OME-NGFF version.
+    axes : list of str or None
+        Names of the axes, if the document has usable ones.
+    levels : list of Level
+        Its levels, from the finest.
+    count : int
+        How many levels are listed.
+    """
+
+    location: str
+    file: str
+    version: str
+    axes: list[str] | None
+    levels: list[Level]
+    count: int
+
+    def level_at(self, index: int) -> Level | None:
+        """The level that is listed at an index, if it is there."""
+        where = f"{self.location}.datasets[{index}].path"
+        return next((level for level in self.levels if level.location == where), None)
+
+
+def image_findings(image: Image, channels: int | None, channel_axis: int | None) -> Iterator[Finding]:
+    """Whether the arrays of an image fit what its document says.
+
+    Parameters
+    ----------
+    image : Image
+        The image.
+    channels : int, optional
+        Number of channels that ``omero`` lists.
+    channel_axis : int, optional
+        Index of the channel axis.
+    """
+    for level in image.levels:
+        yield from _level_findings(level, image)
+    yield from _type_findings(image)
+    levels = [level for level in image.levels if level.facts.shape is not None]
+    for finer, coarser in itertools.pairwise(levels):
+        yield from _order_findings(finer, coarser, image)
+    for level in levels[1:]:
+        yield from _scale_findings(levels[0], level, image)
+    if channels is not None and levels:
+        yield from _channel_findings(image, levels[0], channels, channel_axis)
+
+
+def _level_findings(level: Level, image: Image) -> Iterator[Finding]:
+    facts, rank = level.facts, None if image.axes is None else len(image.axes)
+    section = f"OME-NGFF {image.version}, multiscales: "
+    if facts.shape is not None and rank is not None and len(facts.shape) != rank:
+        yield Finding(
+            "array-rank",
+            level.location,
+            f"the array has {len(facts.shape)} dimensions, and there are {rank} axes",
+            file=image.file,
+            expected=str(rank),
+            found=f"{len(facts.shape)}, with the shape {short(facts.shape)}",
+            rule=section + "the axes are those of the arrays, one for each dimension, in their order (MUST)",
+        )
+    if image.version == "0.4" and facts.separator == ".":
+        yield Finding(
+            "dimension-separator",
+            "dimension_separator",
+            "chunks are named 0.0.0, and should be nested as 0/0/0",
+            file=facts.file,
+            expected="'/'",
+            found="'.'",
+            rule="OME-NGFF 0.4, storage: the separator of dimensions is '/' (MUST)",
+            hint="`platestore copy` writes nested chunks",
+        )
+    if image.version != "0.4" and image.axes is not None and facts.names != image.axes:
+        found = "there are none" if facts.names is None else f"they are {short(facts.names)}"
+        yield Finding(
+            "dimension-names",
+            "dimension_names",
+            f"the array's dimensions are to be named as the axes; {found}",
+            file=facts.file,
+            expected=short(image.axes),
+            found=short(facts.names),
+            rule=section + "'dimension_names' of the arrays are the names of the axes (MUST)",
+        )
+    if facts.dtype is not None and not facts.is_pixels:
+        yield Finding(
+            "array-pixels",
+            "dtype" if image.version == "0.4" else "data_type",
+            f"viewers do not show pixels of type {shown(facts.dtype)}",
+            "warning",
+            facts.file,
+            expected="a boolean, integer or float type",
+            found=facts.dtype,
+        )
+
+
+def _type_findings(image: Image) -> Iterator[Finding]:
+    typed = [level for level in image.levels if level.facts.dtype is not None]
+    for level in typed[1:]:
+        if level.facts.dtype != typed[0].facts.dtype:
+            yield Finding(
+                "array-dtype",
+                level.location,
+                f"the array is {level.facts.dtype}, and the finest level is {typed[0].facts.dtype}",
+                "warning" if image.version == "0.4" else "error",
+                image.file,
+                typed[0].facts.dtype,
+                level.facts.dtype,
+                f"OME-NGFF {image.version}, multiscales: the levels are one image in several resolutions",
+            )
+
+
+def _order_findings(finer: Level, coarser: Level, image: Image) -> Iterator[Finding]:
+    one, other = finer.facts.shape or (), coarser.facts.shape or ()
+    if len(one) == len(other) and any(b > a for a, b in zip(one, other, strict=True)):
+        yield Finding(
+            "level-order",
+            coarser.location,
+            f"this level, of {short(other)}, is larger than the one before, of {short(one)}",
+            file=image.file,
+            expected=f"at most {short(one)}",
+            found=short(other),
+            rule=f"OME-NGFF {image.version}, multiscales: datasets are ordered from the largest to the "
+            "smallest (MUST)",
+        )
+
+
+def _scale_findings(base: Level, level: Level, image: Image) -> Iterator[Finding]:
+    """Whether shapes shrink as scales grow: within one pixel, as roundings differ."""
+    full, shape = base.facts.shape or (), level.facts.shape or ()
+    if base.scale is None or level.scale is None:
+        return
+    if not len(full) == len(shape) == len(base.scale) == len(level.scale) <= _MAX_RANK:
+        return
+    for axis, (whole, part) in enumerate(zip(full, shape, strict=True)):
+        factor = level.scale[axis] / base.scale[axis]
+        if abs(part - whole / factor) > 1 + 1e-6 * whole:
+            name = image.axes[axis] if image.axes else str(axis)
+            yield Finding(
+                "level-scale",
+                level.location.removesuffix(".path") + ".coordinateTransformations",
+                f"along {name} pixels are {factor:.4g} times as large as in the finest level, but {whole} of "
+                f"them became {part}",
+                "warning",
+                image.file,
+                f"about {base.scale[axis] * whole / part:.4g}" if part else None,
+                f"{level.scale[axis]:.6g}",
+                f"OME-NGFF {image.version}, multiscales: a scale is the size of the level's pixels (MUST)",
+                "correct the scale, or compute the level anew",
+            )
+
+
+def _channel_findings(image: Image, level: Level, channels: int, axis: int | None) -> Iterator[Finding]:
+    shape = level.facts.shape or ()
+    size = 1 if axis is None else shape[axis] if axis < len(shape) else None
+    if size is None or size == channels:
+        return
+    place = image.location.rpartition("multiscales")[0]
+    yield Finding(
+        "channel-count",
+        f"{place}omero.channels",
+        f"lists {channels} channels, and the arrays have {size}",
+        "warning",
+        image.file,
+        str(size),
+        str(channels),
+        f"OME-NGFF {image.version}, omero: one entry for each channel of the image",
+        "`platestore check --repair` fits the list",
+    )
+
+
+def usable_scale(transforms: Any, rank: int | None) -> list[float] | None:
+    """The scale of a dataset; None if there is none, or none that lengths could be divided by."""
+    for step in transforms if isinstance(transforms, list) else ():
+        if isinstance(step, dict) and step.get("type") == "scale":
+            values = step.get("scale")
+            if isinstance(values, list) and all(_is_size(v) for v in values):
+                return [float(v) for v in values] if rank in (None, len(values)) else None
+    return None
+
+
+def _is_size(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 1e-100 < value < 1e100

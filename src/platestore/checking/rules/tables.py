@@ -1,0 +1,155 @@
+"""The documents of each version, as shapes: keys, their types, and which must be there.
+
+What goes beyond types is in :mod:`platestore.spec.rules`. Unknown keys are allowed everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from platestore.checking.rules.grammar import Flag, Key, Listing, Need, Number, Record, Shape, Text
+
+_TEXT = Text()
+_NUMBER = Number()
+_INTEGER = Number(whole=True)
+
+
+@cache
+def documents(version: str) -> Mapping[str, Shape]:
+    """The shapes of the top-level keys.
+
+    Parameters
+    ----------
+    version : {"0.4", "0.5"}
+        Version of OME-NGFF.
+    """
+    stamp = {"version": Key(Text(("0.4",), code="version-wrong"), "strict")} if version == "0.4" else {}
+    return {
+        "multiscales": Listing(_multiscale(stamp)),
+        "omero": _omero("must" if version == "0.4" else "prose"),
+        "image-label": _image_label(stamp),
+        "labels": Listing(_TEXT),
+        "plate": _plate(stamp),
+        "well": _well(stamp),
+        "series": Listing(_TEXT),
+        "bioformats2raw.layout": _NUMBER,
+    }
+
+
+def _multiscale(stamp: Mapping[str, Key]) -> Record:
+    axis = Record(
+        "axes",
+        "an axis",
+        {"name": Key(_TEXT, "must"), "type": Key(_TEXT, "should"), "unit": Key(_TEXT)},
+    )
+    transform = Record(
+        "multiscales",
+        "a transformation",
+        {
+            "type": Key(_TEXT, "must"),
+            "scale": Key(Listing(_NUMBER)),
+            "translation": Key(Listing(_NUMBER)),
+        },
+    )
+    dataset = Record(
+        "multiscales",
+        "a dataset",
+        {"path": Key(_TEXT, "must"), "coordinateTransformations": Key(Listing(transform), "must")},
+    )
+    return Record(
+        "multiscales",
+        "an image",
+        {
+            **stamp,
+            "axes": Key(Listing(axis), "must"),
+            "datasets": Key(Listing(dataset), "must"),
+            "coordinateTransformations": Key(Listing(transform)),
+            "name": Key(_TEXT, "strict"),
+            "type": Key(_TEXT, "strict", typed="warning"),
+            "metadata": Key(Record("multiscales", "metadata", {}), "strict", typed="warning"),
+        },
+    )
+
+
+def _omero(need: Need) -> Record:
+    window = Record(
+        "omero",
+        "the window of a channel",
+        {key: Key(_NUMBER, "must") for key in ("start", "end", "min", "max")},
+    )
+    channel = Record(
+        "omero",
+        "a channel",
+        {
+            "color": Key(_TEXT, need),
+            "window": Key(window, need),
+            "label": Key(_TEXT),
+            "family": Key(_TEXT),
+            "active": Key(Flag()),
+        },
+    )
+    return Record("omero", "the rendering settings", {"channels": Key(Listing(channel), "must")})
+
+
+def _image_label(stamp: Mapping[str, Key]) -> Record:
+    color = Record(
+        "image-label",
+        "a color",
+        {"label-value": Key(_INTEGER, "must"), "rgba": Key(Listing(_INTEGER))},
+    )
+    entry = Record("image-label", "a property", {"label-value": Key(_INTEGER, "must")})
+    source = Record("image-label", "the source", {"image": Key(_TEXT)})
+    return Record(
+        "image-label",
+        "a label image",
+        {
+            **stamp,
+            "colors": Key(Listing(color), "strict"),
+            "properties": Key(Listing(entry)),
+            "source": Key(source),
+        },
+    )
+
+
+def _plate(stamp: Mapping[str, Key]) -> Record:
+    row = Record("plate", "a row or a column", {"name": Key(_TEXT, "must")})
+    well = Record(
+        "plate",
+        "a well",
+        {
+            "path": Key(_TEXT, "must"),
+            "rowIndex": Key(_INTEGER, "must"),
+            "columnIndex": Key(_INTEGER, "must"),
+        },
+    )
+    acquisition = Record(
+        "plate",
+        "an acquisition",
+        {
+            "id": Key(_INTEGER, "must"),
+            "name": Key(_TEXT, "strict"),
+            "maximumfieldcount": Key(_INTEGER, "strict"),
+            "description": Key(_TEXT),
+            "starttime": Key(_INTEGER),
+            "endtime": Key(_INTEGER),
+        },
+    )
+    return Record(
+        "plate",
+        "a plate",
+        {
+            **stamp,
+            "rows": Key(Listing(row), "must"),
+            "columns": Key(Listing(row), "must"),
+            "wells": Key(Listing(well), "must"),
+            "acquisitions": Key(Listing(acquisition)),
+            "name": Key(_TEXT, "strict"),
+            "field_count": Key(_INTEGER, "should"),
+        },
+    )
+
+
+def _well(stamp: Mapping[str, Key]) -> Record:
+    image = Record("well", "an image", {"path": Key(_TEXT, "must"), "acquisition": Key(_INTEGER)})
+    return Record("well", "a well", {**stamp, "images": Key(Listing(image), "must")})

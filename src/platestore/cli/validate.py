@@ -1,0 +1,68 @@
+"""``platestore validate``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import click
+
+from platestore.checking.report import Report, counted, rendered
+from platestore.checking.validation import validate
+from platestore.spec.findings import Finding
+
+
+@click.command("validate")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option("--strict", is_flag=True, help="Require what the strict schemas ask for.")
+@click.option("--pedantic", is_flag=True, help="Take warnings for errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 also if something is not valid.")
+def command(paths: tuple[str, ...], strict: bool, pedantic: bool, as_json: bool, exit_zero: bool) -> None:
+    """Say whether stores are OME-NGFF 0.4 or 0.5, and fit their metadata.
+
+    PATH is a store, a node in one (PLATE.zarr/A/1/0), an .ozx archive, or a JSON file with the attributes of
+    a group. Documents are read, and no pixels; `platestore check` looks at those. The exit code is 1 if
+    something is not valid.
+    """
+    report = validate(*paths, strict=strict, pedantic=pedantic)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), ensure_ascii=True, indent=2))
+    else:
+        click.echo("\n".join(_printable(line) for line in lines(report)))
+    if not report.valid and not exit_zero:
+        sys.exit(1)
+
+
+def lines(report: Report) -> Iterator[str]:
+    """A report for people: what is the same in many files is told once."""
+    seen = Counter(_same(finding) for finding in report.findings)
+    file = None
+    for finding in report.findings:
+        count = seen.pop(_same(finding), 0)
+        if not count:
+            continue
+        if finding.file != file:
+            file = finding.file
+            yield f"{file}:"
+        yield from (f"  {line}" for line in rendered(finding))
+        if count > 1:
+            yield f"           ... and the same in {count - 1} more {'place' if count == 2 else 'places'}"
+    yield _verdict(report.valid, report.findings, report.paths)
+
+
+def _same(finding: Finding) -> tuple[str | None, ...]:
+    facts = (finding.message, finding.expected, finding.found)
+    return (finding.code, finding.level, finding.location, *facts)
+
+
+def _verdict(valid: bool, findings: Sequence[Finding], paths: Sequence[str]) -> str:
+    what = paths[0] if len(paths) == 1 else f"{len(paths)} paths"
+    return f"{what}: {'valid' if valid else 'not valid'} ({counted(findings)})"
+
+
+def _printable(line: str) -> str:
+    """A line without what a terminal would act on: names come from whoever wrote the store."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
