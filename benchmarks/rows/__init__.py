@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.harness import Row
 from benchmarks.rows import (
+    checking,
     checking_deep,
     copy_archive,
     copy_files,
@@ -50,6 +51,7 @@ _ALL = (
     copy_pixels.MEMORY,
     copy_archive.ROW,
     copy_archive.UNPACK,
+    checking.ROW,
     checking_deep.ROW,
 )
 

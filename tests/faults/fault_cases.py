@@ -12,12 +12,13 @@ import functools
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from fault_checker import DOCUMENTS, read_tree
 from fault_store import contents
 from zarr.storage import LocalStore, StorePath
@@ -551,6 +552,22 @@ POSITION = [
 ]
 
 IN_PLACE = [*PLATE, *OVERWRITING, *POSITION]
+
+
+def named(case: Case) -> str:
+    """The name of a case, without spaces."""
+    return case.name.replace(" ", "-").replace(",", "")
+
+
+def by_turns(cases: Sequence[Case], first: int = 0) -> list[Any]:
+    """Cases and versions: each case in one version by default, by turns, in the other one in the long run."""
+    return [
+        pytest.param(
+            case, v, id=f"{named(case)}-{v}", marks=[] if (k + n + first) % 2 else [pytest.mark.slow]
+        )
+        for n, case in enumerate(cases)
+        for k, v in enumerate(("0.4", "0.5"))
+    ]
 
 
 def may_be_seen(case: Case, seen: View | None, before: View | None, after: View | None) -> str | None:

@@ -144,7 +144,7 @@ class OsFaults:
     def _on_exchange(self, name: str, real: Callable[..., Any], one: str, other: str) -> Any:
         if not self.exchange:
             return False
-        return self._step("exchange", self._full(other), lambda: real(one, other))
+        return self._step("exchange", self._full(other), lambda: real(one, other), source=self._full(one))
 
     # --- what happens -----------------------------------------------------------------------------
 

@@ -35,7 +35,16 @@ def context(method: str = START) -> Any:
     found = multiprocessing.get_context(method)
     if method == "forkserver":
         found.set_forkserver_preload(
-            ["fault_workers", "zarr", "platestore.nodes.growth", "platestore.arrays.image"]
+            [
+                "fault_workers",
+                "fault_kill_work",
+                "zarr",
+                "platestore.nodes.growth",
+                "platestore.arrays.image",
+                "platestore.copying.api",
+                "platestore.nodes.level_making",
+                "platestore.pyramid.levels",
+            ]
         )
     return found
 
@@ -194,6 +203,51 @@ def change_everything(path: str, number: int, steps: int, seed: int) -> dict[str
     return expected
 
 
+def add_among_changes(path: str, number: int, count: int, seed: int) -> dict[str, Any]:
+    """Add as many positions, and between them rename, delete, append channels and write attributes."""
+    _ignore_growing_channels()
+    rng = random.Random(1000 * seed + number)
+    plate = ps.open_ome_zarr(path, mode="r+", lock_timeout=120)
+    shared = ps.open_ome_zarr(Path(path) / "S/1/0", mode="r+", lock_timeout=120)
+    expected: dict[str, Any] = {"positions": {}, "gone": set(), "channels": [], "attributes": {}}
+    wells: list[str] = []
+    for step in itertools.count():
+        made = len(expected["positions"])
+        if made == count:
+            return expected
+        kind = rng.randrange(8)
+        if kind < 2:
+            specs = [("S", str(rng.randrange(2, 8)), f"p{number}x{step}")]
+        elif kind == 2:
+            wells.append(f"R{number}/{step}")
+            specs = [(f"R{number}", str(step), "0")]
+        elif kind == 3:
+            specs = [("S", "1", f"b{number}x{step}x{i}") for i in range(min(4, count - made))]
+        else:
+            specs = []
+        for well in [well for well in wells if kind in (4, 5)][:1]:
+            new = f"N{number}/{step}"
+            plate.rename_well(well, new)
+            expected["gone"].add(f"{well}/0")
+            del expected["positions"][f"{well}/0"]
+            wells.remove(well)
+            if kind == 4:
+                expected["positions"][f"{new}/0"] = None
+            else:  # it does not count: another one is added for it
+                del plate[new]
+                expected["gone"].add(f"{new}/0")
+        if kind == 6 and rng.random() < 0.3:
+            shared.append_channel(f"channel {number} {step}")
+            expected["channels"].append(f"channel {number} {step}")
+        elif kind == 7:
+            plate.zattrs[f"note {number} {step}"] = step
+            expected["attributes"][f"note {number} {step}"] = step
+        if specs:
+            plate.create_positions(specs)
+            expected["positions"].update({"/".join(spec): None for spec in specs})
+    raise AssertionError
+
+
 def create_and_add(path: str, number: int, version: str) -> str:
     """Open or create one store, as all others do at the same moment, and add a position to it."""
     plate = ps.open_ome_zarr(path, layout="hcs", mode="a", channel_names=["DAPI"], version=version)
@@ -248,6 +302,66 @@ def write_then_stop(path: str, number: int, stop: str, deletes: bool) -> list[st
             del plate[f"R{number}/{i - 1}"]
     Path(stop).touch()
     return made
+
+
+def write_for_long(path: str, number: int, stop: str, seconds: float) -> list[str]:
+    """Change a plate in every way that adds to it, for some time, then tell the readers to stop."""
+    _ignore_growing_channels()
+    plate = ps.open_ome_zarr(path, mode="r+", lock_timeout=60)
+    shared = plate["S/1/0"]
+    made: list[str] = []
+    deadline = time.monotonic() + seconds
+    for i in itertools.count():
+        name = f"p{number}x{i}"
+        position = plate.create_position(f"R{number}", str(i % 6), name)
+        position.create_image("0", np.full((1, 1, 2, 16, 16), 3, "uint16"), chunks=(1, 1, 1, 8, 8))
+        position.compute_pyramid(2)
+        plate.create_positions([("S", str(2 + i % 3), name)], shape=SHAPE, dtype="uint8")
+        if i % 8 == 0 and i < 64:
+            shared.append_channel(f"c{number}x{i}")
+        position.set_scale("*", "x", 0.5)
+        position["0"][0, 0, 0] = 3
+        plate.zattrs[f"note {number}"] = i
+        made += [f"R{number}/{i % 6}/{name}", f"S/{2 + i % 3}/{name}"]
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.2)  # so that looking at everything does not take for ever
+    Path(stop).touch()
+    return made
+
+
+def look_again(path: str, stop: str) -> tuple[int, int]:
+    """Read everything every 5 ms: each time it is whole, and nothing has gone.
+
+    Reader processes also judge the documents as they lie on disk, without this library.
+    """
+    from fault_checker import problems, read_documents
+
+    readings, seen = 0, set[str]()
+    while True:
+        last = os.path.exists(stop)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = set()
+            for name, position in ps.open_ome_zarr(path, mode="r").positions():
+                found.add(name)
+                for _, image in position.images():
+                    assert set(np.unique(image.numpy())) <= {0, 1, 3}, "pixels that nobody wrote"
+        assert seen <= found, f"{sorted(seen - found)} vanished"
+        if readings % 20 == 0:
+            # They change while they are read one after the other, so only broken ones are flaws.
+            flaws = [text for text in problems(read_documents(path)) if "broken" in text]
+            assert not flaws, flaws
+        seen = found
+        readings += 1
+        if last:
+            return readings, len(seen)
+        time.sleep(0.005)
+
+
+def look_or_write(role: str, *arguments: Any) -> Any:
+    """One function for readers and writers, which start together."""
+    return look_again(*arguments) if role == "read" else write_for_long(*arguments)
 
 
 def poll_or_write(role: str, *arguments: Any) -> Any:

@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 from fault_checker import problems, read_documents, torn, unfinished
+from fault_figures import record
 from fault_workers import (
     SHAPE,
+    add_among_changes,
     add_batches,
     add_positions,
     add_positions_under_a_lock_file,
     change_everything,
     create_and_add,
     fork_while_locked,
+    look_or_write,
     new_plate,
     poll_or_write,
     run_together,
@@ -109,24 +112,50 @@ def test_processes_that_change_everything_at_once_undo_nothing_of_each_other(see
     _change_everything(tmp_path / "s.zarr", version, seed, processes=4, steps=14)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10, 30))
-def test_many_more_changes_at_once_undo_nothing_of_each_other(seed, version, tmp_path: Path):
-    _change_everything(tmp_path / "s.zarr", version, seed, processes=6, steps=40)
+def _add_among_changes(path: Path, version: str, seed: int, processes: int, count: int) -> None:
+    new_plate(path, version)
+    jobs = [(str(path), i, count, seed) for i in range(processes)]
+    results = run_together(add_among_changes, jobs, timeout=280)
+    assert len({pid for pid, _ in results}) == processes
+    expected = [name for _, each in results for name in each["positions"]]
+    assert len(expected) == len(set(expected)) == processes * count
+    gone = set().union(*(each["gone"] for _, each in results))
+    channels = [name for _, each in results for name in each["channels"]]
+    found = _listed(path)
+    lost = set(expected) - set(found)
+    record(
+        f"{processes} processes x {count} positions, among other changes",
+        seed=seed,
+        listed=len(found) - 1,
+        expected=len(expected),
+        lost=len(lost),
+    )
+    assert Counter(found) == Counter([*expected, "S/1/0"]), f"seed {seed}"
+    assert not gone & set(found)
+    plate = ps.open_ome_zarr(path)
+    assert Counter(plate["S/1/0"].channel_names) == Counter(["DAPI", *channels])
+    for _, each in results:
+        assert {key: plate.zattrs.get(key) for key in each["attributes"]} == each["attributes"]
+    _require_whole(path)
+
+
+def test_positions_that_are_added_among_other_changes_are_all_there(version, tmp_path: Path):
+    _add_among_changes(tmp_path / "s.zarr", version, seed=1, processes=6, count=8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_sixteen_processes_add_positions_again_and_again(seed, tmp_path: Path):
-    path = tmp_path / "s.zarr"
-    new_plate(path, "0.4" if seed % 2 else "0.5")
-    results = run_together(add_positions, [(str(path), i, 50) for i in range(16)])
-    expected = [name for _, made in results for name in made]
-    assert Counter(_listed(path)) == Counter([*expected, "S/1/0"])
-    _require_whole(path)
+def test_sixteen_times_fifty_positions_added_among_other_changes_are_all_there(seed, tmp_path: Path):
+    _add_among_changes(tmp_path / "s.zarr", "0.4" if seed % 2 else "0.5", seed, processes=16, count=50)
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 14))
+def test_many_more_changes_at_once_undo_nothing_of_each_other(seed, version, tmp_path: Path):
+    _change_everything(tmp_path / "s.zarr", version, seed, processes=6, steps=40)
+
+
+@pytest.mark.parametrize("attempt", range(2))
 def test_eight_processes_create_one_store_and_all_of_them_get_it(attempt, version, tmp_path: Path):
     path = tmp_path / "s.zarr"
     results = run_together(create_and_add, [(str(path), i, version) for i in range(1, 9)])
@@ -156,6 +185,22 @@ def test_readers_never_meet_an_error_while_others_write(deletes, version, tmp_pa
     for _, made in results[2:]:
         assert not set(made) - set(found)
     _require_whole(path)
+
+
+@pytest.mark.slow
+def test_readers_never_meet_an_error_in_a_minute_of_writing(version, tmp_path: Path):
+    path = tmp_path / "s.zarr"
+    new_plate(path, version)
+    stops = [str(tmp_path / f"stop{i}") for i in range(2)]
+    readers = [("read", str(path), stop) for stop in stops]
+    writers = [("write", str(path), i, stop, 60.0) for i, stop in enumerate(stops)]
+    results = run_together(look_or_write, [*readers, *writers], timeout=280)
+    found = set(_listed(path))
+    for _, made in results[2:]:
+        assert not set(made) - found
+    _require_whole(path)
+    readings = sum(count for _, (count, _) in results[:2])
+    record("readers beside two writers for 60 s", readings=readings, positions=len(found), errors=0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot put one directory in the place of another")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fault_checker import problems, read_documents, unfinished
+from fault_figures import record
 from fault_workers import context, hold_lock_file, new_plate, work_until_killed
 
 import platestore as ps
@@ -151,15 +152,13 @@ def _kill_often(path: Path, version: str, kills: int, seed: int) -> int:
     assert not unfinished(files)
     assert not problems(files)
     _inspect(path, ledger)
+    record("kill -9: all kinds of changes of a plate", tried=kills, calls_returned=ledger.calls, lost=0)
     return ledger.calls
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_kills_at_fifty_moments_lose_nothing_that_was_announced(seed, version, tmp_path: Path):
-    calls = sum(
-        _kill_often(tmp_path / f"{part}.zarr", version, kills=3, seed=10 * seed + part) for part in range(3)
-    )
-    assert calls >= 9, "the processes were killed before they did anything"
+def test_kills_at_a_dozen_moments_lose_nothing_that_was_announced(version, tmp_path: Path):
+    calls = sum(_kill_often(tmp_path / f"{part}.zarr", version, kills=3, seed=part) for part in range(2))
+    assert calls >= 6, "the processes were killed before they did anything"
 
 
 def test_a_lock_file_of_a_killed_process_is_taken_over_or_named(tmp_path: Path, monkeypatch):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fault_figures import record
 
 import platestore as ps
 
@@ -47,11 +48,11 @@ def written_until_killed(path: Path, after: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("layout", "seed"),
     [
-        *((layout, seed) for layout in ("shard", "chunk", "plane") for seed in range(3)),
+        *((layout, 0) for layout in ("shard", "chunk", "plane")),
         *(
             pytest.param(layout, seed, marks=pytest.mark.slow)
             for layout in ("shard", "chunk", "plane")
-            for seed in range(3, 20)
+            for seed in range(1, 10)
         ),
     ],
 )
@@ -72,6 +73,9 @@ def test_frames_that_were_reported_are_there_and_nothing_is_torn(layout, seed, t
         # A shard or chunk is replaced as a whole; the frame under way when it was killed may be there or not.
         assert (frame == frame[0, 0]).all(), f"frame {z} is mixed"
         assert frame[0, 0] in (last.get(z, 0), last.get(z, 0) + 1)
+    record(
+        "kill -9: a writer of frames, afresh", layout=layout, tried=1, frames_reported=len(reported), lost=0
+    )
     # Whoever comes next can write.
     image = ps.open_ome_zarr(path, mode="r+")["0"]
     image[0, 0, 0] = 1

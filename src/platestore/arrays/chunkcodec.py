@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from google_crc32c import value as crc32c
 
+from platestore.arrays.frames import ZSTD_HEAD_BYTES, zstd_content_size
 from platestore.errors import DamagedChunkError
 from platestore.storage.hierarchy import ArrayDocument
 from platestore.storage.objects import Piece
 
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CRC_BYTES = 4
+_GZIP = 31  # for zlib: a window of any size, with a header of gzip
 # Versions and flags, decoded bytes, block size, encoded bytes.
 _BLOSC_HEADER = struct.Struct("<4sIII")
 # Up to each level so many MiB, as measured; and so many times the bytes that are encoded.
@@ -55,37 +58,37 @@ class ChunkCodec:
         self.nbytes = math.prod(chunks) * dtype.itemsize
         #: The most bytes that an encoded chunk has.
         self.max_encoded = self.nbytes + self.nbytes // 128 + 1024
-        self._compressor = compressor
-        self._checksum = checksum
+        self.compressor = compressor
+        self.checksum = checksum
         self._is_blosc = isinstance(compressor, numcodecs.Blosc)
 
     @property
     def decoding_nbytes(self) -> int:
         """The most bytes that decoding takes beside the encoded and the decoded chunk."""
-        copied = 0 if self._is_blosc or self._compressor is None else self.nbytes
-        return copied + (self.max_encoded if self._checksum else 0)
+        copied = 0 if self._is_blosc or self.compressor is None else self.nbytes
+        return copied + (self.max_encoded if self.checksum else 0)
 
     @property
     def encoding_nbytes(self) -> int:
         """The most bytes that encoding takes beside the decoded and the encoded chunk."""
         # These two cut what they allocated to what they used of it, in place; others return a copy.
-        in_place = self._compressor is None or isinstance(self._compressor, (numcodecs.Blosc, numcodecs.Zstd))
-        copies = (0 if in_place else 2) + (2 if self._checksum else 0)
-        return copies * self.max_encoded + _tables(self._compressor, self.nbytes)
+        in_place = self.compressor is None or isinstance(self.compressor, (numcodecs.Blosc, numcodecs.Zstd))
+        copies = (0 if in_place else 2) + (2 if self.checksum else 0)
+        return copies * self.max_encoded + _tables(self.compressor, self.nbytes)
 
     def encode(self, block: npt.NDArray[Any]) -> Piece:
         """Encode a C-contiguous block of the chunk's shape and type."""
         data: Piece
-        if self._compressor is None:
+        if self.compressor is None:
             data = block.reshape(-1).view(np.uint8).data
         else:
-            encoded: bytes = self._compressor.encode(block.reshape(-1))
+            encoded: bytes = self.compressor.encode(block.reshape(-1))
             if isinstance(
-                self._compressor, numcodecs.GZip
+                self.compressor, numcodecs.GZip
             ):  # which notes the time: the same chunk, other bytes
                 encoded = encoded[:4] + bytes(4) + encoded[8:]
             data = memoryview(encoded)
-        if self._checksum:
+        if self.checksum:
             plain = bytes(data)
             checksum: int = crc32c(plain)
             return plain + checksum.to_bytes(_CRC_BYTES, "little")
@@ -101,7 +104,7 @@ class ChunkCodec:
         """
         if not len(data):
             raise DamagedChunkError("the chunk is empty", path=where)
-        if self._checksum:
+        if self.checksum:
             data, stored = data[:-_CRC_BYTES], data[-_CRC_BYTES:]
             if crc32c(bytes(data)) != int.from_bytes(stored, "little"):
                 raise DamagedChunkError("the chunk's checksum does not match", path=where)
@@ -110,15 +113,28 @@ class ChunkCodec:
             if self._is_blosc:
                 self._decode_blosc(data, target)
                 return
-            raw = data if self._compressor is None else self._compressor.decode(data)
-            flat = np.frombuffer(raw, np.uint8)
-        except (RuntimeError, ValueError, EOFError, OSError, TypeError) as error:
+            flat = np.frombuffer(self._inflated(data), np.uint8)
+        except (RuntimeError, ValueError, EOFError, OSError, TypeError, zlib.error) as error:
             raise DamagedChunkError(f"the chunk cannot be decoded: {error}", path=where) from error
         if flat.nbytes != self.nbytes:
             raise DamagedChunkError(
                 f"the chunk has {flat.nbytes} bytes after decoding, not {self.nbytes}", path=where
             )
         target[...] = flat
+
+    def _inflated(self, data: memoryview) -> Any:
+        """The bytes of a chunk that is not of Blosc: of hostile ones, not many more than it should have."""
+        if self.compressor is None:
+            return data
+        if isinstance(self.compressor, numcodecs.GZip):
+            return _gunzipped(data, self.nbytes)
+        if isinstance(self.compressor, numcodecs.Zstd):
+            told = zstd_content_size(data[:ZSTD_HEAD_BYTES])
+            if told is not None and told > self.nbytes:
+                raise ValueError(f"its header tells of {told} bytes, not {self.nbytes}")
+        if self.compressor.codec_id == "lz4" and int.from_bytes(data[:4], "little") > self.nbytes:
+            raise ValueError("its header tells of more bytes than a chunk has")
+        return self.compressor.decode(data)
 
     def _decode_blosc(self, data: memoryview, target: npt.NDArray[Any]) -> None:
         if len(data) < _BLOSC_HEADER.size:
@@ -128,7 +144,20 @@ class ChunkCodec:
             raise ValueError(
                 f"its header tells of {decoded} bytes in {encoded}, not {self.nbytes} in {len(data)}"
             )
-        self._compressor.decode(data, target)
+        self.compressor.decode(data, target)
+
+
+def _gunzipped(data: memoryview, nbytes: int) -> bytes:
+    """What members of gzip hold, as far as one byte beyond what is asked for."""
+    pieces, found, rest = [], 0, bytes(data)
+    while rest and found <= nbytes:
+        member = zlib.decompressobj(_GZIP)
+        pieces.append(member.decompress(rest, nbytes + 1 - found))
+        found += len(pieces[-1])
+        if found <= nbytes and not member.eof:
+            raise ValueError("it is cut off")
+        rest = member.unused_data
+    return b"".join(pieces)
 
 
 def _tables(compressor: Any, nbytes: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -37,6 +38,8 @@ _CHUNK_KEY = re.compile(r"(?:c[./])?(\d+(?:[./]\d+)*)")
 
 # Mark, in our namespace of the array's attributes, of a cut whose chunks are not all removed yet.
 _TRIM = "trim"
+_MOST_ELEMENTS = 2**62
+_MOST_CHUNK_BYTES = 2**31
 
 
 class ImageArray(PixelArray):
@@ -319,13 +322,34 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
     store = storage.zarr_store(writable=storage.is_writable(document.path), guarded=True)
     keep_fill = storage.options.missing == "raise"
     try:
-        return zarr_compat.async_array(
+        array = zarr_compat.async_array(
             store, document.path, document.data, document.zarr_format, write_empty_chunks=keep_fill
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InvalidMetadataError(
             f"the array's document cannot be used: {type(error).__name__}: {error}", path=where
         ) from error
+    _require_possible(array, where)
+    return array
+
+
+def _require_possible(array: zarr.AsyncArray[Any], where: str) -> None:
+    """Refuse sizes that no memory and no library can handle, as hostile documents have them.
+
+    TensorStore ends the program where it cannot allocate a chunk.
+    """
+    chunks = tuple(array.chunks)
+    if any(n >= _MOST_ELEMENTS for n in array.shape) or any(not 0 < c < _MOST_ELEMENTS for c in chunks):
+        raise InvalidMetadataError(
+            f"shape {array.shape} and chunks {chunks} are no sizes of an array", path=where
+        )
+    nbytes = math.prod(chunks) * array.dtype.itemsize
+    if nbytes > _MOST_CHUNK_BYTES:
+        raise InvalidMetadataError(
+            f"a chunk has {nbytes / 2**30:.0f} GiB; more than {_MOST_CHUNK_BYTES >> 30} are not decoded",
+            path=where,
+            hint="write the array with smaller chunks",
+        )
 
 
 def _unmark_trim(attributes: dict[str, Any]) -> None:

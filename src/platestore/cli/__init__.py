@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import platestore
+from platestore.cli.output import echo
 
 # Name, and the line that `platestore --help` shows.
 _COMMANDS = {
@@ -56,8 +57,8 @@ def main() -> None:
     try:
         cli(prog_name="platestore")
     except PlatestoreError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        click.echo(f"Error: {error.filename or ''}: {error.strerror or error}", err=True)
+        echo(f"Error: {error.filename or ''}: {error.strerror or error}", err=True)
         sys.exit(1)

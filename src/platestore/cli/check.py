@@ -8,6 +8,7 @@ import warnings
 
 import click
 
+from platestore.cli.output import echo
 from platestore.progress import shown_to_people
 
 
@@ -55,7 +56,7 @@ def command(
                 )
         except (PlatestoreError, OSError) as error:
             broken = True
-            click.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             reports.append({"path": path, "whole": False, "message": str(error), "findings": []})
             continue
         broken = broken or not report.whole
@@ -63,15 +64,15 @@ def command(
         if as_json:
             continue
         for finding in report.findings:
-            click.echo(f"{finding.file}")
-            click.echo("\n".join(f"  {line}" for line in rendered(finding)))
+            echo(f"{finding.file}")
+            echo("\n".join(f"  {line}" for line in rendered(finding)))
         for action in report.actions:
-            click.echo(f"{'would' if dry_run else 'done '}    {action}")
+            echo(f"{'would' if dry_run else 'done '}    {action}")
         for failure in report.failed:
-            click.echo(f"failed   {failure}", err=True)
-        click.echo(f"{path}: {report.message}")
+            echo(f"failed   {failure}", err=True)
+        echo(f"{path}: {report.message}")
     if as_json:
-        click.echo(json.dumps(_one(reports), ensure_ascii=False, indent=2))
+        echo(json.dumps(_one(reports), ensure_ascii=False, indent=2))
     if broken:
         sys.exit(1)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from platestore.cli.output import echo
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "fish", "zsh"]))
@@ -18,4 +20,4 @@ def command(ctx: click.Context, shell: str) -> None:
     if complete is None:  # pragma: no cover - the choices above are click's own
         raise click.UsageError(f"{shell} is not supported")
     root = ctx.find_root().command
-    click.echo(complete(root, {}, "platestore", "_PLATESTORE_COMPLETE").source())
+    echo(complete(root, {}, "platestore", "_PLATESTORE_COMPLETE").source())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from platestore.cli import values
+from platestore.cli.output import echo
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
 
@@ -104,20 +105,20 @@ def command(
                     **options,
                 )
         except KeyboardInterrupt:
-            click.echo(
+            echo(
                 "\nInterrupted. Nothing is lost: the same command with --resume continues, "
                 "with --overwrite starts anew.",
                 err=True,
             )
             sys.exit(_INTERRUPTED)
         except VerifyError as error:
-            click.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             sys.exit(_VERIFY_FAILED)
         finally:
             for warning in caught:
-                click.echo(f"Warning: {warning.message}", err=True)
+                echo(f"Warning: {warning.message}", err=True)
     if as_json:
-        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+        echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:
         _print(report)
 
@@ -146,15 +147,15 @@ def _print(report: CopyReport) -> None:
     if report.verified:
         done.append("verified")
     for note in report.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo("; ".join(done))
+        echo(f"Note: {note}", err=True)
+    echo("; ".join(done))
 
 
 def _print_plan(report: CopyReport) -> None:
     for source in report.sources:
-        click.echo(f"from    {source}")
-    click.echo(f"to      {report.destination} (OME-NGFF {report.version})")
-    click.echo(f"memory  {human_bytes(report.memory)} at least")
+        echo(f"from    {source}")
+    echo(f"to      {report.destination} (OME-NGFF {report.version})")
+    echo(f"memory  {human_bytes(report.memory)} at least")
     groups: dict[tuple[str, str, str], list[ArrayReport]] = {}
     for array in report.arrays:
         # Alike in all positions: one line for each level, unless there are few.
@@ -163,7 +164,7 @@ def _print_plan(report: CopyReport) -> None:
     for (name, how, why), arrays in groups.items():
         count = f" ({_plural(len(arrays), 'array')})" if len(arrays) > 1 else ""
         files, nbytes = sum(a.files for a in arrays), sum(a.nbytes for a in arrays)
-        click.echo(f"  {name}{count}: {how} ({why}), {_plural(files, 'file')}, {human_bytes(nbytes)}")
+        echo(f"  {name}{count}: {how} ({why}), {_plural(files, 'file')}, {human_bytes(nbytes)}")
 
 
 def _plural(count: int, what: str) -> str:

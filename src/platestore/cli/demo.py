@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from platestore.cli.output import echo
 from platestore.demo import build_demo, check_demo
 from platestore.summary import describe, render
 
@@ -22,5 +23,5 @@ def command(path: str, version: str) -> None:
     """Build a small 96-well plate at PATH, read it back and describe it."""
     build_demo(path, version=version)
     count = check_demo(path)
-    click.echo(render(describe(path, verbose=True)))
-    click.echo(f"\n{count} images were written, read back and compared.")
+    echo(render(describe(path, verbose=True)))
+    echo(f"\n{count} images were written, read back and compared.")

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from platestore.cli import values
+from platestore.cli.output import echo
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
 
@@ -89,14 +90,14 @@ def command(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
         try:
             _dispatch(paths, as_json, options, start)
         except ImportError as error:
-            click.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo(f"\nInterrupted. {_advice(options)}", err=True)
+            echo(f"\nInterrupted. {_advice(options)}", err=True)
             sys.exit(_INTERRUPTED)
         finally:
             for warning in caught:
-                click.echo(f"Warning: {warning.message}", err=True)
+                echo(f"Warning: {warning.message}", err=True)
 
 
 def _check(paths: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -195,7 +196,7 @@ def _advice(options: dict[str, Any]) -> str:
 
 
 def _print(as_json: bool, facts: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else text)
+    echo(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else text)
 
 
 def _report(position: Position, as_json: bool, start: float) -> None:
@@ -220,22 +221,22 @@ def _print_plan(prepared: StackPlan, as_json: bool, *, dry_run: bool) -> None:
     """Say what will be done, and how the jobs are run."""
     facts = prepared.to_json()
     if as_json:
-        click.echo(json.dumps({**facts, "dry_run": dry_run}, ensure_ascii=False, indent=2))
+        echo(json.dumps({**facts, "dry_run": dry_run}, ensure_ascii=False, indent=2))
         return
-    click.echo(f"to      {facts['out']} (OME-NGFF {facts['version']})")
-    click.echo(f"memory  {human_bytes(facts['memory'])}")
+    echo(f"to      {facts['out']} (OME-NGFF {facts['version']})")
+    echo(f"memory  {human_bytes(facts['memory'])}")
     for k, level in enumerate(facts["levels"]):
         shape, chunks = _short(level["shape"]), _short(level["chunks"])
         shards = f", shards {_short(level['shards'])}" if level["shards"] else ""
         who = "" if k < facts["levels_of_jobs"] else ", made at the end"
-        click.echo(f"  {k}: {shape} {facts['dtype']}, chunks {chunks}{shards}{who}")
+        echo(f"  {k}: {shape} {facts['dtype']}, chunks {chunks}{shards}{who}")
     jobs = facts["jobs"]
     first = jobs[0]
     planes = f"{first['stop'] - first['start']} planes each" if len(jobs) > 1 else "all planes"
-    click.echo(f"jobs    {len(jobs)} ({planes})")
+    echo(f"jobs    {len(jobs)} ({planes})")
     if not dry_run:
-        click.echo(f"run     platestore import-stack --job I {facts['out']}   (I from 0 to {len(jobs) - 1})")
-        click.echo(f"then    platestore import-stack --finish {facts['out']}")
+        echo(f"run     platestore import-stack --job I {facts['out']}   (I from 0 to {len(jobs) - 1})")
+        echo(f"then    platestore import-stack --finish {facts['out']}")
 
 
 def _short(shape: list[int]) -> str:

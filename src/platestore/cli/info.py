@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from platestore.cli.output import echo
 from platestore.errors import PlatestoreError
 from platestore.summary import describe, render
 
@@ -27,14 +28,14 @@ def command(paths: tuple[str, ...], verbose: bool, as_json: bool) -> None:
             info = describe(path, verbose=verbose)
         except (PlatestoreError, OSError) as error:
             failed = True
-            click.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             continue
         failed = failed or bool(info.unreadable)
         if as_json:
             reports.append(info.model_dump(mode="json"))
         else:
-            click.echo(render(info) + "\n")
+            echo(render(info) + "\n")
     if as_json:
-        click.echo(json.dumps(reports, ensure_ascii=False, indent=2))
+        echo(json.dumps(reports, ensure_ascii=False, indent=2))
     if failed:
         sys.exit(1)

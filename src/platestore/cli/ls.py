@@ -8,6 +8,7 @@ import warnings
 
 import click
 
+from platestore.cli.output import echo
 from platestore.errors import UnreadableWarning
 from platestore.summary import positions
 
@@ -27,10 +28,10 @@ def command(path: str, as_json: bool, full: bool) -> None:
     if full:
         found = [path if name == "." else f"{path.rstrip('/')}/{name}" for name in found]
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        echo(json.dumps(found, ensure_ascii=False))
     elif found:
-        click.echo("\n".join(found))
+        echo("\n".join(found))
     for warning in caught:
-        click.echo(f"Warning: {warning.message}", err=True)
+        echo(f"Warning: {warning.message}", err=True)
     if any(issubclass(warning.category, UnreadableWarning) for warning in caught):
         sys.exit(1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from platestore.cli import values
+from platestore.cli.output import echo
 
 if TYPE_CHECKING:
     from platestore.arrays.layout import ArrayLayout
@@ -70,11 +71,11 @@ def command(
             warnings.simplefilter("always")
             existing, names, zarr_format = _existing(path)
         for warning in caught:
-            click.echo(f"Warning: {warning.message}", err=True)
+            echo(f"Warning: {warning.message}", err=True)
     if ome_version is not None:
         zarr_format = _VERSIONS[ome_version]
     result = plan_for(existing, zarr_format=zarr_format, axis_names=names, **wishes)
-    click.echo(json.dumps(result.to_json(), indent=2) if as_json else result.render())
+    echo(json.dumps(result.to_json(), indent=2) if as_json else result.render())
 
 
 def _split(axes: str) -> list[str]:

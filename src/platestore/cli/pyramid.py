@@ -9,6 +9,7 @@ import warnings
 import click
 
 from platestore.cli import values
+from platestore.cli.output import echo
 from platestore.progress import shown_to_people
 
 
@@ -67,7 +68,7 @@ def command(
             progress=show,
         )
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 {
                     "computed": sorted(report.computed),
@@ -83,13 +84,13 @@ def command(
     else:
         rate = report.nbytes / max(report.seconds, 1e-9) / 2**20
         speed = f", {report.nbytes / 2**20:.1f} MiB in {report.seconds:.1f} s ({rate:.0f} MiB/s)"
-        click.echo(
+        echo(
             f"{len(report.computed)} computed, {len(report.skipped)} complete already, "
             f"{len(report.failed)} failed{speed if report.computed else ''}"
         )
     for warning in caught:
-        click.echo(f"Warning: {warning.message}", err=True)
+        echo(f"Warning: {warning.message}", err=True)
     for path, problem in report.failed.items():
-        click.echo(f"Error: {problem if path in problem else f'{path}: {problem}'}", err=True)
+        echo(f"Error: {problem if path in problem else f'{path}: {problem}'}", err=True)
     if report.failed:
         sys.exit(1)

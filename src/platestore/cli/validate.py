@@ -11,6 +11,7 @@ import click
 
 from platestore.checking.report import Report, counted, rendered
 from platestore.checking.validation import validate
+from platestore.cli.output import echo
 from platestore.spec.findings import Finding
 
 
@@ -29,9 +30,9 @@ def command(paths: tuple[str, ...], strict: bool, pedantic: bool, as_json: bool,
     """
     report = validate(*paths, strict=strict, pedantic=pedantic)
     if as_json:
-        click.echo(json.dumps(report.to_json(), ensure_ascii=True, indent=2))
+        echo(json.dumps(report.to_json(), ensure_ascii=True, indent=2))
     else:
-        click.echo("\n".join(_printable(line) for line in lines(report)))
+        echo("\n".join(_printable(line) for line in lines(report)))
     if not report.valid and not exit_zero:
         sys.exit(1)
 

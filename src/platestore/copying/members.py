@@ -118,7 +118,7 @@ class Members:
             return
         wells: dict[str, Well] = {}
         if isinstance(node, Plate):
-            wells = {path: node[path] for path in node._entries()}
+            wells = {path: node._open_child(Well, path) for path in node._entries()}
         elif isinstance(node, Well):
             in_plate = self._in_plate and enclosing_plate(node._location, 2) is not None
             wells = {"/".join(node._location.path.split("/")[-2:]) if in_plate else "": node}

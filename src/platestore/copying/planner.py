@@ -201,5 +201,5 @@ def version_of(
 
 def _count(node: NGFFNode[Any]) -> int:
     if isinstance(node, Plate):
-        return sum(len(node[path]._state().images) for path in node._entries())
+        return sum(len(node._open_child(Well, path)._state().images) for path in node._entries())
     return 1 if isinstance(node, Position) else len(node._keys())

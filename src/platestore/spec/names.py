@@ -14,6 +14,8 @@ ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 _NODE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])")
 _LONGEST, _DEEPEST = 255, 64
+# Files that zarr keeps: no group or array has such a name, and removing one would take a group its document.
+_DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 # Groups that the specification gives another meaning inside an image or a series.
 _SPECIAL = frozenset({"labels", "OME"})
 
@@ -104,7 +106,7 @@ def split_path(path: str, *, location: str, document: str) -> str:
     clean = [segment for segment in segments if segment not in ("", ".")]
     drive = bool(clean) and re.fullmatch(r"[A-Za-z]:", clean[0]) is not None
     leads_out = not clean or ".." in clean or path[:1] in ("/", "\\") or drive
-    if leads_out or "\0" in path or not _can_be_named(clean):
+    if leads_out or "\0" in path or _DOCUMENTS & set(clean) or not _can_be_named(clean):
         raise InvalidMetadataError(
             f"{location} is {path!r}, which is not a path inside this store",
             path=document,

@@ -143,6 +143,8 @@ class LocalStorage(LocalObjects, Storage):
         if os.path.islink(full):
             os.unlink(full)
             return
+        if os.path.isfile(full):
+            raise UnsafeTargetError("is a file, not a group or an array", path=full)
         directory, name = os.path.split(full)
         aside = os.path.join(directory, temporary_name(name))
         try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from platestore.arrays.frames import ZSTD_MAGIC, zstd_content_size
+
 #: So many bytes at the beginning of a file are looked at.
 HEAD_BYTES = 18
 # Versions and flags, decoded bytes, block size, encoded bytes.
 _BLOSC = struct.Struct("<4sIII")
-_MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+_MAGIC = {"gzip": b"\x1f\x8b", "zstd": ZSTD_MAGIC}
 _CRC_BYTES = 4
-# Of the descriptor of a frame of Zstandard: bytes of the dictionary's number, and of the content's size.
-_DICTIONARY, _CONTENT = (0, 1, 2, 4), (0, 2, 4, 8)
 
 
 class Header:
@@ -84,17 +84,3 @@ class Header:
         if decoded != self._nbytes:
             return f"would decode to {decoded} bytes, not to {self._nbytes}"
         return None
-
-
-def zstd_content_size(head: bytes) -> int | None:
-    """How many bytes the first frame of Zstandard holds, if it tells (RFC 8878, section 3.1.1)."""
-    if len(head) < 5 or not head.startswith(_MAGIC["zstd"]):
-        return None
-    descriptor = head[4]
-    single = bool(descriptor & 0x20)
-    size = _CONTENT[descriptor >> 6] or (1 if single else 0)
-    start = 5 + (0 if single else 1) + _DICTIONARY[descriptor & 3]
-    field = head[start : start + size]
-    if not size or len(field) < size:
-        return None
-    return int.from_bytes(field, "little") + (256 if size == 2 else 0)

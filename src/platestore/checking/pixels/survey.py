@@ -219,7 +219,7 @@ class _Look:
         self._header: Header | None = None
         if out.format is not None:
             codec = out.format.codec
-            self._header = Header(codec._compressor, codec._checksum, codec.nbytes)
+            self._header = Header(codec.compressor, codec.checksum, codec.nbytes)
 
     def at(self, unit: Place, size: int) -> None:
         out, format = self._out, self._out.format

@@ -126,14 +126,23 @@ def _plate(value: Any, where: str, loose: Level) -> Iterator[Finding]:
             if not listed:
                 yield _no_axis(key, where)
     if isinstance(value.get("wells"), list):
+        # Without rows or columns, which is said above, no index could be right.
+        keys = ("rowIndex", "columnIndex") if all(names.values()) else ("", "")
         wells = [
-            (_text(item.get("path")), _whole(item.get("rowIndex")), _whole(item.get("columnIndex")))
+            (_text(item.get("path")), _whole(item.get(keys[0])), _whole(item.get(keys[1])))
             for item in _objects(value["wells"])
         ]
         yield from rules.plate_wells(wells, names["rows"], names["columns"], f"{where}.wells", swapped=loose)
-    keys = ("id", "maximumfieldcount", "starttime", "endtime")
-    runs = [tuple(_whole(item.get(key)) for key in keys) for item in _objects(_listed(value, "acquisitions"))]
-    yield from rules.acquisitions(runs, f"{where}.acquisitions")  # type: ignore[arg-type]
+    runs = [
+        (
+            _whole(a.get("id")),
+            _whole(a.get("maximumfieldcount")),
+            _whole(a.get("starttime")),
+            _whole(a.get("endtime")),
+        )
+        for a in _objects(_listed(value, "acquisitions"))
+    ]
+    yield from rules.acquisitions(runs, f"{where}.acquisitions")
     yield from rules.field_count(_whole(value.get("field_count")), f"{where}.field_count")
 
 

@@ -5,7 +5,9 @@ Everything is looked at from outside: no node is opened, and nothing is changed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from platestore.checking.whole import leftovers, rebuild
@@ -31,6 +33,8 @@ from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.local import LocalStorage
 
 _STEPS = {"plate": Step.PLATE, "well": Step.WELL, "image": Step.IMAGE, "labels": Step.LABELS}
+# What an interrupted creation leaves of documents that no list has yet.
+_OF_DOCUMENTS = frozenset({"document-lost", "array-document-lost", "member-missing"})
 _MEMBERS = {"plate": "well", "well": "field", "image": "array", "labels": "label image"}
 
 
@@ -206,6 +210,19 @@ class Audit:
             text = "a group that nothing lists, and that holds nothing"
             self._note("group-empty", here.path, text, level="warning", fix=fix)
 
+    @contextlib.contextmanager
+    def _milder(self, unlisted: bool) -> Iterator[None]:
+        """Take what is wrong with documents of an unlisted member for a warning: nobody relies on them."""
+        known = len(self.problems)
+        yield
+        if unlisted:
+            self.problems[known:] = [
+                replace(p, finding=replace(p.finding, level="warning"))
+                if p.finding.level == "error" and p.finding.code in _OF_DOCUMENTS
+                else p
+                for p in self.problems[known:]
+            ]
+
     # --- kinds of nodes ---------------------------------------------------------------------------
 
     def _group(self, here: Directory) -> None:
@@ -233,7 +250,8 @@ class Audit:
             )
         self._others(here, {p.partition("/")[0] for p in present | empty})
         for path in [p for p in listed if p in present | empty] + sorted(present - set(listed)):
-            self._well(self.disk[join(here.path, path)])
+            with self._milder(path not in listed):
+                self._well(self.disk[join(here.path, path)])
 
     def _indices(self, here: Directory, document: dict[str, Any], wells: set[str]) -> None:
         """Indices, rows, columns and acquisitions against what a right document would say."""
@@ -251,8 +269,12 @@ class Audit:
             self._note("well-duplicate", here.path, "a well is listed more than once", fix=fix)
         for key in ("rows", "columns", "acquisitions"):
             if document.get(key) != right.get(key):
+                old, new = document.get(key), right.get(key)
+                # More of them than are listed: that follows from wells which are not listed.
+                grown = isinstance(old, list) and isinstance(new, list) and new[: len(old)] == old
                 text = f"{key} do not fit the wells and fields that are there"
-                self._note(f"plate-{key}", here.path, text, location=f"plate.{key}", fix=fix)
+                level: Level = "warning" if grown else "error"
+                self._note(f"plate-{key}", here.path, text, level=level, location=f"plate.{key}", fix=fix)
 
     def _row(self, here: Directory) -> None:
         wells = self.disk.members(here.path, "well")
@@ -289,8 +311,10 @@ class Audit:
                 self._note("well-images", here.path, text, location="well.images", fix=fix)
             present = list(dict.fromkeys([*(n for n in listed if n in waiting), *present]))
         self._others(here, set(present))
+        known = set(present if document is None else listed)
         for name in present:
-            self._image(self.disk[join(here.path, name)])
+            with self._milder(name not in known):
+                self._image(self.disk[join(here.path, name)])
 
     def _series(self, here: Directory) -> None:
         self._begin(here)
@@ -313,9 +337,10 @@ class Audit:
 
     def _image(self, here: Directory) -> None:
         self._begin(here)
-        arrays = arrays_of(self.disk, here)
+        meta = read_image(here) if here.state == "group" else None
+        arrays = arrays_of(self.disk, here, meta)
         document = self._document(here, "image", "multiscales", holds=bool(arrays))
-        meta = read_image(here) if document is not None else None
+        meta = meta if document is not None else None
         if document is not None and meta is None:
             fix = Fix(
                 Step.IMAGE,

@@ -68,14 +68,13 @@ def is_inside(path: Any) -> bool:
         return False
 
 
-def arrays_of(disk: Disk, here: Directory) -> list[str]:
+def arrays_of(disk: Disk, here: Directory, meta: ImagesMeta | None) -> list[str]:
     """Paths of the arrays of an image: those in its directory, and listed ones further down."""
     found = [
         name
         for name in here.directories
         if name not in SPECIAL and disk.role(join(here.path, name)) == "array"
     ]
-    meta = read_image(here) if here.state == "group" else None
     for path in meta.paths() if meta is not None else ():
         if is_inside(path) and path not in found and disk.role(join(here.path, path)) == "array":
             found.append(path)

@@ -169,7 +169,11 @@ class Repairs:
         is_label = disk.role(path.rpartition("/")[0]) == "labels"
         meta = read_image(here) if isinstance(here.part("image", "multiscales"), list) else None
         self._require_readable(disk, path, meta.paths() if meta is not None else [])
-        there = {p: f for p in arrays_of(disk, here) if (f := array_facts(disk[join(path, p)])) is not None}
+        there = {
+            p: f
+            for p in arrays_of(disk, here, read_image(here))
+            if (f := array_facts(disk[join(path, p)])) is not None
+        }
         name = Location(self.storage, path, "0.5").name
         new = images.rebuild(meta, there, like_image(disk, path, there), name=name, is_label=is_label)
         parts = new.to_json()

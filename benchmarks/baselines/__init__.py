@@ -1,0 +1,1 @@
+"""What happens to stores under violence: the same experiments on platestore and on other libraries."""
