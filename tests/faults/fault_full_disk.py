@@ -23,6 +23,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
 
+import fault_labels
 import numpy as np
 import test_faults_copy
 import test_faults_stacks
@@ -111,7 +112,7 @@ class _FullDisk(DirectoryScene):
         return f"{at} {self.kind} left"
 
 
-class _FullDiskPyramids(test_pyramid_crashes._PyramidScene, _FullDisk):
+class _FullDiskPyramids(fault_labels._Labels, test_pyramid_crashes._PyramidScene, _FullDisk):
     """The same with levels."""
 
     def __init__(self, case: Any, version: str, *, disk: Path, kind: str) -> None:

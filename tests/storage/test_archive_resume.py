@@ -141,7 +141,7 @@ def test_bytes_that_a_power_loss_took_are_noticed_where_that_matters(tmp_path, w
 
 
 def test_long_names_are_found_again(tmp_path):
-    path, key = tmp_path / "x.ozx", "/".join(["ü" * 200] * 10) + "/c"
+    path, key = tmp_path / "x.ozx", "/".join(["ü" * 100] * 20) + "/c"
     with ArchiveStorage(str(path)) as archive:
         archive.write(*ROOT)
         archive.write(key, b"x")

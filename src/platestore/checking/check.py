@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ from platestore.storage.local import LocalStorage
 
 #: What one repair uncovers (an adopted well that is itself incomplete) the next round mends.
 _ROUNDS = 6
+#: What did not help twice does not help.
+_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,16 +224,16 @@ def _repair(
     quarantine = Quarantine(storage)
     done: list[str] = []
     failed: list[str] = []
-    tried: set[Fix] = set()
+    tried: Counter[Fix] = Counter()
     for _ in range(_ROUNDS):
-        fixes = [fix for fix in _fixes(problems) if fix not in tried]
+        fixes = [fix for fix in _fixes(problems) if tried[fix] < _TRIES]
         if not fixes:
             break
         if fixes[0].step <= Step.FINISH:  # what else there is to do is seen when that is done
             fixes = [fix for fix in fixes if fix.step <= Step.FINISH]
         repairs = Repairs(storage, _zarr_format(look), quarantine, resources)
         repairs.run(fixes)
-        tried |= {fix for fix in fixes if any(fix.text in line for line in repairs.failed)}
+        tried.update(fixes)
         done += repairs.done
         failed += repairs.failed
         problems = look.confirmed()

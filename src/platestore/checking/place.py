@@ -14,6 +14,9 @@ from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.local import LocalStorage, find_root
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive
 
+# A field lies so deep in its plate, a label image in it three deeper.
+_ABOVE = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -73,11 +76,23 @@ def _find_path(text: Any, options: StorageOptions) -> Place:
             raise NodeNotFoundError("there is no such archive", path=path)
         return Place(OzxStorage(found[0], options), found[1])
     if os.path.isdir(path):
-        root, inner = find_root(path)
+        root, inner = _outermost(*find_root(path))
         return Place(LocalStorage(root, options), inner)
     if not os.path.exists(path):
         raise NodeNotFoundError("there is no such file or directory", path=path)
     return Place(None, path)
+
+
+def _outermost(root: str, inner: str) -> tuple[str, str]:
+    """The store around a node, where groups above it have lost their documents: it is named ``.zarr``."""
+    above = root
+    passed: list[str] = []
+    for _ in range(_ABOVE):
+        above, name = os.path.split(above)
+        passed.insert(0, name)
+        if above.endswith(".zarr") and not root.endswith(".zarr"):
+            return above, "/".join([*passed, *([inner] if inner else [])])
+    return root, inner
 
 
 def _find_in_store(store: Any, options: StorageOptions) -> Place:

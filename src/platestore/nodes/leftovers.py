@@ -6,6 +6,7 @@ hold nothing that could be missed: no pixels, no attributes of others, and no no
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from platestore.errors import InvalidMetadataError, NodeExistsError
@@ -14,6 +15,9 @@ from platestore.spec.versions import only_ours
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.documents import parse
 from platestore.storage.hierarchy import NodeType, attributes_of
+
+# Where something grew that was to replace a file or a node; invisible to readers, and of no use to anybody.
+_HIDDEN = re.compile(r"\..*\.(?:tmp|new)")
 
 
 def require_free(location: Location, expected: NodeType) -> None:
@@ -33,7 +37,7 @@ def require_free(location: Location, expected: NodeType) -> None:
     """
     for key in location.storage.keys(location.path):
         name = key.rpartition("/")[2]
-        if name.endswith(".tmp"):
+        if any(_HIDDEN.fullmatch(segment) for segment in key[len(location.path) :].split("/")):
             continue
         top = key == f"{location.path}/{name}"
         if name not in DOCUMENTS or not _is_leftover(location, key, name, expected if top else None):

@@ -21,6 +21,19 @@ def duplicates(values: Iterable[T | None]) -> list[T]:
     return [value for value, count in counts.items() if count > 1]
 
 
+def number(value: Any) -> float | None:
+    """A finite number, or None if it is none; a boolean is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if isinstance(value, int) or math.isfinite(value) else None
+
+
+def whole(value: Any) -> int | None:
+    """A whole number, or None: ``7.0`` is one to JSON schema."""
+    found = number(value)
+    return None if found is None or found != int(found) else int(found)
+
+
 def shown(value: object) -> str:
     """A value of a document in a message: short, whatever it is."""
     if isinstance(value, dict):

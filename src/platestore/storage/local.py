@@ -67,6 +67,8 @@ class LocalStorage(LocalObjects, Storage):
                 return file.readall() if size <= MAX_DOCUMENT_BYTES else file.read(MAX_DOCUMENT_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except UnicodeEncodeError:
+            return None  # nor one that the file system cannot encode
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 return None  # no file has such a name

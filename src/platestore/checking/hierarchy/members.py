@@ -157,7 +157,7 @@ class Members:
         elif node.what not in (wanted, "broken"):
             text = f"there is {'a' if array else 'an'} {node.what} at {shown(path)}, not {wanted}"
             yield Finding("member-type", location, text, file=group.file, expected=wanted, found=node.what)
-        elif node.zarr_format != group.zarr_format:
+        elif node.what == wanted and node.zarr_format != group.zarr_format:
             text = f"is of zarr v{node.zarr_format}, in a hierarchy of zarr v{group.zarr_format}"
             rule = f"OME-NGFF {group.version}, storage: a hierarchy is of one version of zarr (MUST)"
             versions = (f"zarr v{group.zarr_format}", f"zarr v{node.zarr_format}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from platestore.checking.hierarchy.documents import shown
 from platestore.spec.findings import Finding
+from platestore.spec.values import whole
 
 
 class Fields:
@@ -23,13 +24,14 @@ class Fields:
 
     def __init__(self, plate: Any, version: str) -> None:
         self.version = version
-        self._most: Any = plate.get("field_count") if isinstance(plate, dict) else None
+        self._most: int | None = whole(plate.get("field_count")) if isinstance(plate, dict) else None
         listed = plate.get("acquisitions") if isinstance(plate, dict) else None
         #: Acquisitions by their ids: where they are listed, and the most fields in a well.
-        self._acquisitions: dict[int, tuple[int, Any]] = {}
+        self._acquisitions: dict[int, tuple[int, int | None]] = {}
         for i, item in entries(listed):
-            if type(item.get("id")) is int:
-                self._acquisitions.setdefault(item["id"], (i, item.get("maximumfieldcount")))
+            number = whole(item.get("id"))
+            if number is not None:
+                self._acquisitions.setdefault(number, (i, whole(item.get("maximumfieldcount"))))
         self._ids = f"one of {shown(', '.join(map(str, self._acquisitions)))}"
         self._used: set[int] = set()
 
@@ -50,8 +52,8 @@ class Fields:
         several = len(self._acquisitions) > 1
         fields = list(entries(images))
         for i, image in fields:
-            found = image.get("acquisition")
-            if found is None and several:
+            found = whole(image.get("acquisition"))
+            if image.get("acquisition") is None and several:
                 yield Finding(
                     "acquisition-missing",
                     f"{location}[{i}]",
@@ -60,7 +62,7 @@ class Fields:
                     expected=self._ids,
                     rule=rule + "where a plate has several acquisitions, each field names its own (MUST)",
                 )
-            if type(found) is not int:
+            if found is None:
                 continue
             counts[found] += 1
             self._used.add(found)
@@ -82,7 +84,7 @@ class Fields:
         rule = f"OME-NGFF {self.version}, plate: "
         for number, count in counts.items():
             most = self._acquisitions.get(number, (0, None))[1]
-            if type(most) is int and count > most:
+            if most is not None and count > most:
                 yield Finding(
                     "acquisition-fields",
                     location,
@@ -93,7 +95,7 @@ class Fields:
                     str(count),
                     rule + "'maximumfieldcount' is the largest number of fields in a well",
                 )
-        if type(self._most) is int and fields > self._most:
+        if self._most is not None and fields > self._most:
             yield Finding(
                 "field-count-exceeded",
                 location,

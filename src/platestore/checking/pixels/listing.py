@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -70,6 +71,10 @@ def _scan(top: str, path: str, failed: Callable[[str, OSError], None]) -> Iterat
                         pending.append(name)
                 elif entry.is_file():
                     yield name, entry.stat().st_size
+                elif entry.is_symlink() and not entry.is_dir():
+                    failed(
+                        join(path, name), OSError(errno.ENOENT, "is a link to what is not there", entry.path)
+                    )
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -265,12 +265,17 @@ def _count(level: Level) -> int:
     return math.prod(level.survey.counts)
 
 
+def _follows(finer: Level, level: Level) -> bool:
+    """Whether whole factors lead from one level to another, on each axis that shrinks."""
+    rows = zip(finer.survey.grid.shape, level.survey.grid.shape, strict=True)
+    return all(m > n or _is_explained(n, m) for n, m in rows)
+
+
 def shape_flaws(levels: Sequence[Level]) -> None:
     """Note levels whose shapes no whole factors explain."""
     for above, level in itertools.pairwise(levels):
-        rows = list(zip(above.survey.grid.shape, level.survey.grid.shape, strict=True))
-        odd = [(n, m) for n, m in rows if m <= n and not _is_explained(n, m)]
-        if odd:
+        # A level is made of the one above, or, by a factor that does not go with that one's, of level 0.
+        if not any(_follows(finer, level) for finer in (above, levels[0])):
             text = (
                 f"has shape {level.survey.grid.shape}, which is not {above.survey.grid.shape} of level "
                 f"{above.name!r} divided by whole factors"

@@ -202,9 +202,11 @@ def _list(out: Survey) -> None:
 
 
 def _tell(out: Survey, code: str, keys: list[str], level: Level, message: str) -> None:
-    for key in keys[:_MOST_NAMES]:
+    # What a repair acts on is told one by one.
+    most = _MOST_NAMES if code == "chunk-foreign" else len(keys)
+    for key in keys[:most]:
         out.findings.append(Finding(code, "", message, level, file=key))
-    more = len(keys) - _MOST_NAMES
+    more = len(keys) - most
     if more > 0:
         text = f"{more} further files: each {message}"
         out.findings.append(Finding(code, "", text, level, file=out.path))

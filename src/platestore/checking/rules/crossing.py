@@ -5,13 +5,12 @@ What is missing or of a wrong type becomes None, so that one flaw is one finding
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from platestore.spec import rules, units
 from platestore.spec.findings import Finding, Level
-from platestore.spec.values import canonical
+from platestore.spec.values import canonical, number, whole
 
 #: Where valid official cases of 0.4 break the text, a warning has to do.
 _LOOSE: dict[str, Level] = {"0.4": "warning"}
@@ -85,7 +84,7 @@ def _transforms(steps: Any, ndim: int | None, where: str, loose: Level) -> Itera
         yield from rules.transforms(found, ndim, where, misfit=loose)
     for i, step in enumerate(steps):
         if step.get("type") == "scale" and isinstance(step.get("scale"), list):
-            yield from rules.positive_scale([_number(v) for v in step["scale"]], f"{where}[{i}].scale")
+            yield from rules.positive_scale([number(v) for v in step["scale"]], f"{where}[{i}].scale")
 
 
 def _step(step: dict[str, Any], ndim: int | None) -> tuple[str | None, int | None]:
@@ -129,21 +128,21 @@ def _plate(value: Any, where: str, loose: Level) -> Iterator[Finding]:
         # Without rows or columns, which is said above, no index could be right.
         keys = ("rowIndex", "columnIndex") if all(names.values()) else ("", "")
         wells = [
-            (_text(item.get("path")), _whole(item.get(keys[0])), _whole(item.get(keys[1])))
+            (_text(item.get("path")), whole(item.get(keys[0])), whole(item.get(keys[1])))
             for item in _objects(value["wells"])
         ]
         yield from rules.plate_wells(wells, names["rows"], names["columns"], f"{where}.wells", swapped=loose)
     runs = [
         (
-            _whole(a.get("id")),
-            _whole(a.get("maximumfieldcount")),
-            _whole(a.get("starttime")),
-            _whole(a.get("endtime")),
+            whole(a.get("id")),
+            whole(a.get("maximumfieldcount")),
+            whole(a.get("starttime")),
+            whole(a.get("endtime")),
         )
         for a in _objects(_listed(value, "acquisitions"))
     ]
     yield from rules.acquisitions(runs, f"{where}.acquisitions")
-    yield from rules.field_count(_whole(value.get("field_count")), f"{where}.field_count")
+    yield from rules.field_count(whole(value.get("field_count")), f"{where}.field_count")
 
 
 def _no_axis(key: str, where: str) -> Finding:
@@ -160,15 +159,15 @@ def _image_label(value: Any, where: str, _: Level) -> Iterator[Finding]:
     if not isinstance(value, dict):
         return
     if isinstance(value.get("colors"), list):
-        colors = [(_whole(c.get("label-value")), _rgba(c.get("rgba"))) for c in _objects(value["colors"])]
+        colors = [(whole(c.get("label-value")), _rgba(c.get("rgba"))) for c in _objects(value["colors"])]
         yield from rules.label_colors(colors, f"{where}.colors")
     if isinstance(value.get("properties"), list):
-        entries = [(_whole(p.get("label-value")), canonical(p)) for p in _objects(value["properties"])]
+        entries = [(whole(p.get("label-value")), canonical(p)) for p in _objects(value["properties"])]
         yield from rules.label_properties(entries, f"{where}.properties")
 
 
 def _rgba(value: Any) -> list[int | None] | None:
-    return [_whole(v) for v in value] if isinstance(value, list) else None
+    return [whole(v) for v in value] if isinstance(value, list) else None
 
 
 def _labels(value: Any, where: str, _: Level) -> Iterator[Finding]:
@@ -177,7 +176,7 @@ def _labels(value: Any, where: str, _: Level) -> Iterator[Finding]:
 
 
 def _layout(value: Any, where: str, _: Level) -> Iterator[Finding]:
-    yield from rules.series_layout(_number(value), where)
+    yield from rules.series_layout(number(value), where)
 
 
 _RULES: dict[str, Callable[[Any, str, Level], Iterator[Finding]]] = {
@@ -196,17 +195,6 @@ _RULES: dict[str, Callable[[Any, str, Level], Iterator[Finding]]] = {
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return value if isinstance(value, int) or math.isfinite(value) else None
-
-
-def _whole(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None or number != int(number) else int(number)
 
 
 def _listed(value: Any, key: str) -> list[Any]:

@@ -6,6 +6,7 @@ Everything is looked at from outside: no node is opened, and nothing is changed.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,12 +21,15 @@ from platestore.checking.whole.facts import (
     fields_of,
     is_damaged,
     is_inside,
+    label_images_of,
     read_image,
+    wells_of,
 )
 from platestore.checking.whole.images import Array, channels_of
 from platestore.checking.whole.pixel_problems import PixelAudit
 from platestore.checking.whole.problems import Fix, Problem, Step
-from platestore.spec import pyramids
+from platestore.errors import PlatestoreError, UnsafeTargetError
+from platestore.spec import pyramids, versions
 from platestore.spec.findings import Finding, Level
 from platestore.spec.multiscales import ImagesMeta
 from platestore.stacks.listing import natural_key
@@ -35,6 +39,8 @@ from platestore.storage.local import LocalStorage
 _STEPS = {"plate": Step.PLATE, "well": Step.WELL, "image": Step.IMAGE, "labels": Step.LABELS}
 # What an interrupted creation leaves of documents that no list has yet.
 _OF_DOCUMENTS = frozenset({"document-lost", "array-document-lost", "member-missing"})
+#: Groups of others are not followed further down than this.
+_DEEPEST = 24
 _MEMBERS = {"plate": "well", "well": "field", "image": "array", "labels": "label image"}
 
 
@@ -63,13 +69,33 @@ class Audit:
             self.problems += leftovers.beside(self.storage.root)
         here = self.disk[path]
         role = self.disk.role(path)
+        if role in ("empty", "other") and here.state in ("broken", "bare"):
+            text = here.problem or "there is no zarr group or array here"
+            self._note("document-lost", here.document or path, text, hint="restore it from a backup")
+        else:
+            self._any(here)
+        self.problems += stale_consolidated(self.disk, self._seen)
+        return [self._within(problem) for problem in self.problems]
+
+    def _within(self, problem: Problem) -> Problem:
+        """A problem, without a repair where a link leads out of the store: nothing is changed there."""
+        for fix in (problem.fix, problem.after):
+            if fix is None or os.path.isabs(fix.path):
+                continue
+            try:
+                self.storage.check_links(fix.path, writing=True)
+            except UnsafeTargetError as error:
+                hint = f"{error.message}; repair it there"
+                return Problem(replace(problem.finding, hint=hint))
+        return problem
+
+    def _any(self, here: Directory) -> None:
+        """A directory, as what it is."""
+        role = self.disk.role(here.path)
         if role == "unreadable":
             self._unreadable(here)
         elif role == "array":
-            self._array(path)
-        elif role in ("empty", "other") and here.state in ("broken", "bare"):
-            text = here.problem or "there is no zarr group or array here"
-            self._note("document-lost", here.document or path, text, hint="restore it from a backup")
+            self._array(here.path)
         else:
             {
                 "plate": self._plate,
@@ -79,8 +105,6 @@ class Audit:
                 "labels": self._labels,
                 "series": self._series,
             }.get(role, self._group)(here)
-        self.problems += stale_consolidated(self.disk, self._seen)
-        return self.problems
 
     # --- notes ------------------------------------------------------------------------------------
 
@@ -100,7 +124,9 @@ class Audit:
 
     def _unreadable(self, here: Directory) -> None:
         if here.state == "unreadable":
-            self._note("unreadable", here.path, here.problem, hint="check the rights and the disk")
+            self._note(
+                "unreadable", here.path, here.problem, hint="check the rights, the disk, and what is in it"
+            )
             return
         for child in self.disk.children(here.path):
             if self.disk.role(child.path) == "unreadable":
@@ -124,6 +150,9 @@ class Audit:
                 level="warning",
                 fix=fix,
             )
+        if here.stray:
+            fix = Fix(Step.SET_ASIDE, here.stray, f"move {self.storage.where(here.stray)} into quarantine")
+            self._note("document-stray", here.stray, "a torn document of zarr v3 beside those of v2", fix=fix)
         self.problems += leftovers.in_directory(self.storage, here, self._recorded)
         for name in here.files:
             key = join(here.path, name)
@@ -136,6 +165,7 @@ class Audit:
         found = here.part(kind, key)
         usable = list if kind in ("image", "labels", "label") else dict
         if isinstance(found, usable):
+            self._group_document(here)
             return found
         if here.state == "unreadable":
             self._unreadable(here)
@@ -148,6 +178,24 @@ class Audit:
             )
             self._note("document-lost", here.document or here.path, text, fix=fix)
         return None
+
+    def _is_supported(self, here: Directory) -> bool:
+        """Whether a group is of a version that is known; of others nothing is judged, nor changed."""
+        if here.zarr_format is None or here.state != "group":
+            return True
+        try:
+            versions.detect_version(here.attributes, here.zarr_format, path="")
+        except PlatestoreError as error:
+            self._note("version-unsupported", here.path, error.message, hint=error.hint)
+            return False
+        return True
+
+    def _group_document(self, here: Directory) -> None:
+        """What makes a directory a group, where only the attributes are there (zarr v2)."""
+        if here.state in ("bare", "broken"):
+            fix = Fix(Step.GROUP, here.path, f"write what makes {self.storage.where(here.path)} a group")
+            text = here.problem or "there are attributes, and nothing that makes it a group"
+            self._note("document-lost", here.document or here.path, text, fix=fix)
 
     def _compare(
         self, kind: str, here: Directory, listed: Iterable[str], present: Iterable[str], where: str
@@ -163,7 +211,9 @@ class Audit:
         for i, name in enumerate(names):
             place = join(here.path, name)
             if is_inside(name) and self.disk.role(place) == "unreadable":
-                continue  # told where it is; it stays on the list
+                if kind == "image":
+                    self._unreadable(self.disk[place])
+                continue  # it stays on the list
             if name not in there and not self._is_recorded(place):
                 text = f"the {member} {name!r} is listed, but is not there"
                 self._note("member-missing", here.path, text, location=f"{where}[{i}]", fix=fix)
@@ -229,27 +279,25 @@ class Audit:
         """A group without OME-NGFF metadata: what is in it is looked at as it is."""
         self._begin(here)
         self._note("no-metadata", here.path, "the group has no OME-NGFF metadata", level="advice")
+        if here.path.count("/") < _DEEPEST:
+            for child in self.disk.children(here.path):
+                self._any(child)
 
     def _plate(self, here: Directory) -> None:
         self._begin(here)
-        present = {
-            f"{row}/{c}"
-            for row in self.disk.members(here.path, "row")
-            for c in self.disk.members(join(here.path, row), "well")
-        }
-        document = self._document(here, "plate", "plate", holds=bool(present))
+        if not self._is_supported(here):
+            return
+        document = self._document(here, "plate", "plate", holds=bool(wells_of(self.disk, here.path, ())))
         entries = rebuild.objects(document.get("wells")) if document is not None else []
         listed = [str(w.get("path")) for w in entries]
-        empty = {p for p in listed if is_inside(p) and self.disk[join(here.path, p)].kind == "well"}
+        present = wells_of(self.disk, here.path, listed)
         if document is not None:
-            self._compare("plate", here, listed, present | empty, "plate.wells")
-            self._indices(here, document, present | empty)
-        for row in sorted({p.partition("/")[0] for p in present | empty}, key=natural_key):
-            self._row_group(
-                self.disk[join(here.path, row)], {p for p in present | empty if p.startswith(f"{row}/")}
-            )
-        self._others(here, {p.partition("/")[0] for p in present | empty})
-        for path in [p for p in listed if p in present | empty] + sorted(present - set(listed)):
+            self._compare("plate", here, listed, present, "plate.wells")
+            self._indices(here, document, present)
+        for row in sorted({p.partition("/")[0] for p in present}, key=natural_key):
+            self._row_group(self.disk[join(here.path, row)], {p for p in present if p.startswith(f"{row}/")})
+        self._others(here, {p.partition("/")[0] for p in present})
+        for path in [p for p in listed if p in present] + sorted(present - set(listed)):
             with self._milder(path not in listed):
                 self._well(self.disk[join(here.path, path)])
 
@@ -277,7 +325,11 @@ class Audit:
                 self._note(f"plate-{key}", here.path, text, level=level, location=f"plate.{key}", fix=fix)
 
     def _row(self, here: Directory) -> None:
-        wells = self.disk.members(here.path, "well")
+        plate = self.disk[here.path.rpartition("/")[0]].part("plate", "plate") if here.path else None
+        listed = [str(w.get("path")) for w in rebuild.objects((plate or {}).get("wells"))]
+        row = here.path.rpartition("/")[2]
+        found = wells_of(self.disk, here.path.rpartition("/")[0], listed) if here.path else ()
+        wells = [w.partition("/")[2] for w in sorted(found, key=natural_key) if w.startswith(f"{row}/")]
         self._row_group(here, {f"{here.path}/{w}" for w in wells})
         for name in wells:
             self._well(self.disk[join(here.path, name)])
@@ -293,13 +345,14 @@ class Audit:
 
     def _well(self, here: Directory) -> None:
         self._begin(here)
-        present = self.disk.members(here.path, "image")
+        if not self._is_supported(here):
+            return
+        present = list(fields_of(self.disk, here.path))
         document = self._document(here, "well", "well", holds=bool(present))
         if document is not None:
             listed = [str(i.get("path")) for i in rebuild.objects(document.get("images"))]
-            waiting = {n for n in listed if is_inside(n) and self.disk[join(here.path, n)].kind == "image"}
-            self._compare("well", here, listed, {*present, *waiting}, "well.images")
-            right = rebuild.well(document, {*present, *waiting}, acquisition_ids(self.disk, here.path))
+            self._compare("well", here, listed, present, "well.images")
+            right = rebuild.well(document, present, acquisition_ids(self.disk, here.path))
             lost = [
                 i
                 for i in right["images"]
@@ -309,7 +362,7 @@ class Audit:
                 fix = Fix(Step.WELL, here.path, f"correct the document of {self.storage.where(here.path)}")
                 text = "a field is listed twice, or its acquisition is missing or impossible"
                 self._note("well-images", here.path, text, location="well.images", fix=fix)
-            present = list(dict.fromkeys([*(n for n in listed if n in waiting), *present]))
+            present = list(dict.fromkeys([*(n for n in listed if n in present), *present]))
         self._others(here, set(present))
         known = set(present if document is None else listed)
         for name in present:
@@ -318,36 +371,37 @@ class Audit:
 
     def _series(self, here: Directory) -> None:
         self._begin(here)
+        if not self._is_supported(here):
+            return
         for child in self.disk.children(here.path):
             if self.disk.role(child.path) == "image":
                 self._image(child)
 
     def _labels(self, here: Directory) -> None:
         self._begin(here)
+        if not self._is_supported(here):
+            return
         present = self.disk.members(here.path, "image")
         document = self._document(here, "labels", "labels", holds=bool(present))
         if document is not None:
             listed = [name for name in document if isinstance(name, str)]
-            nested = {n for n in listed if is_inside(n) and self.disk.role(join(here.path, n)) == "image"}
-            self._compare("labels", here, listed, {*present, *nested}, "labels")
-            present = list(dict.fromkeys([*(n for n in listed if n in nested), *present]))
+            present = label_images_of(self.disk, here.path, listed)
+            self._compare("labels", here, listed, present, "labels")
         self._others(here, set(present))
         for name in present:
             self._image(self.disk[join(here.path, name)])
 
     def _image(self, here: Directory) -> None:
         self._begin(here)
-        meta = read_image(here) if here.state == "group" else None
+        if not self._is_supported(here):
+            return
+        meta = read_image(here)
         arrays = arrays_of(self.disk, here, meta)
         document = self._document(here, "image", "multiscales", holds=bool(arrays))
         meta = meta if document is not None else None
         if document is not None and meta is None:
-            fix = Fix(
-                Step.IMAGE,
-                here.path,
-                f"write the document of {self.storage.where(here.path)} from what is there",
-            )
-            self._note("document-lost", here.path, "its multiscales cannot be read", fix=fix)
+            hint = "`platestore validate` names the flaws; correct them, or restore the document"
+            self._note("document-unusable", here.path, "its multiscales cannot be read", hint=hint)
         facts = {p: fact for p in arrays if (fact := array_facts(self.disk[join(here.path, p)])) is not None}
         for path in sorted(set(arrays) - set(facts)):
             self._lost_array(self.disk[join(here.path, path)])
@@ -394,7 +448,8 @@ class Audit:
         listed: set[str] = set()
         for i, image in enumerate(meta.multiscales if meta else ()):
             if not pyramids.is_whole(image):
-                fix = Fix(Step.PYRAMID, here.path, f"compute the levels of {self.storage.where(here.path)}")
+                words = f"compute the levels of {self.storage.where(here.path)}"
+                fix = Fix(Step.PYRAMID, here.path, words) if i == 0 else None  # others it does not make
                 text = "levels are initialised or being made anew, and not complete"
                 where = f"multiscales[{i}].metadata"
                 self._note("pyramid-unfinished", here.path, text, location=where, level="warning", fix=fix)
@@ -416,9 +471,8 @@ class Audit:
 
 def _is_ours(here: Directory) -> bool:
     """Whether a group holds nothing that somebody else wrote."""
-    from platestore.spec.versions import only_ours
-
-    return not set(here.files) - DOCUMENTS and here.state in ("bare", "group") and only_ours(here.attributes)
+    ours = versions.only_ours(here.attributes)
+    return ours and not set(here.files) - DOCUMENTS and here.state in ("bare", "group")
 
 
 def _paths_in(value: Any) -> Iterator[str]:

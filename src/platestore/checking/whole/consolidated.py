@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from platestore.checking.whole.disk import Directory, Disk
+from platestore.checking.whole.facts import is_inside
 from platestore.checking.whole.problems import Fix, Problem, Step
-from platestore.errors import InvalidMetadataError
+from platestore.errors import PlatestoreError
 from platestore.spec.findings import Finding
-from platestore.storage.base import join
+from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.documents import parse
 
 _HINT = "nothing of this library reads it, other programs do"
@@ -43,7 +43,7 @@ def _of_v2(disk: Disk, path: str) -> dict[str, Any]:
     try:
         data = disk.storage.read(join(path, ".zmetadata"))
         found = parse(data or b"", where=path).get("metadata")
-    except (OSError, InvalidMetadataError):
+    except (OSError, PlatestoreError):
         return {".zmetadata": None}
     return found if isinstance(found, dict) else {".zmetadata": None}
 
@@ -65,12 +65,13 @@ def _of_v3(disk: Disk, here: Directory) -> dict[str, Any]:
 def _differing(disk: Disk, path: str, copies: dict[str, Any]) -> str | None:
     """The first document that is not as the copy has it; None if all are."""
     for key, content in copies.items():
-        if not isinstance(content, dict):
-            return key
+        group, _, name = key.rpartition("/")
+        if not isinstance(content, dict) or name not in DOCUMENTS or (group and not is_inside(group)):
+            return key  # nothing is read that is no document of this store
         try:
             data = disk.storage.read(join(path, key))
-            found = {} if data is None else json.loads(data)
-        except (OSError, ValueError):
+            found = {} if data is None else parse(data, where=key)
+        except (OSError, PlatestoreError):
             return key
         if _plain(found) != _plain(content):
             return key

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from platestore.errors import InvalidMetadataError, PlatestoreError
+from platestore.errors import InvalidMetadataError, PlatestoreError, UnsafeTargetError
 from platestore.spec import versions
 from platestore.storage.base import Storage, is_chunk_name, join
-from platestore.storage.documents import parse
+from platestore.storage.documents import MAX_DOCUMENT_BYTES, parse
 from platestore.storage.hierarchy import ZarrFormat
 
 State = Literal["group", "array", "broken", "bare", "unreadable", "gone"]
@@ -20,6 +22,7 @@ _V3, _V2_GROUP, _V2_ARRAY, _V2_ATTRIBUTES = "zarr.json", ".zgroup", ".zarray", "
 SPECIAL = frozenset({"labels", "OME"})
 # A chunk lies no deeper in its array than an image has dimensions, and the "c" of zarr v3.
 _DEEPEST_CHUNK = 6
+_DEEPEST = 24
 _ROLE_OF_KIND: dict[str, Role] = {"label": "image"}
 _ROLE_ABOVE: dict[Role, Role] = {"array": "image", "image": "well", "well": "row", "row": "plate"}
 
@@ -47,6 +50,8 @@ class Directory:
         What is wrong with the document.
     document : str
         Key of the document that is broken.
+    stray : str
+        Key of a torn document of the other version of zarr.
     """
 
     path: str
@@ -59,17 +64,18 @@ class Directory:
     files: list[str] = field(default_factory=list)
     problem: str = ""
     document: str = ""
+    stray: str = ""
 
     @property
     def kind(self) -> versions.Kind:
         """What a group is by its attributes."""
-        if self.state != "group" or self.zarr_format is None:
+        if self.state in ("array", "unreadable", "gone") or self.zarr_format is None:
             return "unknown"
         return versions.kind_of(self.attributes, self.zarr_format)
 
     def part(self, kind: versions.Kind, key: str) -> Any:
         """A part of the metadata, or None."""
-        if self.state != "group" or self.zarr_format is None:
+        if self.state in ("array", "unreadable", "gone") or self.zarr_format is None:
             return None
         return versions.unpack(self.attributes, self.zarr_format, kind).get(key)
 
@@ -110,10 +116,21 @@ class Disk:
             yield self[join(path, name)]
 
     def role(self, path: str) -> Role:
-        """What a directory is: by its metadata if that says so, else by what lies in it."""
+        """What a directory is: by its metadata if that says so, else by what lies in it.
+
+        A group that is whole and says nothing of OME-NGFF is taken for a row or a plate at most: images and
+        wells say what they are, and others may keep arrays in a store, too.
+        """
         if path not in self._roles:
             self._roles[path] = self._role(path)
         return self._roles[path]
+
+    def listed_role(self, path: str) -> Role:
+        """What a directory is that a document lists: what lies in it counts, if its document is silent."""
+        found = self.role(path)
+        if found != "other" or self[path].state != "group":
+            return found
+        return self._content(path)
 
     def members(self, path: str, role: Role) -> list[str]:
         """Names of the directories in a directory that are something."""
@@ -128,10 +145,13 @@ class Disk:
             directories, files = self.storage.list(path)
         except FileNotFoundError:
             return out
+        except UnicodeEncodeError:
+            return out  # no file has such a name
         except (OSError, PlatestoreError) as error:
             out.state, out.problem = "unreadable", str(error)
             return out
         out.files = files
+        directories = [name for name in directories if not self._leads_up(join(path, name))]
         out.directories = [name for name in directories if not name.startswith(".")]
         out.hidden = [name for name in directories if name.startswith(".")]
         try:
@@ -142,34 +162,69 @@ class Disk:
             out.state, out.problem = "unreadable", str(error)
         return out
 
+    def _leads_up(self, path: str) -> bool:
+        """Whether a directory is a link to one that it lies in: a walk through it would not end."""
+        local = self.storage.local_path(path)
+        if local is None or not os.path.islink(local):
+            return False
+        target, here = os.path.realpath(local), os.path.realpath(os.path.dirname(local))
+        return here == target or here.startswith(target.rstrip(os.sep) + os.sep)
+
     def _read_documents(self, out: Directory) -> None:
         names = set(out.files)
-        if _V3 in names:
+        content = self._v3(out, names)
+        if content is not None:
             out.zarr_format = 3
-            content = self._parse(out, _V3)
             out.state = "array" if content.get("node_type") == "array" else "group"
             if out.state == "group" and content.get("node_type") != "group":
                 raise InvalidMetadataError(f"'node_type' is {content.get('node_type')!r}")
             attributes = content.get("attributes", {})
-        elif names & {_V2_GROUP, _V2_ARRAY}:
-            out.zarr_format = 2
-            content = self._parse(out, _V2_ARRAY if _V2_ARRAY in names else _V2_GROUP)
+            if not isinstance(attributes, dict):
+                raise InvalidMetadataError("'attributes' is no JSON object")
+            out.content, out.attributes = content, attributes
+            return
+        out.zarr_format = 2 if names & {_V2_GROUP, _V2_ARRAY, _V2_ATTRIBUTES} else None
+        # Attributes that are whole count, whatever became of the document beside them.
+        if _V2_ATTRIBUTES in names:
+            out.attributes = self._parse(out, _V2_ATTRIBUTES)
+        if names & {_V2_GROUP, _V2_ARRAY}:
+            out.content = self._parse(out, _V2_ARRAY if _V2_ARRAY in names else _V2_GROUP)
             out.state = "array" if _V2_ARRAY in names else "group"
-            attributes = self._parse(out, _V2_ATTRIBUTES) if _V2_ATTRIBUTES in names else {}
         else:
             out.state = "bare"
-            out.zarr_format = 2 if _V2_ATTRIBUTES in names else None
-            return
-        if not isinstance(attributes, dict):
-            raise InvalidMetadataError("'attributes' is no JSON object")
-        out.content, out.attributes = content, attributes
+
+    def _v3(self, out: Directory, names: set[str]) -> dict[str, Any] | None:
+        """The document of zarr v3; None if there is none, or a torn one beside whole documents of v2."""
+        if _V3 not in names:
+            return None
+        try:
+            return self._parse(out, _V3)
+        except InvalidMetadataError:
+            try:
+                found = [self._parse(out, name) for name in names & {_V2_GROUP, _V2_ARRAY}]
+            except InvalidMetadataError:
+                found = []
+            if not found:
+                out.zarr_format, out.document = 3, join(out.path, _V3)
+                raise
+        out.stray = join(out.path, _V3)
+        return None
 
     def _parse(self, out: Directory, name: str) -> dict[str, Any]:
         out.document = join(out.path, name)
         data = self.storage.read(out.document)
         if data is None:
+            local = self.storage.local_path(out.document)
+            if local is not None and os.path.islink(local):
+                raise UnsafeTargetError("is a link to what is not there", path=local)
             raise InvalidMetadataError("the document vanished while it was read")
-        return parse(data, where=self.storage.where(out.document))
+        try:
+            return parse(data, where=self.storage.where(out.document))
+        except InvalidMetadataError as error:
+            if _is_json(data):
+                # NaN, or more than is read: somebody can mend it, so nothing is lost.
+                raise UnsafeTargetError(error.message, path=self.storage.where(out.document)) from None
+            raise
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -184,15 +239,30 @@ class Disk:
         kind = here.kind
         if kind != "unknown":
             return _ROLE_OF_KIND.get(kind, kind)  # type: ignore[arg-type]
-        if here.state != "group" and self._holds_chunks(path):
-            return "array"
+        if path.count("/") > _DEEPEST or "OME" in here.directories:
+            return "other"  # no node of a plate lies so deep; collections of images are not guessed
+        if here.state != "group":
+            return "array" if self._holds_chunks(path) else self._content(path)
+        found = self._content(path)
+        if found in ("image", "well", "labels") or not versions.only_ours(here.attributes):
+            return "other"
+        return found
+
+    def _content(self, path: str) -> Role:
+        """What a directory is by what lies in it."""
         below = {self.role(child.path) for child in self.children(path) if _name(child.path) not in SPECIAL}
+        if "array" in below and not any(map(self._may_be_level, self.children(path))):
+            below = below - {"array"} | {"other"}
         for role, above in _ROLE_ABOVE.items():
             if role in below:
                 return "labels" if role == "image" and _name(path) == "labels" else above
         if "unreadable" in below:
             return "unreadable"
         return "empty" if below <= {"empty"} else "other"
+
+    def _may_be_level(self, here: Directory) -> bool:
+        """Whether an array can be one of an image: 2 to 5 dimensions, or an unknown number."""
+        return self.role(here.path) == "array" and may_be_level(here)
 
     def _holds_chunks(self, path: str) -> bool:
         """Whether there are chunks, but no document below: an array that lost its own."""
@@ -207,6 +277,20 @@ class Disk:
             if self[path].state != "bare":
                 return False
         return False
+
+
+def _is_json(data: bytes) -> bool:
+    """Whether lenient readers can read a document."""
+    try:
+        return len(data) > MAX_DOCUMENT_BYTES or isinstance(json.loads(data), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def may_be_level(array: Directory) -> bool:
+    """Whether an array can be a level of an image, as far as its document tells: 2 to 5 dimensions."""
+    shape = array.content.get("shape")
+    return not isinstance(shape, list) or 2 <= len(shape) <= 5
 
 
 def _name(path: str) -> str:

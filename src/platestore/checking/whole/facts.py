@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
 from platestore.arrays.metadata import summarise
-from platestore.checking.whole.disk import SPECIAL, Directory, Disk
+from platestore.checking.whole.disk import SPECIAL, Directory, Disk, may_be_level
 from platestore.checking.whole.images import Array
 from platestore.checking.whole.rebuild import objects
 from platestore.errors import PlatestoreError
 from platestore.spec.base import read_model
 from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import ImagesMeta
-from platestore.spec.names import split_path
+from platestore.spec.names import ALPHANUMERIC, split_path
 from platestore.spec.own import Intent, check_intent
 from platestore.spec.versions import Kind, unpack
 from platestore.storage.base import join
@@ -24,7 +25,7 @@ from platestore.storage.hierarchy import ArrayDocument
 
 def read_image(here: Directory) -> ImagesMeta | None:
     """The metadata of an image, read as leniently as can be; None if that fails."""
-    if here.zarr_format is None:
+    if here.zarr_format is None or here.kind not in ("image", "label"):
         return None
     kind: Kind = "label" if here.kind == "label" else "image"
     model = LabelImageMeta if kind == "label" else ImagesMeta
@@ -69,16 +70,45 @@ def is_inside(path: Any) -> bool:
 
 
 def arrays_of(disk: Disk, here: Directory, meta: ImagesMeta | None) -> list[str]:
-    """Paths of the arrays of an image: those in its directory, and listed ones further down."""
+    """Paths of the arrays of an image: those beside its document that can be levels, and listed ones."""
     found = [
         name
         for name in here.directories
-        if name not in SPECIAL and disk.role(join(here.path, name)) == "array"
+        if name not in SPECIAL
+        and disk.role(join(here.path, name)) == "array"
+        and may_be_level(disk[join(here.path, name)])
     ]
     for path in meta.paths() if meta is not None else ():
         if is_inside(path) and path not in found and disk.role(join(here.path, path)) == "array":
             found.append(path)
     return found
+
+
+def wells_of(disk: Disk, path: str, listed: Iterable[str]) -> set[str]:
+    """Paths of the wells of a plate: those that say so, and listed ones whose document may be lost."""
+    found = {
+        f"{row}/{column}"
+        for row in filter(ALPHANUMERIC.fullmatch, disk[path].directories)
+        for column in filter(ALPHANUMERIC.fullmatch, disk[join(path, row)].directories)
+        if disk.role(join(path, row, column)) == "well"
+    }
+    for well in listed:
+        if is_inside(well) and well.count("/") == 1 and _is_kept(disk, join(path, well), "well"):
+            found.add(well)
+    return found
+
+
+def label_images_of(disk: Disk, path: str, listed: Iterable[Any]) -> list[str]:
+    """Paths of the label images that are there, below their group."""
+    names = disk.members(path, "image")
+    names += [n for n in listed if is_inside(n) and _is_kept(disk, join(path, n), "image")]
+    return list(dict.fromkeys(names))
+
+
+def _is_kept(disk: Disk, path: str, role: str) -> bool:
+    """Whether a listed member is one, may have been one, or cannot be looked at for the moment."""
+    kinds = ("image", "label") if role == "image" else (role,)
+    return disk[path].kind in kinds or disk.listed_role(path) in (role, "unreadable")
 
 
 def fields_of(disk: Disk, path: str) -> dict[str, int | None]:
@@ -87,12 +117,8 @@ def fields_of(disk: Disk, path: str) -> dict[str, int | None]:
     document = here.part("well", "well")
     entries = objects(document.get("images")) if isinstance(document, dict) else []
     known: dict[Any, Any] = {entry.get("path"): entry.get("acquisition") for entry in reversed(entries)}
-    names = disk.members(path, "image")
-    # Listed ones may be without an array yet, or unreadable for the moment.
-    for name in (n for n in known if isinstance(n, str) and n in here.directories):
-        there = join(path, name)
-        if disk[there].kind == "image" or disk.role(there) == "unreadable":
-            names.append(name)
+    names = list(filter(ALPHANUMERIC.fullmatch, disk.members(path, "image")))
+    names += [n for n in known if n in here.directories and _is_kept(disk, join(path, n), "image")]
     out: dict[str, int | None] = {}
     for name in dict.fromkeys(names):
         found = known.get(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from platestore.errors import InvalidMetadataError
 from platestore.pyramid.geometry import Factors, found_factors, level_transform
@@ -13,8 +15,10 @@ from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.labels import ImageLabelMeta, LabelImageMeta, LabelSourceMeta, default_colors
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import fit_windows, new_channel
-from platestore.spec.transforms import normalise, scale_of
+from platestore.spec.transforms import TransformationMeta, normalise, scale_of
 from platestore.stacks.listing import natural_key
+
+_NUMBERED = re.compile(r"(.*?)(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,38 @@ class Array:
     names: tuple[str, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Like:
+    """An image that another one is like.
+
+    Attributes
+    ----------
+    path : str
+        Its path in the store.
+    meta : ImagesMeta
+        Its metadata.
+    shapes : mapping
+        Shapes of its arrays, by path.
+    """
+
+    path: str
+    meta: ImagesMeta
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def transforms(self, shape: Sequence[int]) -> tuple[list[TransformationMeta] | None, Any]:
+        """Transformations of its array with such a plane, and those of that image; None if it has none."""
+        for image in self.meta.multiscales:
+            for dataset in image.datasets:
+                known = self.shapes.get(dataset.path, ())
+                if len(known) == len(shape) == len(image.axes) and known[-2:] == tuple(shape[-2:]):
+                    return dataset.coordinate_transformations, image.coordinate_transformations
+        return None, None
+
+
 def rebuild(
     old: ImagesMeta | None,
     arrays: Mapping[str, Array],
-    like: ImagesMeta | None,
+    like: Like | None,
     *,
     name: str,
     is_label: bool = False,
@@ -52,9 +84,9 @@ def rebuild(
         Its present document; it is changed.
     arrays : mapping
         The arrays that are there, by path.
-    like : ImagesMeta, optional
-        The document of an image of the same plate, from which axes, scales and channel names are taken where
-        they are lost.
+    like : Like, optional
+        An image of the same plate (of a label image: the one it lies in), from which axes, scales and channel
+        names are taken where they are lost.
     name : str
         Name of the image.
     is_label : bool
@@ -66,14 +98,16 @@ def rebuild(
         Arrays that are not there are gone from it, those that are not listed are: as levels where their
         shape is that of a level, else as images of their own.
     """
-    meta = old if old is not None else _as_like(arrays, like, name, is_label)
+    known = like.meta if like is not None else None
+    meta = old if old is not None else _as_like(arrays, known, name, is_label)
     axes = meta.multiscales[0].axes if meta.multiscales else None
     for image in meta.multiscales:
         image.datasets = [d for d in image.datasets if d.path in arrays]
     listed = [image for image in meta.multiscales if image.datasets]
     orphans = {path: arrays[path] for path in set(arrays) - set(meta.paths())}
     for ladder in _ladders(orphans):
-        _adopt(listed, ladder, arrays, axes or (like.multiscales[0].axes if like else None), name)
+        found = axes or (known.multiscales[0].axes if known is not None else None)
+        _adopt(listed, ladder, arrays, found, name, like if old is None else None)
     if not listed:
         names = edits.channel_names(meta, 0)
         return edits.empty_image(axes or default_axes(), names, name)
@@ -107,12 +141,18 @@ def _ladders(arrays: Mapping[str, Array]) -> list[list[str]]:
     out: list[list[str]] = []
     for path in order:
         for ladder in out:
-            if steps_between(arrays[ladder[-1]], arrays[path]) is not None:
+            if _next(ladder[-1], path) and steps_between(arrays[ladder[-1]], arrays[path]) is not None:
                 ladder.append(path)
                 break
         else:
             out.append([path])
     return out
+
+
+def _next(one: str, other: str) -> bool:
+    """Whether names are those of two levels, one after the other: 0 and 1, s1 and s2."""
+    first, second = _NUMBERED.fullmatch(one), _NUMBERED.fullmatch(other)
+    return bool(first and second and first[1] == second[1] and int(second[2]) == int(first[2]) + 1)
 
 
 def steps_between(fine: Array, coarse: Array) -> Factors | None:
@@ -136,15 +176,20 @@ def _adopt(
     arrays: Mapping[str, Array],
     axes: Sequence[AxisMeta] | None,
     name: str,
+    like: Like | None,
 ) -> None:
-    """List arrays: after the last level of an image that they continue, else as an image of their own."""
+    """List arrays: as levels of an image that they continue or complete, else as an image of their own."""
     paths = list(ladder)
+    if len(paths) == 1 and _completes(listed, arrays, paths[0]):
+        return
     image = next((i for i in listed if _continues(i, arrays, paths[0])), None)
     if image is None:
         first = arrays[paths[0]]
         found = _axes(first, axes)
         image = MultiScaleMeta(axes=found, datasets=[], name=name if not listed else paths[0], metadata={})
-        steps = normalise(None, len(found))
+        inner, outer = like.transforms(first.shape) if like is not None else (None, None)
+        steps = normalise(inner, len(found))
+        image.coordinate_transformations = outer
         image.datasets.append(DatasetMeta(path=paths.pop(0), coordinate_transformations=steps))
         image.type = "none"
         listed.append(image)
@@ -157,12 +202,24 @@ def _adopt(
             image.type = "unspecified"
 
 
+def _completes(listed: list[MultiScaleMeta], arrays: Mapping[str, Array], path: str) -> bool:
+    """List an array between two levels of an image, if it is what lies between them."""
+    for image in listed:
+        for k in range(1, len(image.datasets)):
+            above, below = image.datasets[k - 1], image.datasets[k]
+            step = steps_between(arrays[above.path], arrays[path])
+            if step is not None and steps_between(arrays[path], arrays[below.path]) is not None:
+                transform = level_transform(above.coordinate_transformations, step, pooled=True)
+                image.datasets.insert(k, DatasetMeta(path=path, coordinate_transformations=transform))
+                return True
+    return False
+
+
 def _continues(image: MultiScaleMeta, arrays: Mapping[str, Array], path: str) -> bool:
     last = image.datasets[-1]
     scale = scale_of(last.coordinate_transformations, len(image.axes))
-    return (
-        len(scale) == len(arrays[path].shape) and steps_between(arrays[last.path], arrays[path]) is not None
-    )
+    fits = _next(last.path, path) and len(scale) == len(arrays[path].shape)
+    return fits and steps_between(arrays[last.path], arrays[path]) is not None
 
 
 def _axes(array: Array, known: Sequence[AxisMeta] | None) -> list[AxisMeta]:

@@ -13,10 +13,11 @@ from platestore.spec.findings import Finding
 from platestore.spec.multiscales import MultiScaleMeta
 from platestore.storage.base import Storage, join
 
+# Where level 0 lost chunks, its levels hold what is left of them: they are not made anew for that.
 # A file whose chunks may be read in part is written anew; one of which nothing can be read is set aside.
 _SET_ASIDE = frozenset({"chunk-empty", "chunk-truncated", "chunk-outside", "chunk-damaged"})
 _SALVAGED = frozenset({"shard-index", "shard-truncated", "chunk-damaged"})
-_MADE_ANEW = frozenset({"level-stale", "chunk-missing"})
+_MADE_ANEW = frozenset({"level-stale"})
 
 
 @dataclass(slots=True)
@@ -82,7 +83,9 @@ class PixelAudit:
         findings = _seen_twice(audit.findings, lambda: look().findings)
         self._count(len(paths), audit, sum(audit.missing.values()))
         sharded = [a for a in (join(here.path, p) for p in paths) if has_shards(disk[a])]
-        out = [self._problem(storage, here.path, f, sharded, redo=first and len(paths) > 1) for f in findings]
+        base = join(here.path, paths[0]) if first and len(paths) > 1 else None
+        mending = _Mending(storage, here.path, sharded, base)
+        out = [mending.of(finding) for finding in findings]
         return out + _left(storage, audit.leftovers)
 
     def array(self, storage: Storage, here: Directory) -> list[Problem]:
@@ -97,8 +100,8 @@ class PixelAudit:
         audit = look()
         findings = _seen_twice(audit.findings, lambda: look().findings)
         self._count(1, audit, audit.missing)
-        sharded = [here.path] if has_shards(here) else []
-        out = [self._problem(storage, here.path, f, sharded, redo=False) for f in findings]
+        mending = _Mending(storage, here.path, [here.path] if has_shards(here) else [], None)
+        out = [mending.of(finding) for finding in findings]
         return out + _left(storage, audit.leftovers)
 
     def _count(self, arrays: int, audit: ImageAudit | ArrayAudit, missing: int) -> None:
@@ -109,25 +112,46 @@ class PixelAudit:
         self.missing += missing
         self.tell(audit.nbytes_decoded)
 
-    def _problem(
-        self, storage: Storage, path: str, finding: Finding, sharded: Sequence[str], *, redo: bool
-    ) -> Problem:
-        key, where = finding.file, storage.where(finding.file)
+
+@dataclass(frozen=True, slots=True)
+class _Mending:
+    """What a repair would do about the chunks of one image or array.
+
+    Attributes
+    ----------
+    storage : Storage
+        The store.
+    path : str
+        The image, or the array.
+    sharded : sequence of str
+        Its arrays with shards.
+    base : str or None
+        Its level 0, if there are others, and they can be made anew.
+    """
+
+    storage: Storage
+    path: str
+    sharded: Sequence[str]
+    base: str | None
+
+    def of(self, finding: Finding) -> Problem:
+        """A finding, with its repair."""
+        key, where = finding.file, self.storage.where(finding.file)
         told = replace(finding, file=where)
-        levels = Fix(
-            Step.PYRAMID,
-            path,
-            f"compute the levels of {storage.where(path)} anew; the former ones are kept in quarantine",
-        )
-        redone = levels if redo and finding.code != "chunk-outside" else None
-        if finding.code in _SALVAGED and any(key.startswith(f"{array}/") for array in sharded):
+        again = None
+        if self.base is not None and finding.code != "chunk-outside":
+            image = self.storage.where(self.path)
+            text = f"compute the levels of {image} anew; the former ones are kept in quarantine"
+            again = Fix(Step.PYRAMID, self.path, text)
+        is_damage = finding.code in _SET_ASIDE | _SALVAGED
+        if again is not None and is_damage and not key.startswith(f"{self.base}/"):
+            return Problem(told, again)  # in one step: nothing is missing in between
+        if finding.code in _SALVAGED and any(key.startswith(f"{array}/") for array in self.sharded):
             text = f"write anew what can be read of {where}, and move the damaged file into quarantine"
-            return Problem(told, Fix(Step.SALVAGE, key, text), redone)
+            return Problem(told, Fix(Step.SALVAGE, key, text), again)
         if finding.code in _SET_ASIDE:
-            return Problem(told, Fix(Step.SET_ASIDE, key, f"move {where} into quarantine"), redone)
-        if finding.code in _MADE_ANEW and redo:
-            return Problem(told, levels)
-        return Problem(told)
+            return Problem(told, Fix(Step.SET_ASIDE, key, f"move {where} into quarantine"), again)
+        return Problem(told, again if finding.code in _MADE_ANEW else None)
 
 
 def has_shards(array: Directory) -> bool:

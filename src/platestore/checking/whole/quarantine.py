@@ -6,12 +6,14 @@ that were changed as they were before under ``documents/``, and ``actions.txt``,
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 from datetime import UTC, datetime
 
 from platestore.errors import ReadOnlyError
-from platestore.storage.files import rename
+from platestore.storage.files import rename, temporary_name
 from platestore.storage.local import LocalStorage
 
 _BESIDE = "beside"
@@ -32,7 +34,7 @@ class Quarantine:
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        self.path = os.path.join(f"{storage.root}.quarantine", now)
+        self.path = os.path.join(f"{os.path.realpath(storage.root)}.quarantine", now)
 
     def require_writable(self) -> None:
         """Refuse a repair where nothing could be set aside, before it starts.
@@ -42,7 +44,11 @@ class Quarantine:
         ReadOnlyError
             If there is no right to write into the store, or beside it.
         """
-        for directory in (self._storage.root, os.path.dirname(self._storage.root)):
+        folder = os.path.dirname(self.path)
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise ReadOnlyError("is in the way of what a repair takes out", path=folder, hint="move it away")
+        real = os.path.realpath(self._storage.root)
+        for directory in (real, os.path.dirname(real)):
             if not os.access(directory, os.W_OK | os.X_OK) or _is_read_only(directory):
                 raise ReadOnlyError(
                     "there is no right to write here, so nothing can be repaired",
@@ -59,7 +65,12 @@ class Quarantine:
             source = self._storage.local_path(key)
             target = os.path.join(self.path, _MOVED, *key.split("/"))
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        rename(source, target)
+        try:
+            rename(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _move_far(source, target)
         return target
 
     def keep_document(self, key: str) -> None:
@@ -78,21 +89,39 @@ class Quarantine:
     def _copy(self, key: str, folder: str) -> str:
         source = self._storage.local_path(key)
         target = os.path.join(self.path, folder, *key.split("/"))
-        if os.path.exists(target) or not os.path.exists(source):
+        if os.path.exists(target) or not os.path.lexists(source):
             return target
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
             # Files are replaced, never changed, so a second name keeps what is in them.
-            os.link(source, target)
+            os.link(source, target, follow_symlinks=False)
         except OSError:
-            shutil.copy2(source, target)
+            shutil.copy2(source, target, follow_symlinks=False)
         return target
 
     def log(self, line: str) -> None:
         """Write down what was done."""
-        os.makedirs(self.path, exist_ok=True)
-        with open(os.path.join(self.path, _LOG), "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        # The report says the same; a full disk must not stop what is under way.
+        with contextlib.suppress(OSError):
+            os.makedirs(self.path, exist_ok=True)
+            with open(
+                os.path.join(self.path, _LOG), "a", encoding="utf-8", errors="backslashreplace"
+            ) as file:
+                file.write(line + "\n")
+
+
+def _move_far(source: str, target: str) -> None:
+    """Move to another file system: the copy is whole before anything goes."""
+    directory, name = os.path.split(target)
+    growing = os.path.join(directory, temporary_name(name))
+    if os.path.isdir(source) and not os.path.islink(source):
+        shutil.copytree(source, growing, symlinks=True)
+        rename(growing, target)
+        shutil.rmtree(source)
+    else:
+        shutil.copy2(source, growing, follow_symlinks=False)
+        rename(growing, target)
+        os.unlink(source)
 
 
 def _is_read_only(directory: str) -> bool:

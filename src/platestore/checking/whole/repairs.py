@@ -22,12 +22,15 @@ from platestore.checking.whole.facts import (
     fields_of,
     is_damaged,
     is_inside,
+    label_images_of,
     read_image,
+    wells_of,
 )
-from platestore.checking.whole.likeness import like_image
+from platestore.checking.whole.likeness import annotated_image, like_image
 from platestore.checking.whole.problems import Fix, Step
 from platestore.checking.whole.quarantine import Quarantine
 from platestore.errors import NodeNotFoundError, PlatestoreError, ReadOnlyError, StoreWarning
+from platestore.nodes.labels import LabelImage
 from platestore.nodes.location import Location
 from platestore.spec import pyramids, versions
 from platestore.spec.edits import channel_names
@@ -111,6 +114,8 @@ class Repairs:
     def _remove(self, key: str) -> str:
         """Delete a lock or temporary document, or a group without anything but documents."""
         full = key if os.path.isabs(key) else self.storage.local_path(key)
+        if not os.path.isabs(key):
+            self.storage.check_links(key.rpartition("/")[0], writing=True)
         if not os.path.isdir(full):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(full)
@@ -153,7 +158,7 @@ class Repairs:
 
     def _array(self, path: str) -> str:
         self._keep(path)
-        like = write_lost_document(self.storage, path, self.zarr_format, self._set_torn_aside)
+        like = write_lost_document(self.storage, path, self.zarr_format)
         where = self.storage.where(path)
         if like is None:
             return self._set_aside(path)
@@ -175,10 +180,16 @@ class Repairs:
             if (f := array_facts(disk[join(path, p)])) is not None
         }
         name = Location(self.storage, path, "0.5").name
-        new = images.rebuild(meta, there, like_image(disk, path, there), name=name, is_label=is_label)
+        like = annotated_image(disk, path) if is_label else like_image(disk, path, there)
+        new = images.rebuild(meta, there, like, name=name, is_label=is_label)
         parts = new.to_json()
         self._write(path, "label" if is_label or "image-label" in parts else "image", parts, here.own)
-        return f"the document of {self.storage.where(path)} lists {', '.join(new.paths()) or 'no array'}"
+        said = f"the document of {self.storage.where(path)} lists {', '.join(new.paths()) or 'no array'}"
+        if meta is not None or not new.paths():
+            return said
+        if like is None:
+            return f"{said}; its axes and channels are a guess, and its scale is 1: nothing told them"
+        return f"{said}; axes, scales and channels are those of {self.storage.where(like.path)}"
 
     def _require_readable(self, disk: Disk, path: str, listed: Iterable[str]) -> None:
         """Refuse to make a list while it is not known what of it is there."""
@@ -189,12 +200,8 @@ class Repairs:
     def _labels(self, path: str) -> str:
         disk = Disk(self.storage)
         old = disk[path].part("labels", "labels")
-        nested = (
-            [n for n in old if is_inside(n) and disk.role(join(path, n)) in ("image", "unreadable")]
-            if isinstance(old, list)
-            else []
-        )
-        names = rebuild.labels(old, [*disk.members(path, "image"), *nested])
+        there = label_images_of(disk, path, old if isinstance(old, list) else ())
+        names = rebuild.labels(old, there)
         self._write(path, "labels", {"labels": names}, disk[path].own)
         return f"the document of {self.storage.where(path)} lists {', '.join(names) or 'no label image'}"
 
@@ -210,16 +217,9 @@ class Repairs:
         here = disk[path]
         old = here.part("plate", "plate")
         listed = (
-            {w.get("path") for w in rebuild.objects(old.get("wells"))} if isinstance(old, dict) else set()
+            [str(w.get("path")) for w in rebuild.objects(old.get("wells"))] if isinstance(old, dict) else []
         )
-        wells = {}
-        for row in here.directories:
-            for column in disk[join(path, row)].directories:
-                well = join(path, row, column)
-                kept = disk[well].kind == "well" or disk.role(well) == "unreadable"
-                empty = f"{row}/{column}" in listed and kept
-                if empty or disk.role(well) == "well":
-                    wells[f"{row}/{column}"] = fields_of(disk, well)
+        wells = {well: fields_of(disk, join(path, well)) for well in sorted(wells_of(disk, path, listed))}
         new = rebuild.plate(old, wells, name=Location(self.storage, path, "0.5").name)
         own = here.own if isinstance(old, dict) else self._own_of_plate(disk, path, wells)
         self._write(path, "plate", {"plate": new}, own)
@@ -254,18 +254,14 @@ class Repairs:
         with self.storage.lock(path):
             attributes = dict(here.attributes)
             change(attributes)
-            self._set_torn_aside(path)
             files = group_files(zarr_format, attributes, where=self.storage.where(path))
             create_node(self.storage, path, files)
+            for name in DOCUMENTS - {name for name, _ in files}:
+                self.storage.remove(join(path, name))  # torn, or of another kind of node
 
     def _keep(self, path: str) -> None:
         for name in DOCUMENTS:
             self.quarantine.keep_document(join(path, name))
-
-    def _set_torn_aside(self, path: str) -> None:
-        """Take documents that cannot be used out of a directory; copies of them are kept already."""
-        for name in DOCUMENTS:
-            self.storage.remove(join(path, name))
 
     def _consolidated(self, path: str) -> str:
         self._keep(path)
@@ -286,6 +282,8 @@ class Repairs:
             self.quarantine.keep_tree(join(path, dataset.path))
         known = pyramids.described(image)
         method = known[0] if known is not None else _method(image.type)
+        if known is None and isinstance(node, LabelImage):
+            method = "mode"  # the mean of two labels is none
         node.compute_pyramid(method=method, **self.resources)
         return f"computed the levels of {self.storage.where(path)} ({method})"
 
