@@ -180,7 +180,7 @@ def test_documents_of_other_versions_and_unusable_ones_are_not_rewritten(tmp_pat
     group.create_array("0", shape=(4, 4), dtype="u1")
     before = tree(tmp_path)
     report = ps.check(tmp_path / "p.zarr", repair=True)
-    assert codes(report) & {"version-unsupported", "document-unusable"}
+    assert codes(report) & {"version-too-old", "version-not-yet", "document-unusable"}
     assert not report.actions
     assert tree(tmp_path) == before
 
@@ -203,9 +203,11 @@ def test_a_document_that_the_other_levels_contradict_is_not_written(tmp_path, ot
             )
             position.compute_pyramid(2)
     (path / "A/1/0/0/zarr.json").unlink()
+    before = tree(path)
     report = ps.check(path, repair=True)
-    assert any("moved" in action for action in report.actions)
-    assert (Path(report.quarantine) / "store/A/1/0/0/c").is_dir()
+    assert codes(report) == {"array-document-lost"}
+    assert report.failed
+    assert tree(path) == before
 
 
 def test_levels_of_labels_are_never_averaged(tmp_path, version):
@@ -394,3 +396,118 @@ def test_an_array_that_cannot_be_read_is_named(plate, version, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", scandir)
         assert "unreadable" in codes(ps.check(plate))
+
+
+@pytest.mark.parametrize("change", [{"compressor": None}, {"chunks": [1, 1, 1, 8, 8]}, {"dtype": "<u4"}])
+def test_one_wrong_word_in_an_array_document_takes_no_chunks_out(tmp_path, change):
+    path = make_plate(tmp_path / "p.zarr", "0.4")
+    document = path / "A/1/0/0/.zarray"
+    document.write_text(json.dumps({**json.loads(document.read_text()), **change}))
+    chunks = sorted(p for p in (path / "A/1/0/0").rglob("*") if p.is_file())
+    report = ps.check(path, deep=True, repair=True)
+    assert codes(report) & {"array-document-suspect", "chunk-outside", "level-shape", "level-stale"}
+    kept = [p for p in chunks if p.exists()]
+    moved = list((Path(report.quarantine) / "store/A/1/0/0").rglob("*")) if report.quarantine else []
+    assert len(kept) == len(chunks) or "chunks" in change or not moved
+
+
+@pytest.mark.parametrize("value", [[], {}, 3, None])
+def test_paths_of_any_type_are_taken_out(plate, version, value):
+    ome(plate, version, lambda a: a["plate"]["wells"].append({**a["plate"]["wells"][0], "path": value}))
+    ome(plate / "A/1", version, lambda a: a["well"]["images"].append({"path": value}))
+    assert not ps.check(plate).whole
+    repaired(plate)
+
+
+@pytest.mark.parametrize("value", ["text", [1], 3.0])
+def test_an_ome_that_is_no_object_is_replaced(tmp_path, value):
+    path = make_plate(tmp_path / "p.zarr", "0.5")
+    content = json.loads((path / "zarr.json").read_text())
+    content["attributes"] = {"ome": value}
+    (path / "zarr.json").write_text(json.dumps(content))
+    assert not ps.check(path).whole
+    report = ps.check(path, repair=True)
+    assert report.whole, report
+    assert len(list(ps.open_ome_zarr(path).positions())) == 6
+
+
+def test_own_attributes_that_cannot_be_read_are_dropped(plate, version):
+    name = GROUP[version]
+    content = json.loads((plate / name).read_text())
+    own = (content if version == "0.4" else content["attributes"])["platestore"]
+    own["axes"][3]["name"] = 5
+    (plate / name).write_text(json.dumps(content))
+    with pytest.raises(ps.InvalidMetadataError):
+        ps.open_ome_zarr(plate)
+    assert codes(ps.check(plate)) == {"record-damaged"}
+    repaired(plate)
+
+
+@pytest.mark.parametrize("inside", ["c", "c/0", "0"])
+def test_a_directory_of_chunks_is_no_node(tmp_path, inside):
+    path = make_plate(tmp_path / "p.zarr", "0.5" if inside[0] == "c" else "0.4")
+    with pytest.raises(ps.ArgumentError, match="inside of an array"):
+        ps.check(path / "A/1/0/0" / inside, repair=True)
+
+
+@pytest.mark.parametrize("fill", [-1, [0, 0], "abc", 10**30])
+def test_impossible_fill_values_do_not_take_the_report_of_others(plate, version, fill):
+    name = ".zarray" if version == "0.4" else "zarr.json"
+    content = json.loads((plate / "A/1/0/0" / name).read_text())
+    content["fill_value"] = fill
+    (plate / "A/1/0/0" / name).write_text(json.dumps(content))
+    (plate / "B/3" / GROUP[version]).write_bytes(b"")
+    for deep in (False, True):
+        assert "document-lost" in codes(ps.check(plate, deep=deep))
+
+
+def test_a_link_to_a_part_is_repaired_beside_its_plate(plate, tmp_path, version):
+    (tmp_path / "link").symlink_to(plate / "A/1/0")
+    (plate / "A/1/0" / GROUP[version]).write_bytes(b"")
+    report = ps.check(tmp_path / "link", repair=True)
+    assert report.whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "p.zarr", "p.zarr.quarantine"]
+    assert ps.open_ome_zarr(plate)["A/1/0"].scale[-1] == 0.25
+
+
+def test_levels_of_labels_stay_when_those_of_their_image_are_made_anew(plate, version):
+    label = ps.open_ome_zarr(plate, mode="r+")["A/1/0"].get_label("cells")
+    label["1"][...] = 7  # of its own
+    before = tree(plate / "A/1/0/labels")
+    chunk = next(p for p in (plate / "A/1/0/1").rglob("*") if p.is_file() and p.name.isdecimal())
+    chunk.write_bytes(b"")
+    report = ps.check(plate, repair=True)
+    assert any("computed the levels" in action for action in report.actions)
+    assert tree(plate / "A/1/0/labels") == before
+
+
+@pytest.mark.parametrize("name", ["0", "1.2", "c"])
+def test_a_directory_that_is_no_store_is_left_alone(tmp_path, name):
+    folder = tmp_path / "data"
+    (folder / "photos").mkdir(parents=True)
+    (folder / name).write_text("mine")
+    before = tree(tmp_path)
+    report = ps.check(folder, repair=True)
+    assert not report.whole
+    assert not report.actions
+    assert tree(tmp_path) == before
+
+
+def test_directories_of_numbers_of_other_programs_are_left_alone(plate):
+    for place in ("thumbs/0", "qc", "qc/2024"):
+        (plate / "A/1/0" / place).mkdir(parents=True)
+        (plate / "A/1/0" / place / "1").write_bytes(b"mine")
+    before = tree(plate)
+    assert ps.check(plate, repair=True).whole
+    assert tree(plate) == before
+
+
+@pytest.mark.parametrize("content", ["{}", '{"zarr_format": 3}', ""])
+@pytest.mark.parametrize("place", ["A/1/0", "A/1/0/0"])
+def test_a_useless_document_of_v3_beside_those_of_v2_is_taken_away(tmp_path, place, content):
+    path = make_plate(tmp_path / "p.zarr", "0.4")
+    before = tree(path)
+    (path / place / "zarr.json").write_text(content)
+    assert codes(ps.check(path)) == {"document-stray"}
+    repaired(path)
+    assert tree(path) == before

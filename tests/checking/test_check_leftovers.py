@@ -172,7 +172,7 @@ def test_changes_that_stopped_half_way_are_completed_or_undone(plate, what, tmp_
     script = tmp_path / "crash.py"
     script.write_text(CRASH)
     states = set()
-    for at in range(1, 30, 2):
+    for at in range(1, 40, 4):
         path = tmp_path / f"{what}{at}.zarr"
         subprocess.run(["cp", "-r", str(plate), str(path)], check=True)
         code = subprocess.run([sys.executable, script, path, what, str(at)], check=False).returncode

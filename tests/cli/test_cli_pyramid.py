@@ -423,7 +423,7 @@ def assert_finished_by_the_same_command(plate: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal on Windows")
 @WAYS
-@pytest.mark.parametrize("after", [3, 55])
+@pytest.mark.parametrize("after", [3, pytest.param(55, marks=pytest.mark.slow)])
 def test_a_killed_run_is_finished_by_the_same_command(large, way, after):
     before = {name: snapshot(large / name / "0") for name in NAMES}
     code, _, _, _ = stopped(large, way, signal.SIGKILL, after)
@@ -435,7 +435,7 @@ def test_a_killed_run_is_finished_by_the_same_command(large, way, after):
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal on Windows")
 @WAYS
-@pytest.mark.parametrize("after", [3, 55])
+@pytest.mark.parametrize("after", [3, pytest.param(55, marks=pytest.mark.slow)])
 def test_an_interrupted_run_stops_soon_says_little_and_is_finished_by_the_same_command(large, way, after):
     code, out, said, since = stopped(large, way, signal.SIGINT, after)
     assert code not in (0, None)

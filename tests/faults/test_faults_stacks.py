@@ -28,7 +28,7 @@ from platestore.errors import NodeExistsError
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no such signal")
 
-_MOMENTS = 6
+_MOMENTS = 4
 _SHAPE = (24, 20, 36)
 _PIXELS = np.random.default_rng(5).integers(0, 60000, _SHAPE).astype("uint16")
 _FORMER = np.random.default_rng(6).integers(0, 60000, _SHAPE).astype("uint16")

@@ -324,7 +324,9 @@ print(memory("VmHWM") - before)
 """
 
 
-@pytest.mark.parametrize(("depth", "method"), [(256, "mean"), (640, "mean"), (480, "gaussian")])
+@pytest.mark.parametrize(
+    ("depth", "method"), [(256, "mean"), pytest.param(640, "mean", marks=pytest.mark.slow), (480, "gaussian")]
+)
 def test_a_dask_array_of_any_depth(depth, method, tmp_path):
     budget = 64 * MIB
     arguments = {

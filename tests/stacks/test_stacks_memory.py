@@ -104,7 +104,7 @@ def test_a_stack_of_twenty_times_the_budget(tmp_path, budget):
     check(grown, expected, budget)
 
 
-@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("compression", [None, pytest.param("zlib", marks=pytest.mark.slow)])
 def test_planes_of_tiff_of_twenty_times_the_budget(tmp_path, compression):
     tifffile = pytest.importorskip("tifffile")
     budget = 24 * MIB

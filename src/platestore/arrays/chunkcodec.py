@@ -264,7 +264,7 @@ def chunk_format(document: ArrayDocument) -> ChunkFormat | None:
     content = document.content
     try:
         return _from_v2(content) if document.zarr_format == 2 else _from_v3(content)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from platestore.checking.place import find_place
 from platestore.checking.report import counted
 from platestore.checking.whole.audit import Audit
+from platestore.checking.whole.disk import Disk
 from platestore.checking.whole.pixel_problems import PixelAudit
 from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import ArgumentError, UnsupportedError
@@ -145,6 +146,7 @@ def check(
         raise ArgumentError(
             "is a file, not a store", path=place.path, hint="`platestore validate` judges documents"
         )
+    _require_node(place.storage, place.path)
     if repair and not dry_run:
         _require_repairable(place.storage)
     with shown(progress, "checking") as tell:
@@ -235,7 +237,7 @@ def _repair(
         repairs.run(fixes)
         tried.update(fixes)
         done += repairs.done
-        failed += repairs.failed
+        failed += [line for line in repairs.failed if line not in failed]
         problems = look.confirmed()
     return problems, done, failed, quarantine.path if done or failed else None
 
@@ -257,6 +259,17 @@ def _zarr_format(look: _Look) -> ZarrFormat:
 def _fixes(problems: list[Problem]) -> list[Fix]:
     found = dict.fromkeys(fix for p in problems for fix in (p.fix, p.after) if fix is not None)
     return sorted(found, key=lambda fix: (fix.step, fix.path))
+
+
+def _require_node(storage: Storage, path: str) -> None:
+    """Refuse a directory of chunks: what belongs to an array is judged by that."""
+    disk, above = Disk(storage), path
+    while above:
+        above = above.rpartition("/")[0]
+        if disk[above].state == "array":
+            raise ArgumentError(
+                "is inside of an array", path=storage.where(path), hint=f"check {storage.where(above)}"
+            )
 
 
 def _require_repairable(storage: Storage) -> None:

@@ -70,6 +70,8 @@ def _find_path(text: Any, options: StorageOptions) -> Place:
     if not isinstance(text, str) or not text or "\0" in text:
         raise ArgumentError(f"{text!r} is no path")
     path = os.path.abspath(text)
+    if os.path.islink(path):
+        path = os.path.realpath(path)  # beside the store is beside its real place
     if names_archive(path):
         found = find_archive(path)
         if found is None:

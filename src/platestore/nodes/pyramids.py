@@ -204,12 +204,22 @@ def initialise(position: Position, ask: _Ask) -> None:
             level_making.initialise(job.node, job.levels)
 
 
-def compute(position: Position, ask: _Ask, resources: Resources) -> None:
+def compute_again(
+    position: Position, method: str, *, max_memory: int | str | None = None, workers: int | None = None
+) -> None:
+    """Compute the levels that an image has from its level 0; those of its label images stay as they are."""
+    from platestore.pyramid.levels import Resources
+
+    compute(position, _Ask(None, method), Resources(max_memory, workers), labels=False)
+
+
+def compute(position: Position, ask: _Ask, resources: Resources, *, labels: bool = True) -> None:
     """Compute levels; see :meth:`Pyramids.compute_pyramid`."""
     from platestore.nodes import level_making
 
     position._location.storage.require_writable(position._location.path)
-    jobs = [job for job in _jobs(position, ask) if job.levels.names]
+    found = _jobs(position, ask) if labels else [_job(position, ask)]
+    jobs = [job for job in found if job.levels.names]
     for job in jobs if len(jobs) > 1 else []:  # a single one is checked where it is built
         level_making.check_budget(job.node, job.levels, resources, job.region)
     total, before = sum(job.nbytes for job in jobs), 0

@@ -120,7 +120,7 @@ def detect_version(attributes: Mapping[str, Any], zarr_format: int, *, path: str
         If the version is no string.
     """
     expected: Version = "0.5" if zarr_format == 3 else "0.4"
-    stated = _stated_version(attributes, zarr_format)
+    stated = stated_version(attributes, zarr_format)
     if stated is None or stated == expected:
         return expected
     if not isinstance(stated, str):
@@ -147,7 +147,8 @@ def _short(version: str) -> str:
     return version if version.isprintable() and len(version) <= _SHOWN else f"{version[:_SHOWN]!r}"
 
 
-def _stated_version(attributes: Mapping[str, Any], zarr_format: int) -> Any:
+def stated_version(attributes: Mapping[str, Any], zarr_format: int) -> Any:
+    """The version that a group states, whatever that is; None if it states none."""
     own = _own(attributes).get("version")
     if zarr_format == 3:
         return container(attributes, 3).get("version", own)
@@ -211,7 +212,7 @@ def pack(
     else:
         namespace.pop("version", None)
     if version == "0.5":
-        ome = dict(attributes.get(_OME) or {})
+        ome = dict(_object(attributes.get(_OME)))
         _place(ome, keys, parts, valid=valid)
         extra = {key: value for key, value in ome.items() if key != "version"}
         if extra:

@@ -18,6 +18,7 @@ from platestore.checking.whole.facts import (
     acquisition_ids,
     array_facts,
     arrays_of,
+    damaged_own_keys,
     fields_of,
     is_damaged,
     is_inside,
@@ -69,7 +70,7 @@ class Audit:
             self.problems += leftovers.beside(self.storage.root)
         here = self.disk[path]
         role = self.disk.role(path)
-        if role in ("empty", "other") and here.state in ("broken", "bare"):
+        if role in ("empty", "other", "array") and here.state in ("broken", "bare"):
             text = here.problem or "there is no zarr group or array here"
             self._note("document-lost", here.document or path, text, hint="restore it from a backup")
         else:
@@ -150,15 +151,28 @@ class Audit:
                 level="warning",
                 fix=fix,
             )
-        if here.stray:
-            fix = Fix(Step.SET_ASIDE, here.stray, f"move {self.storage.where(here.stray)} into quarantine")
-            self._note("document-stray", here.stray, "a torn document of zarr v3 beside those of v2", fix=fix)
+        self._stray(here)
+        self._own(here)
         self.problems += leftovers.in_directory(self.storage, here, self._recorded)
         for name in here.files:
             key = join(here.path, name)
             known = name in DOCUMENTS or leftovers.of_name(name, None, "", key) is not None
             if not known and not (here.state == "bare" and is_chunk_name(name)):
                 self._note("foreign-file", key, "is no part of the store", level="advice")
+
+    def _stray(self, here: Directory) -> None:
+        """A torn document of the other version of zarr."""
+        if here.stray:
+            fix = Fix(Step.SET_ASIDE, here.stray, f"move {self.storage.where(here.stray)} into quarantine")
+            self._note("document-stray", here.stray, "a torn document of zarr v3 beside those of v2", fix=fix)
+
+    def _own(self, here: Directory) -> None:
+        """What this library keeps in attributes, where that cannot be read: nothing opens then."""
+        wrong = damaged_own_keys(here.own)
+        if wrong:
+            fix = Fix(Step.DROP, here.path, f"drop what cannot be read from {self.storage.where(here.path)}")
+            text = f"platestore's own attributes cannot be read: {', '.join(wrong)}"
+            self._note("record-damaged", here.path, text, location="platestore", fix=fix)
 
     def _document(self, here: Directory, kind: Any, key: str, *, holds: bool) -> Any:
         """The part of a document that lists members; what is lost is noted."""
@@ -186,7 +200,10 @@ class Audit:
         try:
             versions.detect_version(here.attributes, here.zarr_format, path="")
         except PlatestoreError as error:
-            self._note("version-unsupported", here.path, error.message, hint=error.hint)
+            stated = versions.stated_version(here.attributes, here.zarr_format)
+            known = versions.standing(stated) if isinstance(stated, str) else "unknown"
+            code = {"old": "version-too-old", "coming": "version-not-yet"}.get(known, "version-unsupported")
+            self._note(code, here.path, error.message, hint=error.hint)
             return False
         return True
 
@@ -297,7 +314,7 @@ class Audit:
         for row in sorted({p.partition("/")[0] for p in present}, key=natural_key):
             self._row_group(self.disk[join(here.path, row)], {p for p in present if p.startswith(f"{row}/")})
         self._others(here, {p.partition("/")[0] for p in present})
-        for path in [p for p in listed if p in present] + sorted(present - set(listed)):
+        for path in dict.fromkeys([*(p for p in listed if p in present), *sorted(present - set(listed))]):
             with self._milder(path not in listed):
                 self._well(self.disk[join(here.path, path)])
 
@@ -306,7 +323,7 @@ class Audit:
         fields = {p: fields_of(self.disk, join(here.path, p)) for p in wells}
         right = rebuild.plate(document, fields, name="")
         fix = Fix(Step.PLATE, here.path, f"correct the document of {self.storage.where(here.path)}")
-        before = {w.get("path"): w for w in reversed(rebuild.objects(document.get("wells")))}
+        before = {str(w.get("path")): w for w in reversed(rebuild.objects(document.get("wells")))}
         for i, entry in enumerate(right["wells"]):
             old = before.get(entry["path"], entry)
             if any(old.get(key) != entry[key] for key in ("rowIndex", "columnIndex")):
@@ -336,6 +353,8 @@ class Audit:
 
     def _row_group(self, here: Directory, wells: set[str]) -> None:
         self._begin(here)
+        if here.state == "unreadable":
+            self._unreadable(here)
         if here.state in ("bare", "broken"):
             fix = Fix(Step.GROUP, here.path, f"write the document of the row {self.storage.where(here.path)}")
             text = here.problem or "the row has no document of a group"
@@ -402,6 +421,8 @@ class Audit:
         if document is not None and meta is None:
             hint = "`platestore validate` names the flaws; correct them, or restore the document"
             self._note("document-unusable", here.path, "its multiscales cannot be read", hint=hint)
+        for path in arrays:
+            self._stray(self.disk[join(here.path, path)])
         facts = {p: fact for p in arrays if (fact := array_facts(self.disk[join(here.path, p)])) is not None}
         for path in sorted(set(arrays) - set(facts)):
             self._lost_array(self.disk[join(here.path, path)])

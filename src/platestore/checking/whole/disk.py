@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from platestore.errors import InvalidMetadataError, PlatestoreError, UnsafeTargetError
 from platestore.spec import versions
-from platestore.storage.base import Storage, is_chunk_name, join
+from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.documents import MAX_DOCUMENT_BYTES, parse
 from platestore.storage.hierarchy import ZarrFormat
 
@@ -23,6 +24,7 @@ SPECIAL = frozenset({"labels", "OME"})
 # A chunk lies no deeper in its array than an image has dimensions, and the "c" of zarr v3.
 _DEEPEST_CHUNK = 6
 _DEEPEST = 24
+_INDEX = re.compile(r"\d+")
 _ROLE_OF_KIND: dict[str, Role] = {"label": "image"}
 _ROLE_ABOVE: dict[Role, Role] = {"array": "image", "image": "well", "well": "row", "row": "plate"}
 
@@ -176,8 +178,6 @@ class Disk:
         if content is not None:
             out.zarr_format = 3
             out.state = "array" if content.get("node_type") == "array" else "group"
-            if out.state == "group" and content.get("node_type") != "group":
-                raise InvalidMetadataError(f"'node_type' is {content.get('node_type')!r}")
             attributes = content.get("attributes", {})
             if not isinstance(attributes, dict):
                 raise InvalidMetadataError("'attributes' is no JSON object")
@@ -198,7 +198,10 @@ class Disk:
         if _V3 not in names:
             return None
         try:
-            return self._parse(out, _V3)
+            content = self._parse(out, _V3)
+            if content.get("node_type") not in ("group", "array"):
+                raise InvalidMetadataError(f"'node_type' is {content.get('node_type')!r}")
+            return content
         except InvalidMetadataError:
             try:
                 found = [self._parse(out, name) for name in names & {_V2_GROUP, _V2_ARRAY}]
@@ -266,17 +269,25 @@ class Disk:
 
     def _holds_chunks(self, path: str) -> bool:
         """Whether there are chunks, but no document below: an array that lost its own."""
+        return self.indices(path) > 1
+
+    def indices(self, path: str) -> int:
+        """How many indices the names of chunks below a directory have; 0 if there are other files, too."""
+        count = 0
         for _ in range(_DEEPEST_CHUNK):
             here = self[path]
-            if any(is_chunk_name(name) for name in here.files):
-                return True
-            names = [name for name in here.directories if is_chunk_name(name)]
-            if not names or len(names) < len(here.directories):
-                return False
-            path = join(path, names[0])
+            files = [name for name in here.files if name not in DOCUMENTS and not name.startswith(".")]
+            if not all(map(is_chunk_name, [*files, *here.directories])):
+                return 0
+            if files:
+                return count + len(_INDEX.findall(files[0]))
+            if not here.directories:
+                return 0
+            count += len(_INDEX.findall(here.directories[0]))
+            path = join(path, here.directories[0])
             if self[path].state != "bare":
-                return False
-        return False
+                return 0
+        return 0
 
 
 def _is_json(data: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from platestore.spec.base import read_model
 from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import ALPHANUMERIC, split_path
-from platestore.spec.own import Intent, check_intent
+from platestore.spec.own import Intent, OwnMeta, check_intent
 from platestore.spec.versions import Kind, unpack
 from platestore.storage.base import join
 from platestore.storage.documents import serialise
@@ -45,6 +45,19 @@ def is_damaged(record: Any) -> bool:
     except (ValidationError, PlatestoreError):
         return True
     return False
+
+
+def damaged_own_keys(own: Mapping[str, Any]) -> list[str]:
+    """Keys of this library's namespace whose values it could not read; records are looked at one by one."""
+    out = []
+    for key, value in own.items():
+        try:
+            OwnMeta.model_validate({key: value} if key != "intents" else {})
+        except ValidationError:
+            out.append(key)
+    if "intents" in own and not isinstance(own["intents"], (list, type(None))):
+        out.append("intents")
+    return out
 
 
 def array_facts(here: Directory) -> Array | None:
@@ -78,6 +91,11 @@ def arrays_of(disk: Disk, here: Directory, meta: ImagesMeta | None) -> list[str]
         and disk.role(join(here.path, name)) == "array"
         and may_be_level(disk[join(here.path, name)])
     ]
+    # What lost its document is one only if it is listed, or cut as the arrays beside it.
+    ranks = {len(disk[join(here.path, n)].content.get("shape") or ()) for n in found}
+    known = set(meta.paths()) if meta is not None else set()
+    sound = {name for name in found if disk[join(here.path, name)].state == "array"}
+    found = [n for n in found if n in sound | known or not sound or disk.indices(join(here.path, n)) in ranks]
     for path in meta.paths() if meta is not None else ():
         if is_inside(path) and path not in found and disk.role(join(here.path, path)) == "array":
             found.append(path)
@@ -116,7 +134,8 @@ def fields_of(disk: Disk, path: str) -> dict[str, int | None]:
     here = disk[path]
     document = here.part("well", "well")
     entries = objects(document.get("images")) if isinstance(document, dict) else []
-    known: dict[Any, Any] = {entry.get("path"): entry.get("acquisition") for entry in reversed(entries)}
+    named = [entry for entry in reversed(entries) if isinstance(entry.get("path"), str)]
+    known: dict[Any, Any] = {entry["path"]: entry.get("acquisition") for entry in named}
     names = list(filter(ALPHANUMERIC.fullmatch, disk.members(path, "image")))
     names += [n for n in known if n in here.directories and _is_kept(disk, join(path, n), "image")]
     out: dict[str, int | None] = {}

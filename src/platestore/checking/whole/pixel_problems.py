@@ -9,14 +9,17 @@ from platestore.checking.pixels.audits import ArrayAudit, ImageAudit
 from platestore.checking.whole import leftovers
 from platestore.checking.whole.disk import Directory, Disk
 from platestore.checking.whole.problems import Fix, Problem, Step
+from platestore.errors import PlatestoreError
 from platestore.spec.findings import Finding
 from platestore.spec.multiscales import MultiScaleMeta
-from platestore.storage.base import Storage, join
+from platestore.storage.base import DOCUMENTS, Storage, join
 
 # Where level 0 lost chunks, its levels hold what is left of them: they are not made anew for that.
 # A file whose chunks may be read in part is written anew; one of which nothing can be read is set aside.
 _SET_ASIDE = frozenset({"chunk-empty", "chunk-truncated", "chunk-outside", "chunk-damaged"})
 _SALVAGED = frozenset({"shard-index", "shard-truncated", "chunk-damaged"})
+# What documents with impossible values lead to, in libraries that decode chunks.
+_UNFORESEEN = (PlatestoreError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 _MADE_ANEW = frozenset({"level-stale"})
 
 
@@ -79,13 +82,18 @@ class PixelAudit:
                 storage, here.path, document, zarr_format, deep=self.deep, workers=self.workers
             )
 
-        audit = look()
+        try:
+            audit = look()
+        except _UNFORESEEN as error:
+            return [_unforeseen(storage, here, error)]
         findings = _seen_twice(audit.findings, lambda: look().findings)
         self._count(len(paths), audit, sum(audit.missing.values()))
         sharded = [a for a in (join(here.path, p) for p in paths) if has_shards(disk[a])]
         base = join(here.path, paths[0]) if first and len(paths) > 1 else None
         mending = _Mending(storage, here.path, sharded, base)
         out = [mending.of(finding) for finding in findings]
+        for path in paths:
+            out = _suspected(storage, join(here.path, path), out)
         return out + _left(storage, audit.leftovers)
 
     def array(self, storage: Storage, here: Directory) -> list[Problem]:
@@ -97,11 +105,14 @@ class PixelAudit:
         def look() -> ArrayAudit:
             return audit_array(storage, here.path, zarr_format, deep=self.deep, workers=self.workers)
 
-        audit = look()
+        try:
+            audit = look()
+        except _UNFORESEEN as error:
+            return [_unforeseen(storage, here, error)]
         findings = _seen_twice(audit.findings, lambda: look().findings)
         self._count(1, audit, audit.missing)
         mending = _Mending(storage, here.path, [here.path] if has_shards(here) else [], None)
-        out = [mending.of(finding) for finding in findings]
+        out = _suspected(storage, here.path, [mending.of(finding) for finding in findings])
         return out + _left(storage, audit.leftovers)
 
     def _count(self, arrays: int, audit: ImageAudit | ArrayAudit, missing: int) -> None:
@@ -154,12 +165,40 @@ class _Mending:
         return Problem(told, again if finding.code in _MADE_ANEW else None)
 
 
+def _suspected(storage: Storage, array: str, problems: list[Problem]) -> list[Problem]:
+    """The problems of chunks, without repairs where most files of an array are flawed.
+
+    One wrong word in its document makes all of them so, and they would be taken out for nothing.
+    """
+    prefix = f"{storage.where(array)}/"
+    flawed = [
+        p for p in problems if p.finding.code in _SET_ASIDE | _SALVAGED and p.finding.file.startswith(prefix)
+    ]
+    flawed = [p for p in flawed if p.finding.code != "chunk-outside"]  # as shrinking leaves them
+    empty = sum(p.finding.code == "chunk-empty" for p in flawed)
+    if len(flawed) - empty < 2:
+        return problems
+    files = sum(key.rpartition("/")[2] not in DOCUMENTS for key in storage.keys(array))
+    if 2 * (len(flawed) - empty) <= files:
+        return problems
+    text = f"{len(flawed)} of {files} files do not fit the document of the array: it may be wrong itself"
+    hint = "compare it with that of another field or level; restore it, or the chunks"
+    told = Finding("array-document-suspect", "", text, file=storage.where(array), hint=hint)
+    return [Problem(told), *(Problem(p.finding) if p in flawed else p for p in problems)]
+
+
 def has_shards(array: Directory) -> bool:
     """Whether the files of an array hold several chunks."""
     codecs = array.content.get("codecs")
     return isinstance(codecs, list) and any(
         isinstance(c, dict) and c.get("name") == "sharding_indexed" for c in codecs
     )
+
+
+def _unforeseen(storage: Storage, here: Directory, error: Exception) -> Problem:
+    """One odd array must not take the report of all others."""
+    text = f"the chunks cannot be looked at: {type(error).__name__}: {error}"
+    return Problem(Finding("codec-unknown", "", text, "warning", file=storage.where(here.path)))
 
 
 def _seen_twice(findings: list[Finding], again: Callable[[], list[Finding]]) -> list[Finding]:

@@ -12,7 +12,7 @@ import os
 import shutil
 from datetime import UTC, datetime
 
-from platestore.errors import ReadOnlyError
+from platestore.errors import ReadOnlyError, UnsafeTargetError
 from platestore.storage.files import rename, temporary_name
 from platestore.storage.local import LocalStorage
 
@@ -58,6 +58,8 @@ class Quarantine:
 
     def take(self, key: str) -> str:
         """Move a file or directory of the store, or beside it, into quarantine; give its new path."""
+        if not key:
+            raise UnsafeTargetError("the store itself is never set aside", path=self._storage.root)
         if os.path.isabs(key):
             source, target = key, os.path.join(self.path, _BESIDE, os.path.basename(key))
         else:

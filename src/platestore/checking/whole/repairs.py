@@ -19,6 +19,7 @@ from platestore.checking.whole.facts import (
     acquisition_ids,
     array_facts,
     arrays_of,
+    damaged_own_keys,
     fields_of,
     is_damaged,
     is_inside,
@@ -32,6 +33,7 @@ from platestore.checking.whole.quarantine import Quarantine
 from platestore.errors import NodeNotFoundError, PlatestoreError, ReadOnlyError, StoreWarning
 from platestore.nodes.labels import LabelImage
 from platestore.nodes.location import Location
+from platestore.nodes.pyramids import compute_again
 from platestore.spec import pyramids, versions
 from platestore.spec.edits import channel_names
 from platestore.spec.multiscales import ImagesMeta
@@ -40,6 +42,9 @@ from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.consolidated import drop_consolidated
 from platestore.storage.hierarchy import ZarrFormat, commit_attributes, create_node, group_files
 from platestore.storage.local import LocalStorage
+
+# Whatever one repair meets, the others are done, and all that was done is told.
+_UNFORESEEN = (PlatestoreError, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
 class Repairs:
@@ -68,6 +73,7 @@ class Repairs:
         self.zarr_format = zarr_format
         self.quarantine = quarantine
         self.resources = resources
+        self._beside = Disk(storage)  # for like fields, which are many
         self.done: list[str] = []
         self.failed: list[str] = []
 
@@ -76,7 +82,7 @@ class Repairs:
         for fix in sorted(dict.fromkeys(fixes), key=lambda f: (f.step, f.path)):
             try:
                 said = self._STEPS[fix.step](self, fix.path)
-            except (PlatestoreError, OSError) as error:
+            except _UNFORESEEN as error:
                 self.failed.append(f"could not {fix.text}: {error}")
                 self.quarantine.log(self.failed[-1])
             else:
@@ -100,7 +106,10 @@ class Repairs:
 
         def change(attributes: dict[str, Any]) -> None:
             own = attributes[versions.NAMESPACE]
-            own["intents"] = [i for i in own["intents"] if not is_damaged(i)]
+            for key in damaged_own_keys(versions.own_part(attributes)):
+                del own[key]
+            if "intents" in own:
+                own["intents"] = [i for i in own["intents"] or () if not is_damaged(i)]
 
         commit_attributes(self.storage, path, zarr_format, change)
         return f"dropped a damaged record of a change from {self.storage.where(path)}"
@@ -160,9 +169,17 @@ class Repairs:
         self._keep(path)
         like = write_lost_document(self.storage, path, self.zarr_format)
         where = self.storage.where(path)
-        if like is None:
-            return self._set_aside(path)
-        return f"wrote the document of {where} as that of {self.storage.where(like)}"
+        if like is not None:
+            return f"wrote the document of {where} as that of {self.storage.where(like)}"
+        image, _, name = path.rpartition("/")
+        meta = read_image(Disk(self.storage)[image])
+        if meta is not None and name in meta.paths():
+            raise NodeNotFoundError(
+                "no array of another field fits its chunks",
+                path=where,
+                hint="write its document by hand: type and codecs mostly are those of its other levels",
+            )
+        return self._set_aside(path)
 
     def _group(self, path: str) -> str:
         self._write(path, "unknown", {}, {})
@@ -180,7 +197,7 @@ class Repairs:
             if (f := array_facts(disk[join(path, p)])) is not None
         }
         name = Location(self.storage, path, "0.5").name
-        like = annotated_image(disk, path) if is_label else like_image(disk, path, there)
+        like = annotated_image(disk, path) if is_label else like_image(self._beside, path, there)
         new = images.rebuild(meta, there, like, name=name, is_label=is_label)
         parts = new.to_json()
         self._write(path, "label" if is_label or "image-label" in parts else "image", parts, here.own)
@@ -284,7 +301,7 @@ class Repairs:
         method = known[0] if known is not None else _method(image.type)
         if known is None and isinstance(node, LabelImage):
             method = "mode"  # the mean of two labels is none
-        node.compute_pyramid(method=method, **self.resources)
+        compute_again(node, method, **self.resources)
         return f"computed the levels of {self.storage.where(path)} ({method})"
 
     _STEPS: Mapping[Step, Callable[[Repairs, str], str]] = {
