@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from platestore.checking.hierarchy import elements
 from platestore.checking.hierarchy.documents import Node, shown
+from platestore.checking.hierarchy.elements import RULES, invalid
 from platestore.spec.findings import Finding
 
 _V2_DTYPE = re.compile(r"[<>|=]?([a-zA-Z])(\d{0,6})")
@@ -19,8 +21,7 @@ _MAX_SIZE = 2**63 - 1
 _MAX_CHUNK = 2**31 - 1
 _V2_KEYS = ("shape", "chunks", "dtype", "compressor", "fill_value", "order", "filters")
 _V3_KEYS = ("shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs")
-_RULE_V2 = "Zarr v2, arrays: "
-_RULE_V3 = "Zarr v3 core, array metadata: "
+_RULE_V2, _RULE_V3 = RULES[2], RULES[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +88,21 @@ def _from_v2(content: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Findi
     chunks = _sizes(content, "chunks", findings, _RULE_V2, least=1)
     dtype = _v2_dtype(content.get("dtype"))
     if dtype is None and "dtype" in content:
-        findings.append(_invalid("dtype", content["dtype"], "a data type", _RULE_V2))
+        findings.append(invalid("dtype", content["dtype"], "a data type", _RULE_V2))
     if content.get("order", "C") not in ("C", "F"):
-        findings.append(_invalid("order", content["order"], "'C' or 'F'", _RULE_V2))
+        findings.append(invalid("order", content["order"], "'C' or 'F'", _RULE_V2))
     separator = content.get("dimension_separator", ".")
     if separator not in (".", "/"):
-        findings.append(_invalid("dimension_separator", separator, "'.' or '/'", _RULE_V2))
+        findings.append(invalid("dimension_separator", separator, "'.' or '/'", _RULE_V2))
         separator = None
     for key in ("compressor", "filters"):
         value = content.get(key)
         for item in value if key == "filters" and isinstance(value, list) else [value]:
             if item is not None and not (isinstance(item, dict) and isinstance(item.get("id"), str)):
-                findings.append(_invalid(key, item, "an object with an 'id'", _RULE_V2))
+                findings.append(invalid(key, item, "an object with an 'id'", _RULE_V2))
     findings += _chunk_findings(shape, chunks, "chunks", dtype)
+    findings += elements.type_findings(dtype, "dtype", 2)
+    findings += elements.fill_findings(dtype, content, 2)
     return ArrayFacts(shape, dtype, None, separator, file), findings
 
 
@@ -122,7 +125,7 @@ def _from_v3(content: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Findi
     if isinstance(dtype, dict):
         dtype = dtype.get("name")
     if not isinstance(dtype, str) and "data_type" in content:
-        findings.append(_invalid("data_type", content["data_type"], "a name", _RULE_V3))
+        findings.append(invalid("data_type", content["data_type"], "a name", _RULE_V3))
     known = dtype if isinstance(dtype, str) else None
     chunks = None
     grid = _configured(content, "chunk_grid", findings)
@@ -137,14 +140,18 @@ def _from_v3(content: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Findi
     separator = None if keys is None else keys[1].get("separator", "." if keys[0] == "v2" else "/")
     if separator not in (None, ".", "/"):
         where = "chunk_key_encoding.configuration.separator"
-        findings.append(_invalid(where, separator, "'.' or '/'", _RULE_V3))
+        findings.append(invalid(where, separator, "'.' or '/'", _RULE_V3))
     inner = _inner_chunks(content, chunks, findings)
     names = content.get("dimension_names")
     if names is not None and not _are_names(names, shape):
         expected = "a name or null for each dimension"
-        findings.append(_invalid("dimension_names", names, expected, _RULE_V3))
+        findings.append(invalid("dimension_names", names, expected, _RULE_V3))
         names = None
     findings += _chunk_findings(shape, inner or chunks, "chunk_grid", known)
+    findings += elements.type_findings(known, "data_type", 3)
+    findings += elements.fill_findings(known, content, 3)
+    findings += elements.chain_findings(content, None if shape is None else len(shape))
+    findings += elements.extension_findings(content)
     return ArrayFacts(shape, known, names, separator, file), findings
 
 
@@ -166,7 +173,7 @@ def _configured(
         if isinstance(configuration, dict):
             return value["name"], configuration
     if key in content:
-        findings.append(_invalid(key, value, "an object with a 'name'", _RULE_V3))
+        findings.append(invalid(key, value, "an object with a 'name'", _RULE_V3))
     return None
 
 
@@ -178,7 +185,7 @@ def _inner_chunks(
     if "codecs" not in content:
         return None
     if not isinstance(codecs, list) or not codecs:
-        findings.append(_invalid("codecs", codecs, "a list of codecs", _RULE_V3))
+        findings.append(invalid("codecs", codecs, "a list of codecs", _RULE_V3))
         return None
     inner = None
     for i, codec in enumerate(codecs):
@@ -209,7 +216,7 @@ def _sizes(
         return tuple(values)
     if key in content or prefix:
         expected = f"a list of integers of {least} to 2^63 - 1"
-        findings.append(_invalid(prefix + key, _first_wrong(values, least), expected, rule))
+        findings.append(invalid(prefix + key, _first_wrong(values, least), expected, rule))
     return None
 
 
@@ -240,14 +247,3 @@ def _chunk_findings(
 
 def _lacks(key: str, rule: str) -> Finding:
     return Finding("array-document", key, "is missing", rule=f"{rule}'{key}' is required (MUST)")
-
-
-def _invalid(location: str, value: Any, expected: str, rule: str) -> Finding:
-    return Finding(
-        "array-document",
-        location,
-        f"is {shown(value)}, not {expected}",
-        expected=expected,
-        found=shown(value),
-        rule=f"{rule}'{location}' is {expected} (MUST)",
-    )
