@@ -9,12 +9,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 
 _counter = itertools.count()
 #: Flags to open a new file for writing.
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+# What interrupted writers leave: our temporary files, those of zarr, the locks of TensorStore.
+_LEFT = re.compile(r"\..+\.\d+-\d+-[0-9a-f]{8}\.tmp|.+\.[0-9a-f]{32}\.partial|.+\.__lock")
+
+
+def is_left(name: str) -> bool:
+    """Whether a file or directory of this name is temporary or a lock, of a writer alive or not."""
+    return _LEFT.fullmatch(name) is not None
 
 
 def temporary_name(name: str) -> str:

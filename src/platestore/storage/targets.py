@@ -18,14 +18,12 @@ from collections.abc import Iterator
 
 from platestore.errors import ArgumentError, NodeExistsError, ReadOnlyError, UnsafeTargetError
 from platestore.storage.base import DOCUMENTS
-from platestore.storage.files import rename, sync_directory, temporary_name
+from platestore.storage.files import is_left, rename, sync_directory, temporary_name
 from platestore.storage.files import replace as replace_file
 from platestore.storage.local import find_root, is_node
 
 # Files that file managers and synchronisation leave everywhere, and that nobody would miss.
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-# What interrupted writers leave: our temporary files, those of zarr, the locks of TensorStore.
-_LEFTOVER = re.compile(r"\..+\.\d+-\d+-[0-9a-f]{8}\.tmp|.+\.[0-9a-f]{32}\.partial|.+\.__lock")
 _CHUNK = re.compile(r"(?:c[./])?\d+(?:\.\d+)*|c")
 _MAX_SHOWN = 5
 
@@ -165,7 +163,7 @@ def _foreign_files(directory: str, *, in_array: bool = False) -> Iterator[str]:
             elif entry.is_symlink() or not (
                 name in DOCUMENTS
                 or name in _LITTER
-                or _LEFTOVER.fullmatch(name)
+                or is_left(name)
                 or (in_array and _CHUNK.fullmatch(name))
                 or (in_ome and name.endswith(".ome.xml"))
             ):

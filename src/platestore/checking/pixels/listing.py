@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable, Iterator
 
 from platestore.storage.base import Storage, join
-
-# What writers have under way, or left: this library, zarr-python and TensorStore.
-_UNDER_WAY = re.compile(r"\..+\.\d+-\d+-[0-9a-f]{8}\.tmp|.+\.[0-9a-f]{32}\.partial|.+\.__lock")
-
-
-def is_under_way(name: str) -> bool:
-    """Whether a file or directory of this name is temporary, or a lock."""
-    return _UNDER_WAY.fullmatch(name) is not None
+from platestore.storage.files import is_left
 
 
 def list_files(
@@ -65,7 +57,7 @@ def _scan(top: str, path: str, failed: Callable[[str, OSError], None]) -> Iterat
             name = join(inner, entry.name)
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if is_under_way(entry.name):
+                    if is_left(entry.name):
                         yield name, 0
                     else:
                         pending.append(name)

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from platestore.arrays.chunkcodec import ABSENT, ChunkFormat, chunk_format
 from platestore.checking.pixels.grid import ArrayGrid, Place, array_grid, cover
 from platestore.checking.pixels.headers import HEAD_BYTES, Header
-from platestore.checking.pixels.listing import is_under_way, list_files
+from platestore.checking.pixels.listing import list_files
 from platestore.errors import DamagedChunkError, PlatestoreError
 from platestore.spec.findings import Finding, Level
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
+from platestore.storage.files import is_left
 from platestore.storage.hierarchy import ArrayDocument
 from platestore.storage.objects import ReadBuffer
 
@@ -174,7 +175,7 @@ def _list(out: Survey) -> None:
     foreign: list[str] = []
     for relative, size in list_files(out.storage, out.path, out.unlisted):
         parts = relative.split("/")
-        under_way = next((k for k, part in enumerate(parts, 1) if is_under_way(part)), None)
+        under_way = next((k for k, part in enumerate(parts, 1) if is_left(part)), None)
         if under_way is not None:
             out.leftovers.add(join(out.path, *parts[:under_way]))
             continue

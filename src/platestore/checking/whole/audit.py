@@ -22,7 +22,9 @@ from platestore.checking.whole.facts import (
     fields_of,
     is_damaged,
     is_inside,
+    is_ours,
     label_images_of,
+    paths_in,
     read_image,
     wells_of,
 )
@@ -141,7 +143,7 @@ class Audit:
             fix = Fix(Step.DROP, here.path, f"drop the damaged record from {self.storage.where(here.path)}")
             self._note("record-damaged", here.path, "the record of an unfinished change is damaged", fix=fix)
         if sound:
-            self._recorded |= {join(here.path, p) for p in _paths_in(sound)}
+            self._recorded |= {join(here.path, p) for p in paths_in(sound)}
             words = ", ".join(sorted({str(i.get("operation")) for i in sound}))
             fix = Fix(Step.FINISH, here.path, f"complete the recorded change ({words})")
             self._note(
@@ -255,7 +257,7 @@ class Audit:
                 continue
             if self.disk.role(child.path) == "unreadable":
                 self._unreadable(child)
-            elif self.disk.role(child.path) == "empty" and _is_ours(child):
+            elif self.disk.role(child.path) == "empty" and is_ours(child):
                 self._empty(child)
             elif self.storage.local_path(child.path) is not None and leftovers.is_work(name):
                 continue
@@ -488,22 +490,3 @@ class Audit:
             self.problems += self.pixels.array(self.storage, here)
         else:
             self._lost_array(here)
-
-
-def _is_ours(here: Directory) -> bool:
-    """Whether a group holds nothing that somebody else wrote."""
-    ours = versions.only_ours(here.attributes)
-    return ours and not set(here.files) - DOCUMENTS and here.state in ("bare", "group")
-
-
-def _paths_in(value: Any) -> Iterator[str]:
-    """Every string of a record that may be a path."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _paths_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _paths_in(item)

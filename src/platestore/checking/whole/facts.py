@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,8 +17,8 @@ from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import ALPHANUMERIC, split_path
 from platestore.spec.own import Intent, OwnMeta, check_intent
-from platestore.spec.versions import Kind, unpack
-from platestore.storage.base import join
+from platestore.spec.versions import Kind, only_ours, unpack
+from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -153,3 +153,22 @@ def acquisition_ids(disk: Disk, well: str) -> list[int]:
     document = disk["/".join(parts[:-2])].part("plate", "plate")
     items = objects(document.get("acquisitions")) if isinstance(document, dict) else []
     return [i for item in items if isinstance(i := item.get("id"), int) and not isinstance(i, bool)]
+
+
+def is_ours(here: Directory) -> bool:
+    """Whether a group holds nothing that somebody else wrote."""
+    ours = only_ours(here.attributes)
+    return ours and not set(here.files) - DOCUMENTS and here.state in ("bare", "group")
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """Every string of a record that may be a path."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from paths_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from paths_in(item)
