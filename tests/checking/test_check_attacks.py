@@ -149,7 +149,7 @@ def test_names_that_are_no_text_are_set_aside_and_written_down(plate):
 def test_a_very_deep_tree_is_no_trouble(plate):
     path = plate / "A/1/0" / "/".join(["d"] * 900)
     os.makedirs(path)
-    assert not ps.check(plate).of_level("error")
+    assert not ps.check(plate).of("error")
 
 
 @pytest.mark.parametrize("place", ["chunk", "document"])
@@ -313,7 +313,7 @@ def test_what_lenient_readers_can_read_is_not_lost(plate, version):
     before = tree(plate)
     report = ps.check(plate, repair=True)
     assert codes(report) == {"unreadable"}
-    assert "NaN" in report.of_level("error")[0].message
+    assert "NaN" in report.of("error")[0].message
     assert tree(plate) == before
 
 

@@ -267,7 +267,7 @@ def test_a_store_that_changes_under_the_check_is_not_called_broken(plate):
             assert writer.stdout.readline() == "go\n"
             for turn in range(8):
                 report = ps.check(plate, deep=bool(turn % 2))
-                assert not report.of_level("error"), report.findings
+                assert not report.of("error"), report.findings
         finally:
             writer.kill()
     repaired(plate)

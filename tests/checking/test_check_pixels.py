@@ -142,4 +142,4 @@ def test_missing_chunks_of_a_sparse_image_are_no_damage(tmp_path, version):
     report = ps.check(path, deep=True)
     assert report.whole
     assert report.missing > 0
-    assert not report.of_level("warning")
+    assert not report.of("warning")

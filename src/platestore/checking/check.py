@@ -74,7 +74,7 @@ class CheckReport:
     def __bool__(self) -> bool:
         return self.whole
 
-    def of_level(self, level: str) -> list[Finding]:
+    def of(self, level: str) -> list[Finding]:
         """The findings of one level: ``"error"``, ``"warning"`` or ``"advice"``."""
         return [f for f in self.findings if f.level == level]
 

@@ -32,7 +32,7 @@ def command(paths: tuple[str, ...], strict: bool, pedantic: bool, as_json: bool,
     if as_json:
         echo(json.dumps(report.to_json(), ensure_ascii=True, indent=2))
     else:
-        echo("\n".join(_printable(line) for line in lines(report)))
+        echo("\n".join(lines(report)))
     if not report.valid and not exit_zero:
         sys.exit(1)
 
@@ -62,8 +62,3 @@ def _same(finding: Finding) -> tuple[str | None, ...]:
 def _verdict(valid: bool, findings: Sequence[Finding], paths: Sequence[str]) -> str:
     what = paths[0] if len(paths) == 1 else f"{len(paths)} paths"
     return f"{what}: {'valid' if valid else 'not valid'} ({counted(findings)})"
-
-
-def _printable(line: str) -> str:
-    """A line without what a terminal would act on: names come from whoever wrote the store."""
-    return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
