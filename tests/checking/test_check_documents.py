@@ -53,7 +53,7 @@ def require_all(path: Path, *, names: bool = True) -> None:
         well, _, field = name.rpartition("/")
         assert np.array_equal(position["0"][...], pixels(well, field))
         assert [d.path for d in position.metadata.multiscales[0].datasets] == ["0", "1", "2"]
-        assert [a.name for a in position.axes] == ["T", "C", "Z", "Y", "X"]
+        assert [a.name for a in position.axes] == ["t", "c", "z", "y", "x"]
         if names:
             assert position.channel_names == ["DAPI", "GFP"]
             assert position.scale[-1] == 0.25

@@ -224,7 +224,7 @@ def test_positions_that_are_added_to_a_copy_get_its_channels(stained, tmp_path):
     plate = ps.open_ome_zarr(tmp_path / "b.zarr", mode="r+")
     added = plate.create_position("C", "3", "0")
     assert added.channel_names == ["Cy5", "DAPI"]
-    assert [axis.name for axis in added.axes] == ["T", "C", "Z", "Y", "X"]
+    assert [axis.name for axis in added.axes] == ["t", "c", "z", "y", "x"]
 
 
 @pytest.mark.parametrize(

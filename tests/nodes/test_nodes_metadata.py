@@ -8,7 +8,6 @@ import platestore as ps
 from nodes.store_helpers import (
     check_plate,
     edit_ome,
-    new_position,
     ome,
     pixels,
     refused,
@@ -61,14 +60,14 @@ def test_models_take_the_names_of_python_and_of_the_specification():
     assert made.to_json() == {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}
 
 
-def test_default_axes_are_upper_case_with_units(tmp_path):
-    axes = new_position(tmp_path / "a.zarr").axes
+def test_default_axes_are_lower_case_with_units(tmp_path):
+    axes = ps.open_ome_zarr(tmp_path / "a.zarr", layout="fov", mode="w-", channel_names=["DAPI"]).axes
     assert [(axis.name, axis.type, axis.unit) for axis in axes] == [
-        ("T", "time", "second"),
-        ("C", "channel", None),
-        ("Z", "space", "micrometer"),
-        ("Y", "space", "micrometer"),
-        ("X", "space", "micrometer"),
+        ("t", "time", "second"),
+        ("c", "channel", None),
+        ("z", "space", "micrometer"),
+        ("y", "space", "micrometer"),
+        ("x", "space", "micrometer"),
     ]
 
 
@@ -234,7 +233,7 @@ BROKEN = {
         "A/1/0",
         lambda meta: setattr(meta.multiscales[0].datasets[0], "coordinate_transformations", []),
     ),
-    "an axis twice": ("A/1/0", lambda meta: setattr(meta.multiscales[0].axes[4], "name", "Y")),
+    "an axis twice": ("A/1/0", lambda meta: setattr(meta.multiscales[0].axes[4], "name", "y")),
     "no space": ("A/1/0", lambda meta: setattr(meta.multiscales[0].axes[4], "type", "time")),
 }
 

@@ -148,7 +148,7 @@ def test_channel_names_and_axes_are_those_of_the_first_position(path):
     position.rename_channel("GFP", "YFP")
     plate = ps.open_ome_zarr(path)
     assert plate.channel_names == ["DAPI", "YFP"]
-    assert [axis.name for axis in plate.axes] == ["T", "C", "Z", "Y", "X"]
+    assert [axis.name for axis in plate.axes] == ["t", "c", "z", "y", "x"]
     assert plate.get_channel_index("YFP") == 1
     assert plate.get_axis_index("z") == plate.get_axis_index("Z") == 2
 

@@ -99,7 +99,7 @@ def test_a_row_lists_its_wells_in_order(plate, path):
     assert len(row) == 3
     assert row.name == "B"
     assert row.channel_names == ["DAPI", "GFP"]
-    assert [axis.name for axis in row.axes] == ["T", "C", "Z", "Y", "X"]
+    assert [axis.name for axis in row.axes] == ["t", "c", "z", "y", "x"]
 
 
 def test_membership_of_a_row(plate):

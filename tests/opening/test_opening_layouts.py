@@ -26,7 +26,7 @@ def test_every_creating_mode_makes_the_layout_that_was_asked_for(tmp_path, layou
     assert type(node) is LAYOUTS[layout]
     assert node.version == version
     assert node.channel_names == ["a"]
-    assert [axis.name for axis in node.axes] == ["T", "C", "Z", "Y", "X"]
+    assert [axis.name for axis in node.axes] == ["t", "c", "z", "y", "x"]
     assert (tmp_path / "new.zarr" / "zarr.json").exists() == (version == "0.5")
     assert (tmp_path / "new.zarr" / ".zgroup").exists() == (version == "0.4")
     assert os.listdir(tmp_path) == ["new.zarr"], "nothing but the store is left behind"
@@ -68,7 +68,27 @@ def test_channel_names_and_axes_are_ignored_for_an_existing_store(tmp_path, mode
     for inner in ("", "A/1/0"):
         node = ps.open_ome_zarr(path / inner, mode=mode, channel_names=["other"], axes=other)
         assert node.channel_names == ["DAPI", "GFP"]
-        assert [axis.name for axis in node.axes] == ["T", "C", "Z", "Y", "X"]
+        assert [axis.name for axis in node.axes] == ["t", "c", "z", "y", "x"]
+
+
+def test_a_plate_whose_record_says_upper_case_stays_in_upper_case(tmp_path, version):
+    path = tmp_path / "plate.zarr"
+    upper = [
+        {**axis.to_json(), "name": axis.name.upper()}
+        for axis in ps.open_ome_zarr(
+            tmp_path / "new.zarr", layout="fov", mode="w-", channel_names=["a"], version=version
+        ).axes
+    ]
+    ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["a"], axes=upper, version=version)
+    plate = ps.open_ome_zarr(path, mode="r+")
+    first = plate.create_position("A", "1", "0")
+    image = first.create_zeros("0", (1, 1, 1, 4, 4), "uint8")
+    second = ps.open_ome_zarr(path, mode="r+").create_position("A", "1", "1")
+    for position in (first, second):
+        assert [axis.name for axis in position.axes] == ["T", "C", "Z", "Y", "X"]
+        assert position.get_axis_index("x") == position.get_axis_index("X") == 4
+    if version == "0.5":
+        assert image.metadata.dimension_names == ("T", "C", "Z", "Y", "X")
 
 
 def test_given_axes_are_those_of_the_store(tmp_path, version):

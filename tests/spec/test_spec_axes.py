@@ -54,16 +54,16 @@ def test_classes_state_their_type():
     assert ps.AxisMeta(name="X").type is None
 
 
-def test_default_axes_are_tczyx_in_upper_case_with_units():
+def test_default_axes_are_tczyx_in_lower_case_with_units():
     axes = default_axes()
-    assert [a.name for a in axes] == ["T", "C", "Z", "Y", "X"]
+    assert [a.name for a in axes] == ["t", "c", "z", "y", "x"]
     assert [a.type for a in axes] == ["time", "channel", "space", "space", "space"]
     assert [a.unit for a in axes] == ["second", None, "micrometer", "micrometer", "micrometer"]
 
 
 def test_default_axes_are_new_each_time():
     default_axes()[0].name = "changed"
-    assert default_axes()[0].name == "T"
+    assert default_axes()[0].name == "t"
 
 
 @quick

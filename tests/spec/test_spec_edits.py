@@ -51,7 +51,7 @@ def structure(meta):
 def test_an_empty_position_keeps_axes_and_channels_for_its_first_image():
     meta = edits.empty_image(default_axes(), ["DAPI", "GFP"], "field")
     assert structure(meta) == [("field", [])]
-    assert [a.name for a in meta.multiscales[0].axes] == ["T", "C", "Z", "Y", "X"]
+    assert [a.name for a in meta.multiscales[0].axes] == ["t", "c", "z", "y", "x"]
     assert edits.channel_names(meta, 0) == ["DAPI", "GFP"]
     assert all(channel.window is None for channel in meta.omero.channels)
 
@@ -108,7 +108,7 @@ def test_any_other_array_starts_its_own_multiscales(shape, transform):
     listed(meta, "1", shape, (8, 8), transform)
     assert structure(meta) == [("field", ["0"]), ("1", ["1"])]
     assert meta.multiscales[1].type == "none"
-    assert [a.name for a in meta.multiscales[1].axes] == ["Y", "X"]
+    assert [a.name for a in meta.multiscales[1].axes] == ["y", "x"]
 
 
 def test_an_array_coarser_along_one_axis_only_joins():

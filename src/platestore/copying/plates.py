@@ -352,4 +352,4 @@ def _axes(node: NGFFNode[Any]) -> tuple[str, ...]:
 
 def _axis(axis: AxisMeta) -> str:
     unit = getattr(axis, "unit", None)
-    return f"{axis.name} ({axis.type}{', ' + unit if unit else ''})"
+    return f"{axis.name.lower()} ({axis.type}{', ' + unit if unit else ''})"

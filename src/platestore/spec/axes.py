@@ -68,13 +68,13 @@ Axis = Annotated[AxisMeta, BeforeValidator(_by_type)]
 
 
 def default_axes() -> list[AxisMeta]:
-    """The default axes: T (second), C, Z, Y, X (micrometer)."""
+    """The default axes: t (second), c, z, y, x (micrometer)."""
     return [
-        TimeAxisMeta(name="T", unit="second"),
-        ChannelAxisMeta(name="C"),
-        SpaceAxisMeta(name="Z", unit="micrometer"),
-        SpaceAxisMeta(name="Y", unit="micrometer"),
-        SpaceAxisMeta(name="X", unit="micrometer"),
+        TimeAxisMeta(name="t", unit="second"),
+        ChannelAxisMeta(name="c"),
+        SpaceAxisMeta(name="z", unit="micrometer"),
+        SpaceAxisMeta(name="y", unit="micrometer"),
+        SpaceAxisMeta(name="x", unit="micrometer"),
     ]
 
 
