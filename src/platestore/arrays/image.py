@@ -218,8 +218,8 @@ class ImageArray(PixelArray):
 
     def _commit_shape(self, shape: tuple[int, ...]) -> None:
         key = array_key(self.path, self._format)
-        document = commit(self._storage, key, lambda content: content.update(shape=list(shape)))
-        self._take(ArrayDocument(self.path, self._format, document.data))
+        commit(self._storage, key, lambda content: content.update(shape=list(shape)))
+        self.refresh()
 
     def _remove_chunks_beyond(self, shape: tuple[int, ...]) -> None:
         kept = [-(-n // u) for n, u in zip(shape, self.shards or self.chunks, strict=True)]

@@ -20,6 +20,7 @@ from platestore.arrays import indexing, lazy
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader
 from platestore.arrays.engine import Engine, refuse_in_child
+from platestore.arrays.grid import misnamed
 from platestore.arrays.indexing import Region, Selection
 from platestore.arrays.layout import ArrayLayout, is_aligned, write_units
 from platestore.errors import (
@@ -28,6 +29,7 @@ from platestore.errors import (
     MissingChunkError,
     PlatestoreError,
     RewriteWarning,
+    StoreWarning,
 )
 from platestore.storage.base import Storage, join
 
@@ -55,6 +57,8 @@ class PixelArray(_ZarrArray):
 
     _storage: Storage
     _engine: Engine
+    # Whether something was read, and so it is known whether the chunks have the names that they should.
+    _looked = False
 
     def _require_writable(self) -> None:
         """Refuse to write pixels of a store opened for reading, or through a link out of the store."""
@@ -109,11 +113,32 @@ class PixelArray(_ZarrArray):
             return np.empty(selection.shape, self.dtype)
         handle = self._engine.handle(writable=False)
         if handle is not None:
-            return self._engine.read(handle, selection)
-        if self._storage.options.missing == "raise":
-            self._require_present(selection)
-        with self._blaming(selection):
-            return np.asarray(self._read_by_zarr(selection), self.dtype)
+            found = self._engine.read(handle, selection)
+        else:
+            if self._storage.options.missing == "raise":
+                self._require_present(selection)
+            with self._blaming(selection):
+                found = np.asarray(self._read_by_zarr(selection), self.dtype)
+        if not self._looked:
+            self._look(found)
+        return found
+
+    def _look(self, found: npt.NDArray[Any]) -> None:
+        """Once: where nothing but the fill value was read, see whether the chunks have other names."""
+        object.__setattr__(self, "_looked", True)
+        if self._storage.options.missing == "raise" or not _is_filled(found, self.fill_value):
+            return
+        example = misnamed(self._storage, self._engine.document)
+        if example is not None and self.path not in self._storage.warned:
+            self._storage.warned.add(self.path)
+            where = self._storage.where(self.path)
+            named = self.metadata.encode_chunk_key((0,) * self.ndim)
+            warnings.warn(
+                f"{where}: only the fill value is read: its files are named like {example!r}, and its "
+                f"document says {named!r} (correct the document, or rename the files)",
+                StoreWarning,
+                stacklevel=_level_of_caller(),
+            )
 
     def _read_by_zarr(self, selection: Selection) -> Any:
         if selection.kind == "basic":
@@ -274,7 +299,7 @@ class PixelArray(_ZarrArray):
     def _warn_of_rewriting(self, region: Region | None) -> None:
         """Say once per layout and store that writes of this shape are expensive, and what is not."""
         layout = ArrayLayout(self.shape, self.dtype, self.chunks, self.shards)
-        seen = self._storage.warned_layouts
+        seen = self._storage.warned
         if layout.unit_nbytes < REWRITE_WARNING_BYTES or (layout.chunks, layout.shards) in seen:
             return
         from platestore.arrays.planning import frame_layout_hint
@@ -342,6 +367,16 @@ class PixelArray(_ZarrArray):
             raise ArgumentError(f"a region must be integers and slices of step 1, not {region!r}")
         written: Delayed | None = lazy.store_dask(self, data, index, compute=compute)
         return written
+
+
+def _is_filled(found: npt.NDArray[Any], fill: Any) -> bool:
+    """Whether pixels hold the fill value only, as far as they are numbers."""
+    if found.dtype.kind not in "biufc":
+        return False
+    value = found.dtype.type(0 if fill is None else fill)
+    if value != value:
+        return bool(np.isnan(found).all())
+    return bool(found.flat[0] == value and (found == value).all())
 
 
 def _is_special(options: dict[str, Any]) -> bool:

@@ -94,8 +94,8 @@ class Storage(abc.ABC):
         self._held = _Held()
         #: Groups that had no consolidated metadata, with the stamps of their documents.
         self.unconsolidated: dict[str, Hashable] = {}
-        #: Layouts (chunks, shards) that a warning of expensive writes was given for.
-        self.warned_layouts: set[Hashable] = set()
+        #: What a warning was given for, once: layouts (chunks, shards) that are expensive to write, arrays.
+        self.warned: set[Hashable] = set()
 
     @property
     @abc.abstractmethod

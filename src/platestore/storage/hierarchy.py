@@ -6,12 +6,13 @@ v2 keeps ``.zgroup`` or ``.zarray`` beside ``.zattrs``; v3 keeps one ``zarr.json
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from platestore.errors import InvalidMetadataError, NodeNotFoundError
-from platestore.storage.base import Storage, join
+from platestore.errors import InvalidMetadataError, NodeNotFoundError, StoreWarning
+from platestore.storage.base import Storage, is_chunk_name, join
 from platestore.storage.documents import Document, Json, commit, parse, read_document, serialise
 
 ZarrFormat = Literal[2, 3]
@@ -215,11 +216,39 @@ def array_key(path: str, zarr_format: ZarrFormat) -> str:
 
 
 def read_array(storage: Storage, path: str, zarr_format: ZarrFormat) -> ArrayDocument | None:
-    """Read an array's document, or None if there is no array."""
+    """Read an array's document, or None if there is no array.
+
+    One of v2 that names no separator means ``.``; but programs that forget the key nest their chunks.
+    Then the document in hand names the separator that they have.
+    """
     data = storage.read_document(array_key(path, zarr_format))
     if data is None or (zarr_format == 3 and b'"group"' in data and _is_group(data, storage.where(path))):
         return None
+    if zarr_format == 2 and b'"dimension_separator"' not in data and _is_nested(storage, path):
+        data = _with_separator(storage, path, data)
     return ArrayDocument(path, zarr_format, data)
+
+
+def _is_nested(storage: Storage, path: str) -> bool:
+    """Whether the chunks of an array of v2 lie in directories, and none beside its document."""
+    try:
+        directories, files = storage.list(path)
+    except NodeNotFoundError:
+        return False
+    return any(name.isdecimal() for name in directories) and not any(map(is_chunk_name, files))
+
+
+def _with_separator(storage: Storage, path: str, data: bytes) -> bytes:
+    content = parse(data, where=storage.where(path))
+    if path not in storage.warned:
+        storage.warned.add(path)
+        warnings.warn(
+            f"{storage.where(path)}: its document names no dimension_separator, which means '.', but its "
+            "chunks are nested; they are read as they lie (`platestore copy` writes a document that says so)",
+            StoreWarning,
+            stacklevel=4,
+        )
+    return serialise({**content, "dimension_separator": "/"}, where=storage.where(path))
 
 
 def _is_group(data: bytes, where: str) -> bool:

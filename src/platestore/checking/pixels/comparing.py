@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from platestore.arrays.grid import Box, Place, box_of
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.decoding import Decoder
-from platestore.checking.pixels.grid import Box, Place, box_of
 from platestore.checking.pixels.presence import places_of, same_as
 from platestore.checking.pixels.survey import Survey
 from platestore.errors import MissingChunkError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from platestore.checking.pixels.grid import Box, Place, box_of
+from platestore.arrays.grid import Box, Place, box_of
 from platestore.checking.pixels.survey import Survey
 
 _SHOWN = 5

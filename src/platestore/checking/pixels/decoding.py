@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ChunkFormat
 from platestore.arrays.chunkfiles import ChunkReader
+from platestore.arrays.grid import Place, box_of
 from platestore.arrays.layout import MAX_CHUNK_BYTES
 from platestore.checking.pixels.damage import Damage
-from platestore.checking.pixels.grid import Place, box_of
 from platestore.checking.pixels.survey import Survey
 from platestore.checking.pixels.threads import in_threads
 from platestore.errors import UnsupportedError

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from platestore.arrays.grid import Box, Place, box_of
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.decoding import decoder_of, sound_places
-from platestore.checking.pixels.grid import Box, Place, box_of
 from platestore.checking.pixels.survey import Survey
 
 _NUMBERS = "biuf"

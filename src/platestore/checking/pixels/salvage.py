@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ABSENT, ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkWriter
-from platestore.checking.pixels.grid import Place, array_grid, cover
+from platestore.arrays.grid import Place, array_grid, cover
 from platestore.errors import ArgumentError, DamagedChunkError, NodeNotFoundError, UnsupportedError
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ZarrFormat, read_array

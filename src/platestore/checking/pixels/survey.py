@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ABSENT, ChunkFormat, chunk_format
-from platestore.checking.pixels.grid import ArrayGrid, Place, array_grid, cover
+from platestore.arrays.grid import ArrayGrid, Place, array_grid, cover
 from platestore.checking.pixels.headers import HEAD_BYTES, Header
 from platestore.checking.pixels.listing import list_files
 from platestore.errors import DamagedChunkError, PlatestoreError

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from platestore.errors import NodeNotFoundError
+from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.hierarchy import ArrayDocument
 
 Place = tuple[int, ...]
@@ -111,3 +114,60 @@ def _checked(shape: Any, units: Any, prefix: str, separator: Any) -> ArrayGrid |
     if separator not in (".", "/"):
         return None
     return ArrayGrid(tuple(shape), tuple(units), prefix, separator)
+
+
+def misnamed(storage: Storage, document: ArrayDocument) -> str | None:
+    """A chunk file of an array that has chunk files, but none that is named as its document says.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the array is.
+    document : ArrayDocument
+        Its document.
+
+    Returns
+    -------
+    str or None
+        Path of the file relative to the array; None where nothing is wrong, or nobody can tell.
+    """
+    grid = array_grid(document)
+    example = None
+    for key in _some_files(storage, document.path) if grid is not None and grid.shape else ():
+        assert grid is not None
+        if grid.place_of(key) is not None:
+            return None
+        if example is None and is_chunk_key(key):
+            example = key
+    return example
+
+
+def is_chunk_key(key: str) -> bool:
+    """Whether a path could be that of a chunk or shard, in any way of naming them."""
+    return is_chunk_name(key.replace("/", "."))
+
+
+def _some_files(storage: Storage, path: str) -> Iterator[str]:
+    """The files in a directory, and the first one below each directory in it."""
+    directories, files = _listed(storage, path)
+    yield from files
+    for directory in directories:
+        key = directory
+        while True:
+            inner, files = _listed(storage, join(path, key))
+            if files:
+                yield join(key, files[0])
+            if files or not inner:
+                break
+            key = join(key, inner[0])
+
+
+def _listed(storage: Storage, path: str) -> tuple[list[str], list[str]]:
+    """What lies in a directory, without what is hidden and the documents."""
+    try:
+        directories, files = storage.list(path)
+    except NodeNotFoundError:
+        return [], []
+    return [name for name in directories if name[0] != "."], [
+        name for name in files if name[0] != "." and name not in DOCUMENTS
+    ]
