@@ -265,13 +265,28 @@ def make_draft(intake: Intake, home: Home, wishes: Wishes, *, where: str) -> Dra
     if wishes.method == "gaussian" and len(blocks) > 1:
         made = 1  # its windows reach beyond the block
     scale = [size[_SPATIAL.index(name)] if name in _SPATIAL else 1.0 for name in lower]
-    channels = _channels(wishes.channel_name, _count(source, lower), home.channels, where)
+    channels = _channels(_asked(wishes, intake, where), _count(source, lower), home.channels, where)
     meta = _metadata(home, layouts, wishes, scale, channels)
     return Draft(source, layouts, meta, blocks, made, axis, home)
 
 
 def _count(source: Source, names: list[str]) -> int:
     return int(source.shape[names.index("c")]) if "c" in names else 1
+
+
+def _asked(wishes: Wishes, intake: Intake, where: str) -> Any:
+    """Names of the channels that are asked for, or that the files have."""
+    asked, found = wishes.channel_name, intake.channels
+    if asked is None or found is None or isinstance(asked, str):
+        return found if asked is None else asked
+    names = list(asked)
+    if names != found and sorted(map(str, names)) == sorted(found):
+        raise ArgumentError(
+            f"channel_name has the names of the files in another order; theirs is {', '.join(found)}",
+            path=where,
+            hint="leave it out; or rename the channels in the order of the files",
+        )
+    return names
 
 
 def _channels(asked: Any, count: int, known: list[str] | None, where: str) -> list[str]:

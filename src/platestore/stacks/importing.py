@@ -47,9 +47,11 @@ def import_stack(
     Parameters
     ----------
     planes : path, list of paths, or array
-        A folder, pattern or list of TIFF files of one plane each, sorted by the numbers in their names; one
-        TIFF file of several planes; a zarr array or its path; or any array (dask, numpy, HDF5, ...) with the
-        axes (z, y, x), (c, z, y, x) or (t, c, z, y, x).
+        A folder, pattern or list of TIFF files of one plane each, in the order of the numbers in their names;
+        a pattern that says what varies (``"raw/T{t}_{c}_Z{z}.tif"``: ``{t}`` and ``{z}`` are numbers, ``{c}``
+        is a number or the name of a channel; without ``{z}``, files may hold planes along Z); a folder of
+        Micro-Manager's single planes; one TIFF file of several planes; a zarr array or its path; or any array
+        (dask, numpy, HDF5, ...) with the axes (z, y, x), (c, z, y, x) or (t, c, z, y, x).
     out : path
         A new OME-Zarr image; or a position of a plate that exists (``PLATE.zarr/B/2/0``), which is created,
         or has no image yet.
@@ -60,7 +62,8 @@ def import_stack(
     name : str, optional
         Name of the image; that of the store by default.
     channel_name : str or list of str, optional
-        Name of the channel, or names of all. Those of the plate by default, if it has as many.
+        Name of the channel, or names of all. By default those in the names of the files, or of the plate, if
+        it has as many.
     chunks : sequence of int, optional
         Shape of a chunk, of all axes or of the last ones; up to (64, 128, 128) by default, thinner where
         planes are large and ``max_memory`` small.
@@ -98,7 +101,8 @@ def import_stack(
     ImportError
         If TIFF files are named and tifffile is not installed.
     ArgumentError
-        If planes differ in shape or type, one in the middle is missing, or an argument is wrong.
+        If planes differ in shape or type, one in the middle is missing, the names of files vary in more than
+        one number and no pattern says what they are, or an argument is wrong.
     NodeExistsError, UnsafeTargetError
         If something is there.
     BudgetError

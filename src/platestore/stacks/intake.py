@@ -30,11 +30,14 @@ class Intake:
         Names of their axes.
     words : dict
         What :func:`reopen` needs; for arrays in memory just their shape and type.
+    channels : list of str, optional
+        Names of the channels, where those of files say them.
     """
 
     source: Source
     axes: str
     words: dict[str, Any]
+    channels: list[str] | None = None
 
     def check_apart(self, final: str) -> None:
         """Refuse to write into what is read.
@@ -60,8 +63,8 @@ def take(planes: Any) -> Intake:
     Parameters
     ----------
     planes : path, list of paths, or array
-        A folder, pattern or list of TIFF files, a TIFF file, a zarr array or its path; or an array of the
-        axes (z, y, x), (c, z, y, x) or (t, c, z, y, x).
+        A folder, pattern or list of TIFF files (see :func:`platestore.stacks.listing.find_series`), a TIFF
+        file, a zarr array or its path; or an array of the axes (z, y, x), (c, z, y, x) or (t, c, z, y, x).
 
     Raises
     ------
@@ -71,10 +74,9 @@ def take(planes: Any) -> Intake:
     if is_paths(planes):
         if isinstance(planes, (str, os.PathLike)) and is_node(os.path.abspath(os.fspath(planes))):
             return _stored(os.path.abspath(os.fspath(planes)))
-        files = PlanesSource.open(planes)
-        return Intake(files, files.axes, {"kind": "tiff", **files.to_json()})
+        planes = PlanesSource.open(planes)
     if isinstance(planes, PlanesSource):
-        return Intake(planes, planes.axes, {"kind": "tiff", **planes.to_json()})
+        return Intake(planes, planes.axes, {"kind": "tiff", **planes.to_json()}, planes.channels)
     path = _path_of(planes)
     words = {"kind": "zarr", "path": path} if path is not None else {"kind": "memory"}
     return _array(planes, words)

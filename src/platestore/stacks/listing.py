@@ -7,10 +7,17 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from platestore.errors import ArgumentError, NodeNotFoundError
+from platestore.stacks.naming import (
+    Series,
+    check_gaps,
+    is_pattern,
+    match_pattern,
+    micro_manager,
+    require_one_series,
+)
 
 _ENDS = (".tif", ".tiff")
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
@@ -23,30 +30,44 @@ def is_paths(planes: Any) -> bool:
     return isinstance(planes, (list, tuple)) and all(isinstance(p, (str, os.PathLike)) for p in planes)
 
 
-def find_files(planes: Any) -> list[str]:
-    """Absolute paths of the files that hold the planes, sorted by the numbers in their names.
+def find_series(planes: Any) -> Series:
+    """The files that hold the planes, and how they are arranged.
 
     Parameters
     ----------
     planes : path, or list of paths
-        Files, folders (of their ``.tif`` and ``.tiff`` files) and patterns.
+        Files, folders (of their ``.tif`` and ``.tiff`` files) and patterns of a shell, in the order of the
+        numbers in their names; or one pattern with ``{t}``, ``{c}`` and ``{z}``.
 
     Raises
     ------
     NodeNotFoundError
         If a file does not exist, or a pattern matches nothing.
     ArgumentError
-        If a folder holds no TIFF file, a file is named twice, or there is a gap in the numbers.
+        If a folder holds no TIFF file, a file is named twice, a plane is missing, or the names do not say how
+        the planes are arranged.
     """
     given = [planes] if isinstance(planes, (str, os.PathLike)) else list(planes)
+    texts = [os.fspath(item) for item in given]
+    patterns = [text for text in texts if isinstance(text, str) and is_pattern(text)]
+    if patterns:
+        if len(given) > 1:
+            raise ArgumentError("a pattern with {t}, {c} or {z} stands alone", path=patterns[0])
+        return match_pattern(patterns[0])
     found = sorted(itertools.chain.from_iterable(map(_files, given)), key=natural_key)
     if not found:
         raise ArgumentError("there are no planes: the list of files is empty")
     twice = [path for path, count in Counter(found).items() if count > 1]
     if twice:
         raise ArgumentError("this plane is named more than once", path=twice[0])
+    if len(found) == 1:
+        return Series(found, "", ())
+    series = micro_manager(found)
+    if series is not None:
+        return series
+    require_one_series(found)
     check_gaps(found)
-    return found
+    return Series(found, "Z", (len(found),))
 
 
 def _files(item: Any) -> list[str]:
@@ -72,44 +93,6 @@ def _files(item: Any) -> list[str]:
     raise NodeNotFoundError("there is no such file", path=path)
 
 
-def natural_key(path: str) -> list[Any]:
+def natural_key(path: str) -> list[str | int]:
     """Sort key by which ``z9`` comes before ``z10``."""
     return [int(part) if i % 2 else part for i, part in enumerate(_NUMBER.split(path))]
-
-
-def check_gaps(paths: Sequence[str]) -> None:
-    """Refuse a numbered series of which a file in the middle is missing.
-
-    Files are a series if their names differ in one number only, and most of these follow one another at the
-    same distance.
-
-    Raises
-    ------
-    ArgumentError
-        If one is missing; the message names it.
-    """
-    parts = [_NUMBER.split(path) for path in paths]
-    if len(parts) < 3 or len({len(p) for p in parts}) > 1 or len({tuple(p[::2]) for p in parts}) > 1:
-        return
-    varying = [i for i in range(1, len(parts[0]), 2) if len({int(p[i]) for p in parts}) > 1]
-    if len(varying) != 1:
-        return
-    (field,) = varying
-    gaps = [int(b[field]) - int(a[field]) for a, b in itertools.pairwise(parts)]
-    counts = Counter(gaps)
-    step = min(gaps)
-    if counts[step] * 2 < len(gaps) or step < 1 or any(gap % step for gap in gaps):
-        return  # dates, positions, ...: no series
-    missing = []
-    for before, gap in zip(parts, gaps, strict=False):
-        first = int(before[field])
-        for number in range(first + step, first + gap, step):
-            width = len(before[field]) if before[field][0] == "0" else 0
-            missing.append("".join([*before[:field], f"{number:0{width}d}", *before[field + 1 :]]))
-    if missing:
-        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ArgumentError(
-            f"the plane {os.path.basename(missing[0])} is missing{more}: its neighbours are there",
-            path=os.path.dirname(missing[0]),
-            hint="restore it; or pass the planes under names that are not numbered in one series",
-        )

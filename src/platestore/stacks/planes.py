@@ -20,7 +20,8 @@ from platestore.errors import (
     SourceChangedError,
     UnsupportedError,
 )
-from platestore.stacks.listing import find_files
+from platestore.stacks.listing import find_series
+from platestore.stacks.naming import Series
 
 # Opening files is waiting, more than work.
 _OPENING_THREADS = 16
@@ -85,6 +86,8 @@ class PlanesSource:
         Size and time of the last change of each file.
     axes : str
         Names of the axes.
+    channels : list of str, optional
+        Names of the channels, where those of the files say them.
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class PlanesSource:
         segment: tuple[int, int],
         stamps: list[tuple[int, int]],
         axes: str,
+        channels: list[str] | None = None,
     ) -> None:
         self.files = files
         self.axes = axes
+        self.channels = channels
         self.shape = shape
         self.dtype = dtype
         self.tiles = (*(1,) * (len(shape) - 2), *segment)
@@ -115,39 +120,39 @@ class PlanesSource:
         Parameters
         ----------
         planes : path, or list of paths
-            Files of one plane each, a folder of them, a pattern; or one file of several planes.
+            Files of one plane each, a folder of them, a pattern (also with ``{t}``, ``{c}`` and ``{z}``); or
+            one file of several planes.
 
         Raises
         ------
         ImportError
             If tifffile is not installed.
         NodeNotFoundError, ArgumentError
-            If files are missing, in the middle of a numbered series too, or differ in shape or type.
+            If files are missing, in the middle of a numbered series too, or differ in shape or type; or if
+            their names do not say how they are arranged.
         DamagedChunkError, UnsupportedError
             If one cannot be read; the message names it.
         """
         require_tifffile()
-        files = find_files(planes)
-        if len(files) == 1:
-            heads = [_read_head(files[0], True)]
-        else:
-            with ThreadPoolExecutor(_OPENING_THREADS, thread_name_prefix="platestore") as pool:
-                heads = list(pool.map(lambda path: _read_head(path, False), files))
+        series = find_series(planes)
+        files = series.files
+        several = "Z" not in series.axes
+        with ThreadPoolExecutor(_OPENING_THREADS, thread_name_prefix="platestore") as pool:
+            heads = list(pool.map(lambda path: _read_head(path, several), files))
         first = heads[0]
         for path, head in zip(files, heads, strict=True):
             _check_same(first, head, path, files[0])
         whole = [Plane(i, *plane) for i, head in enumerate(heads) for plane in head.planes]
-        lead, axes = first.shape[:-2], first.axes
-        if len(files) > 1 or not lead:
-            lead, axes = (len(files),), "ZYX"
+        shape, axes = _spanned(series, first)
         return cls(
             files,
             whole,
-            (*lead, *first.shape[-2:]),
+            shape,
             first.dtype,
             (min(h.segment[0] for h in heads), min(h.segment[1] for h in heads)),
             [head.stamp for head in heads],
             axes,
+            series.channels,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -230,6 +235,20 @@ class PlanesSource:
                 out[first : first + len(part)] = part[:, columns]
 
 
+def _spanned(series: Series, first: _Head) -> tuple[tuple[int, ...], str]:
+    """Shape and axes of files that are arranged in some way, each of them with planes along others."""
+    if not series.axes:
+        return (first.shape, first.axes) if len(first.shape) > 2 else ((1, *first.shape), "ZYX")
+    inner = first.axes[:-2]
+    if inner not in ("", "Z"):
+        raise UnsupportedError(
+            f"each file has the axes {first.axes}, and the pattern adds {series.axes}",
+            path=series.files[0],
+            hint="files of a pattern hold one plane each, or planes along Z",
+        )
+    return (*series.shape, *first.shape), f"{series.axes}{inner}YX"
+
+
 def require_tifffile() -> None:
     """Refuse to go on without tifffile.
 
@@ -304,7 +323,7 @@ def _head(path: str, several: bool) -> _Head:
                 raise ArgumentError(
                     f"the file holds {len(file.pages)} planes; of several files, each must hold one",
                     path=path,
-                    hint="pass a file of several planes by itself",
+                    hint="pass such a file by itself, or a pattern of what varies, as in 'T{t}_C{c}.tif'",
                 )
             return _Head(
                 page.shape, "YX", _native(page), _segment(page), [(0, *_place(page, file.byteorder))], stamp
