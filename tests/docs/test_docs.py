@@ -57,6 +57,14 @@ def test_sample_output_of_the_readme_is_what_the_command_prints(tmp_path):
     assert done.stdout.startswith(sample)
 
 
+def test_the_picture_of_the_readme_is_what_its_script_draws(tmp_path):
+    script = tmp_path / "picture.py"
+    script.write_text((ROOT / "docs" / "picture.py").read_text())
+    subprocess.run([sys.executable, str(script)], check=True, capture_output=True)
+    drawn, stored = ((folder / "plate.png").read_bytes() for folder in (tmp_path, ROOT / "docs"))
+    assert drawn[:33] == stored[:33], "another size or kind of picture: run `python docs/picture.py`"
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
