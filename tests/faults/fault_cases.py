@@ -123,6 +123,13 @@ def _build(name: str, version: str, path: Path) -> None:
         position.create_image("1", _image(2, (1, 2, 1, 2, 2)), transform=half, chunks=(1, 1, 1, 2, 2))
         position.zattrs[LAB] = 1
         position["0"].attrs[LAB] = "array"
+    elif name == "labelled":
+        position = ps.open_ome_zarr(
+            path, layout="fov", mode="w-", channel_names=["DAPI", "GFP"], version=version
+        )
+        position.create_image("0", _image(1), chunks=(1, 1, 1, 4, 4), pyramid_levels=2)
+        position.create_label("nuclei", np.ones((1, 1, 1, 4, 4), "uint8"))
+        position.zattrs[LAB] = 1
     elif name == "fov":
         position = ps.open_ome_zarr(
             path, layout="fov", mode="w-", channel_names=["DAPI", "GFP"], version=version
@@ -226,6 +233,8 @@ def _see(out: View, path: str, position: ps.Position, look: Callable[[str, Any],
         "axes": position.axis_names,
         "document": _document(position),
     }
+    for name, label in position.labels():
+        _see(out, f"{path}/labels/{name}".strip("/"), label, look)
     for name, image in position.images():
         place = f"{path}/{name}".strip("/")
         out[f"image {place}"] = {
@@ -541,6 +550,30 @@ POSITION = [
         pixels=_shrunk,
         loose=True,
     ),
+    Case(
+        "position resize up, with labels",
+        "labelled",
+        lambda door: door().resize((2, 3, 1, 4, 5)),
+        pixels=_grown,
+        loose=True,
+    ),
+    Case(
+        "position resize down, with labels",
+        "labelled",
+        lambda door: door().resize((1, 1, 1, 3, 4)),
+        pixels=_shrunk,
+        loose=True,
+    ),
+    Case(
+        "position append, with labels",
+        "labelled",
+        lambda door: door().append(_image(9)),
+        pixels=_grown,
+        loose=True,
+        repeatable=False,
+    ),
+    Case("append_channel, with labels", "labelled", lambda door: door().append_channel("Cy5"), loose=True),
+    Case("del level, with labels", "labelled", lambda door: door().__delitem__("1"), loose=True),
     Case(
         "array append",
         "levels",

@@ -18,6 +18,7 @@ from platestore.pyramid.geometry import (
 )
 
 NAMES = ("t", "c", "z", "y", "x")
+AXES = [ps.AxisMeta(name=n, type={"t": "time", "c": "channel"}.get(n, "space")) for n in NAMES]
 
 
 def transform(scale: list[float], offset: list[float] | None = None) -> list[ps.TransformationMeta]:
@@ -99,7 +100,7 @@ def test_factors_are_found_again_from_shapes_and_scales(shape, data):
     for step in steps:
         current = level_transform(current, step, pooled=True)
         scales.append(current[0].scale)
-    assert found_factors(shapes, scales, where="here") == steps
+    assert found_factors(shapes, scales, AXES[-ndim:], where="here") == steps
 
 
 @pytest.mark.parametrize(
@@ -112,13 +113,13 @@ def test_factors_are_found_again_from_shapes_and_scales(shape, data):
     ],
 )
 def test_factors_of_levels_that_others_made(shapes, scales, expected):
-    assert found_factors(shapes, scales, where="here") == expected
+    assert found_factors(shapes, scales, AXES[-2:], where="here") == expected
 
 
 @pytest.mark.parametrize("shapes", [[(20, 20), (19, 20)], [(20, 20), (40, 20)], [(21, 20), (10, 10)]])
 def test_levels_that_cannot_be_made_are_refused(shapes):
     with pytest.raises(ps.InvalidMetadataError, match="here") as caught:
-        found_factors(shapes, [[1.0, 1.0], [2.0, 2.0]], where="here")
+        found_factors(shapes, [[1.0, 1.0], [2.0, 2.0]], AXES[-2:], where="here")
     assert isinstance(caught.value, ValueError)
 
 
@@ -135,7 +136,7 @@ def test_levels_that_cannot_be_made_are_refused(shapes):
     ],
 )
 def test_the_nearest_factors_where_shapes_need_not_be_exact(shapes, scales, expected):
-    assert found_factors(shapes, scales, where="here", exact=False) == expected
+    assert found_factors(shapes, scales, AXES[-2:], where="here", exact=False) == expected
 
 
 @pytest.mark.parametrize("levels", [0, -1, 1.0, "2", None, True, 65, "AUTO"])

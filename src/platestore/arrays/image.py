@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
+from platestore.arrays.casting import exact
 from platestore.arrays.engine import Engine, open_tensorstore, refuse_in_child
 from platestore.arrays.pixels import PixelArray
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
@@ -42,6 +44,16 @@ _MOST_ELEMENTS = 2**62
 _MOST_CHUNK_BYTES = 2**31
 
 
+class ShapeKeeper(Protocol):
+    """Changes the shape of an array together with what depends on it; the array's node gives one."""
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Exclude other writers of all of it."""
+
+    def resize(self, shape: tuple[int, ...]) -> None:
+        """Give the array another shape, and all others theirs; or nothing, if one cannot follow."""
+
+
 class ImageArray(PixelArray):
     """An image of up to five dimensions: a ``zarr.Array`` that knows its axes.
 
@@ -54,13 +66,21 @@ class ImageArray(PixelArray):
 
     # Set by _open; zarr.Array is a frozen dataclass, so it is no dataclass field.
     _axis_names: tuple[str, ...]
+    _keeper: ShapeKeeper | None
 
     @classmethod
-    def _open(cls, storage: Storage, document: ArrayDocument, axis_names: Sequence[str]) -> Self:
+    def _open(
+        cls,
+        storage: Storage,
+        document: ArrayDocument,
+        axis_names: Sequence[str],
+        keeper: ShapeKeeper | None,
+    ) -> Self:
         """Build the array from its document in hand; nothing is read."""
         array = cls(_build(storage, document))
         object.__setattr__(array, "_storage", storage)
         object.__setattr__(array, "_axis_names", tuple(name.lower() for name in axis_names))
+        object.__setattr__(array, "_keeper", keeper)
         object.__setattr__(array, "_engine", Engine(storage, document, array.dtype))
         return array
 
@@ -71,7 +91,8 @@ class ImageArray(PixelArray):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without handles: they are opened where the copy is used.
-        return _reopen, (type(self), self._storage, self._engine.document, self._axis_names)
+        document, names = self._engine.document, self._axis_names
+        return _reopen, (type(self), self._storage, document, names, self._keeper)
 
     def __repr__(self) -> str:
         return (
@@ -181,10 +202,12 @@ class ImageArray(PixelArray):
         return self
 
     def resize(self, new_shape: int | Sequence[int]) -> None:  # type: ignore[override]
-        """Change the shape of the array in place.
+        """Change the shape of the array in place, and with it the levels and label images of its image.
 
-        What is cut off is gone: growing again gives the fill value. Parts of chunks that stay in the
-        array are cleared first, then the document changes, then the chunks outside it are deleted.
+        What is cut off is gone: growing again gives the fill value. The array of an image's first level
+        takes the other levels along, by their factors, and the label images along the axes that they share
+        with the image; what is new there is marked as not computed until ``compute_pyramid()`` was called.
+        The change is recorded before it begins, and completed by the next writer if it is interrupted.
 
         Parameters
         ----------
@@ -194,9 +217,26 @@ class ImageArray(PixelArray):
         Raises
         ------
         ArgumentError
-            If it is no shape of this number of dimensions.
+            If it is no shape of this number of dimensions, or the array is that of another level than the
+            first, or of a label image that would not fit its image.
+        InvalidMetadataError
+            If levels or label images do not fit the array as it is, and cannot follow it.
         """
         shape = _as_shape(new_shape, self.ndim)
+        if self._keeper is None:
+            self._resize_alone(shape)
+        else:
+            with self._keeper.lock(), self._storage.lock(self.path):
+                self._require_writable()
+                self._keeper.resize(shape)
+                self.refresh()
+
+    def _resize_alone(self, shape: tuple[int, ...]) -> None:
+        """Change the shape of this array only.
+
+        What is cut of chunks that stay is cleared, then the document changes, then the other chunks go. After
+        an interruption it can be repeated.
+        """
         with self._storage.lock(self.path):
             self.refresh()
             self._require_writable()
@@ -204,7 +244,7 @@ class ImageArray(PixelArray):
             if unfinished:  # an interrupted cut left chunks that growing would bring back
                 self._remove_chunks_beyond(self.shape)
             smaller = any(n < o for n, o in zip(shape, self.shape, strict=True))
-            if any(n < o and n % u for n, o, u in zip(shape, self.shape, self._units, strict=True)):
+            if self._cuts_through(shape):
                 refuse_in_child("cutting through a chunk or shard", self._storage.where(self.path))
             if smaller:
                 self._commit_attributes(lambda own: own.setdefault(NAMESPACE, {}).update({_TRIM: True}))
@@ -215,6 +255,10 @@ class ImageArray(PixelArray):
                 self._remove_chunks_beyond(shape)
             if smaller or unfinished:
                 self._commit_attributes(_unmark_trim)
+
+    def _cuts_through(self, shape: Sequence[int]) -> bool:
+        """Whether a new shape ends within a chunk or shard that has pixels now."""
+        return any(n < o and n % u for n, o, u in zip(shape, self.shape, self._units, strict=True))
 
     def _commit_shape(self, shape: tuple[int, ...]) -> None:
         key = array_key(self.path, self._format)
@@ -251,12 +295,12 @@ class ImageArray(PixelArray):
                 self[tuple(slice(f, s) for f, s in zip(first, stops, strict=True))] = fill
 
     def append(self, data: npt.ArrayLike, axis: int = 0) -> tuple[int, ...]:
-        """Grow the array along one axis and write data there.
+        """Grow the array along one axis and write data there; levels and label images follow, as in resize.
 
         Parameters
         ----------
         data : array-like
-            Of this array's shape on all other axes.
+            Of this array's shape on all other axes, with values that its data type holds exactly.
         axis : int
             The axis to grow.
 
@@ -268,14 +312,15 @@ class ImageArray(PixelArray):
         Raises
         ------
         ArgumentError
-            If the shapes do not fit.
+            If the shapes do not fit, the data type cannot hold the values, or as for :meth:`resize`.
         """
-        block = np.asarray(data)
+        block = exact(data, self.dtype, what="appended to")
         if not -self.ndim <= axis < self.ndim:
             raise ArgumentError(f"axis {axis} is not an axis of a {self.ndim}-dimensional array")
         axis %= self.ndim
         # Under the lock, so that writers who append in turn, from other handles too, lose nothing.
-        with self._storage.lock(self.path):
+        keeper = contextlib.nullcontext() if self._keeper is None else self._keeper.lock()
+        with keeper, self._storage.lock(self.path):
             self.refresh()
             others = [s for i, s in enumerate(self.shape) if i != axis]
             if block.ndim != self.ndim or [s for i, s in enumerate(block.shape) if i != axis] != others:
@@ -305,16 +350,46 @@ class ImageArray(PixelArray):
 
 
 def open_array(
-    storage: Storage, document: ArrayDocument, axis_names: Sequence[str], cls: type[ImageArray] = ImageArray
+    storage: Storage,
+    document: ArrayDocument,
+    axis_names: Sequence[str],
+    cls: type[ImageArray] = ImageArray,
+    keeper: ShapeKeeper | None = None,
 ) -> ImageArray:
-    """Open an array from its document in hand."""
-    return cls._open(storage, document, axis_names)
+    """Open an array from its document in hand; with a keeper, changes of its shape go through that."""
+    return cls._open(storage, document, axis_names, keeper)
 
 
 def _reopen(
-    cls: type[ImageArray], storage: Storage, document: ArrayDocument, axis_names: Sequence[str]
+    cls: type[ImageArray],
+    storage: Storage,
+    document: ArrayDocument,
+    axis_names: Sequence[str],
+    keeper: ShapeKeeper | None,
 ) -> ImageArray:
-    return cls._open(storage, document, axis_names)
+    return cls._open(storage, document, axis_names, keeper)
+
+
+def resize_array(storage: Storage, document: ArrayDocument, shape: Sequence[int]) -> None:
+    """Change the shape of one array, whatever it belongs to; after an interruption it can be repeated."""
+    array = open_array(storage, document, ())
+    array._resize_alone(tuple(shape))
+
+
+def check_resize(storage: Storage, document: ArrayDocument, shape: Sequence[int]) -> None:
+    """Refuse what :func:`resize_array` would refuse.
+
+    Raises
+    ------
+    ReadOnlyError, UnsafeTargetError
+        If the array may not be written.
+    ForkError
+        If a chunk would be cut in a process that cannot.
+    """
+    array = open_array(storage, document, ())
+    array._require_writable()
+    if array._cuts_through(shape):
+        refuse_in_child("cutting through a chunk or shard", storage.where(document.path))
 
 
 def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:

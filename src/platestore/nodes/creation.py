@@ -20,9 +20,10 @@ from platestore.nodes.case import check_case
 from platestore.nodes.leftovers import require_free
 from platestore.nodes.level_making import NewBase, build_staged, discard, install
 from platestore.nodes.levels import Levels, documents_of, image_of, wanted
+from platestore.nodes.reshaping import Keeper, label_shapes, labels_of
 from platestore.nodes.wishes import PyramidWishes, Wishes
 from platestore.pyramid.levels import Resources, make_levels
-from platestore.spec import edits
+from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name
 from platestore.spec.own import Intent
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from platestore.arrays.planning import LayoutPlan
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
-    from platestore.spec.multiscales import ImagesMeta
+    from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
 
     #: Edits the document of a position.
     Describe = Callable[[Draft[ImagesMeta]], None]
@@ -319,14 +320,24 @@ def _opened(
         ArrayDocument(location.path, location.zarr_format, document),
         [axis.name for axis in position.axes],
         cls or position._array_class(),
+        Keeper(position, name),
     )
 
 
 def delete_image(position: Position, name: str) -> None:
-    """Unlist an image, then remove its data; an unlisted array is just removed."""
+    """Unlist an image, then remove its data; an unlisted array is just removed.
+
+    With a level, the levels of the label images that belong to it go, in one recorded change.
+
+    Raises
+    ------
+    ArgumentError
+        If levels or label images depend on it.
+    """
     location = position._location
     with location.storage.lock(location.path):
-        if position._peek().find(name) is None:
+        found = position._peek().find(name)
+        if found is None:
             array = location.child(name)
             if read_array(array.storage, array.path, array.zarr_format) is None or "/" in name:
                 listed = ", ".join(position._keys()) or "none"
@@ -335,16 +346,53 @@ def delete_image(position: Position, name: str) -> None:
                 )
             location.storage.remove_tree(array.path)
             return
+        unlist_and_remove(position, name, _dependents(position, found[0], name))
 
-        def unlist(draft: Draft[ImagesMeta]) -> Intent:
+
+def _dependents(position: Position, image: MultiScaleMeta, name: str) -> dict[str, str]:
+    """Levels of label images that go with a level, by label image; an error if something needs the array."""
+    where, paths = position._location.where, [d.path for d in image.datasets]
+    labels = labels_of(position, image)
+    if name == paths[0]:
+        if len(paths) > 1:
+            raise ArgumentError(
+                f"the levels {', '.join(paths[1:])} are made from {name!r}",
+                path=where,
+                hint="delete_pyramid() first; or replace it (overwriting_creation=True)",
+            )
+        if labels:
+            raise ArgumentError(
+                f"there are label images of {name!r}: {', '.join(position.label_names)}",
+                path=where,
+                hint="delete_label() first; or replace it (overwriting_creation=True)",
+            )
+        return {}
+    out = {}
+    for label in labels:
+        theirs = [d.path for d in label._state().multiscales[0].datasets]
+        if len(theirs) == len(paths):  # one of another number of levels has them for reasons of its own
+            inner = label._location.path.removeprefix(position._location.path).strip("/")
+            out[inner] = theirs[paths.index(name)]
+    return out
+
+
+def unlist_and_remove(position: Position, name: str, levels: dict[str, str] | None = None) -> None:
+    """Unlist an array, and remove it, with these levels of label images. Call it under the lock."""
+
+    def unlist(draft: Draft[ImagesMeta]) -> Intent:
+        found = draft.meta.find(name)
+        index = 0 if found is None else found[0].datasets.index(found[1])
+        if found is not None and index:
+            pyramids.drop_level(found[0], index)
+        else:
             edits.unlist_image(draft.meta, name)
-            kept = {key: attrs for key, attrs in (draft.own.xarray_attrs or {}).items() if key != name}
-            draft.own.xarray_attrs = kept or None
-            intent = Intent(operation="delete", id=intents.new_id(), path=name)
-            draft.add_intent(intent)
-            return intent
+        kept = {key: attrs for key, attrs in (draft.own.xarray_attrs or {}).items() if key != name}
+        draft.own.xarray_attrs = kept or None
+        intent = Intent(operation="delete", id=intents.new_id(), path=name, levels=levels or None)
+        draft.add_intent(intent)
+        return intent
 
-        intents.finish(position, position._commit(unlist))
+    intents.finish(position, position._commit(unlist))
 
 
 def append_channel(position: Position, name: str, resize_arrays: bool) -> None:
@@ -363,11 +411,18 @@ def append_channel(position: Position, name: str, resize_arrays: bool) -> None:
         for path in meta.paths() if resize_arrays else ():
             locks.enter_context(location.storage.lock(location.child(path).path))
             sizes[path] = summarise(position._array_document(path)).shape[axis] + 1
+        shapes: dict[str, list[int]] = {}
+        image = meta.multiscales[0]
+        if sizes and image.datasets:
+            old = summarise(position._array_document(image.datasets[0].path)).shape
+            new = [n + (i == axis) for i, n in enumerate(old)]
+            shapes = label_shapes(position, image, old, new)
         intent = Intent(
             operation="append-channel",
             id=intents.new_id(),
             path=name,
             arrays=sizes,
+            shapes=shapes or None,
             entry={"names": list(names)},
         )
         if sizes:

@@ -76,8 +76,21 @@ def finish(node: NGFFNode[Any], intent: Intent) -> None:
 
 def _delete(node: NGFFNode[Any], intent: Intent) -> None:
     location = node._location
+    for label, level in (intent.levels or {}).items():
+        _delete_level(node, label, level)
     location.storage.remove_tree(join(location.path, intent.path))
     node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
+
+
+def _delete_level(node: Any, label: str, level: str) -> None:
+    """Remove the level of a label image that goes with one of its image."""
+    from platestore.nodes.creation import unlist_and_remove
+
+    place = node._location.child(label)
+    if group_exists(place.storage, place.path, place.zarr_format):
+        opened = node._open_group(label)
+        if level in opened._peek().paths():
+            unlist_and_remove(opened, level)
 
 
 def _delete_position(node: Plate, intent: Intent) -> None:
@@ -162,6 +175,10 @@ def _append_channel(node: Position, intent: Intent) -> None:
             continue
         dtype = dtype or summarise(document).dtype
         grow_axis(location.storage, place.path, location.zarr_format, axis, size)
+    if intent.shapes:
+        from platestore.nodes.reshaping import apply_shapes
+
+        apply_shapes(node, intent.shapes)
 
     def name_it(draft: Any) -> None:
         names = (intent.entry or {}).get("names", [])
@@ -180,6 +197,12 @@ def _pyramid(node: Position, intent: Intent) -> None:
     finish_install(node, intent)
 
 
+def _resize(node: Position, intent: Intent) -> None:
+    from platestore.nodes.reshaping import finish_resize
+
+    finish_resize(node, intent)
+
+
 _STEPS: dict[str, Callable[[Any, Intent], None]] = {
     "delete": _delete,
     "delete-position": _delete_position,
@@ -188,4 +211,5 @@ _STEPS: dict[str, Callable[[Any, Intent], None]] = {
     "add-images": _add_images,
     "append-channel": _append_channel,
     "pyramid": _pyramid,
+    "resize": _resize,
 }

@@ -139,6 +139,19 @@ class LabelImage(Position):
         check_label_dtype(dtype)
         return super().create_zeros(name, shape, dtype, *args, **kwargs)
 
+    def __delitem__(self, key: int | str) -> None:
+        """Remove an array; a level goes with that of the image, if both have as many.
+
+        Raises
+        ------
+        ArgumentError
+            If the image has a level that belongs to it.
+        """
+        from platestore.nodes.reshaping import check_own_level
+
+        check_own_level(self, normalise_key(key))
+        super().__delitem__(key)
+
 
 def check_label_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """The data type, if a label image may have it.

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import NodeExistsError
+from platestore.arrays.metadata import summarise
+from platestore.errors import NodeExistsError, SourceChangedError
 from platestore.nodes import intents
 from platestore.nodes.leftovers import require_free
 from platestore.nodes.levels import Levels, image_of
@@ -166,6 +167,8 @@ def install(position: Position, levels: Levels, staged: Sequence[str], new: NewB
     try:
         with storage.lock(position._location.path):
             found = position._peek().find(levels.name)
+            if new is None:
+                _require_same_base(position, levels)
             listed = {d.path for d in found[0].datasets} if found is not None else set()
             for name in levels.names:
                 if name not in listed:
@@ -178,6 +181,17 @@ def install(position: Position, levels: Levels, staged: Sequence[str], new: NewB
             position._peek()
             discard(position, staged)
         raise
+
+
+def _require_same_base(position: Position, levels: Levels) -> None:
+    """Refuse levels that were made of a level 0 that has another shape now."""
+    shape, before = summarise(position._array_document(levels.name)).shape, summarise(levels.base).shape
+    if shape != before:
+        raise SourceChangedError(
+            f"{levels.name!r} has shape {shape} now, and had {before} when its levels were begun",
+            path=position._location.where,
+            hint="compute_pyramid() once more",
+        )
 
 
 def _record(
@@ -326,7 +340,9 @@ def complete(position: Position, levels: Levels, only: list[pyramids.Region] | N
             pyramids.describe(image, levels.method, levels.factors, _version())
         pyramids.unmark(image, only=only)
 
-    position._commit(change)
+    with position._location.storage.lock(position._location.path):
+        _require_same_base(position, levels)
+        position._commit(change)
 
 
 def delete(position: Position, name: str) -> None:

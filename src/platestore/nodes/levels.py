@@ -157,7 +157,8 @@ def factors_of(
     Raises
     ------
     InvalidMetadataError
-        If shapes must be exact, and are not those of a pyramid.
+        If a level has another number of time points or channels than level 0, or if shapes must be exact, and
+        are not those of a pyramid.
     """
     shapes = [summarise(d).shape for d in documents]
     known = pyramids.described(image)
@@ -165,7 +166,7 @@ def factors_of(
     if factors is not None:
         return factors
     scales = [scale_of(d.coordinate_transformations, len(image.axes)) for d in image.datasets]
-    return found_factors(shapes, scales, where=position._location.where, exact=exact)
+    return found_factors(shapes, scales, image.axes, where=position._location.where, exact=exact)
 
 
 def _new_documents(

@@ -16,6 +16,7 @@ from platestore.nodes.draft import Draft
 from platestore.nodes.labelling import Labelled
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.pyramids import Pyramids
+from platestore.nodes.shapes import Shapes
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import read_model
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from platestore.pyramid.geometry import Step
 
 
-class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
+class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]):
     """The group that directly holds the arrays of one multiscale image.
 
     Parameters
@@ -151,6 +152,7 @@ class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
             If there is no such member.
         """
         from platestore.arrays.image import open_array
+        from platestore.nodes.reshaping import Keeper
 
         path = normalise_key(key)
         meta = self._state()
@@ -158,7 +160,8 @@ class Position(Doors, Labelled, Pyramids, Channels, NGFFNode[ImagesMeta]):
         if listed is not None:
             document = self._array_document(path)
             names = [axis.name for axis in listed[0].axes]
-            return open_array(self._location.storage, document, names, self._array_class())
+            keeper = Keeper(self, path)
+            return open_array(self._location.storage, document, names, self._array_class(), keeper)
         return self._unlisted(path)
 
     def _array_class(self) -> type[ImageArray]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from platestore.errors import ArgumentError, InvalidMetadataError
+from platestore.spec.axes import AxisMeta, is_spatial
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
 
 #: Factors of one step: per axis name, or one per axis.
@@ -117,44 +119,154 @@ def level_transform(
 
 
 def found_factors(
-    shapes: Sequence[Sequence[int]], scales: Sequence[Sequence[float]], *, where: str, exact: bool = True
+    shapes: Sequence[Sequence[int]],
+    scales: Sequence[Sequence[float]],
+    axes: Sequence[AxisMeta],
+    *,
+    where: str,
+    exact: bool = True,
 ) -> list[Factors]:
     """Factors of the steps between levels that exist.
 
-    The scales tell them; where they do not fit the shapes, the shapes alone must.
+    The scales tell them, where the shapes fit. Along the axes of space, shapes alone can tell them too.
+    Along time, channels and all others they cannot: another size there is that of another image.
 
     Parameters
     ----------
     shapes, scales : sequence of sequence
         Of all levels.
+    axes : sequence of AxisMeta
+        The axes.
     where : str
         The position, for errors.
     exact : bool
-        Whether shapes must be those that this library makes. Otherwise shapes that were rounded down are
-        understood too, and of any others the nearest factor is told.
+        Whether shapes must be those that this library makes. Otherwise shapes along the axes of space that
+        were rounded down are understood too, and of any others the nearest factor is told.
 
     Raises
     ------
     InvalidMetadataError
-        If shapes must be exact, and a level is not the ceiling of a whole fraction of the one above.
+        If a level has another size along an axis that is none of space; or if shapes must be exact, and a
+        level is not the ceiling of a whole fraction of the one above.
     """
     out = []
     for i in range(1, len(shapes)):
         step = []
-        for n, m, s, r in zip(shapes[i - 1], shapes[i], scales[i - 1], scales[i], strict=True):
-            ratio = round(r / s) if s > 0 else 0
-            candidates = [1] if n == 1 else [ratio, 1, round(n / m), -(-n // m), n // m]
-            fitting = (f for f in candidates if f >= 1 and (-(-n // f) == m or (not exact and n // f == m)))
-            factor = next(fitting, None if exact else max(1, round(n / m)))
+        for axis, n, m, s, r in zip(axes, shapes[i - 1], shapes[i], scales[i - 1], scales[i], strict=True):
+            told = round(r / s) if s > 0 else 0
+            if is_spatial(axis):
+                factor = _measured(n, m, told, exact)
+            else:
+                factor = _fitting(n, m, [1, told], exact)
             if factor is None:
                 raise InvalidMetadataError(
-                    f"level {i} has shape {tuple(shapes[i])}, which is not that of level {i - 1}, "
-                    f"{tuple(shapes[i - 1])}, divided by whole factors and rounded up",
+                    _misfit(axis, i, shapes),
                     path=where,
-                    hint="delete_pyramid(), then compute it anew",
+                    hint="delete_pyramid(), then compute it anew: compute_pyramid(levels=...)",
                 )
             step.append(factor)
         out.append(tuple(step))
+    return out
+
+
+def _fitting(n: int, m: int, candidates: Iterable[int], exact: bool) -> int | None:
+    """The first factor that makes one size of the other, rounded up (or down, if that is allowed)."""
+    fitting = (f for f in candidates if f >= 1 and (-(-n // f) == m or (not exact and n // f == m)))
+    return next(fitting, None)
+
+
+def _measured(n: int, m: int, told: int, exact: bool) -> int | None:
+    """The factor along an axis of space: as the scales tell it, or else as the shapes leave no doubt."""
+    if n == 1 or not m:
+        return 1 if m == 1 or not exact else None
+    candidates = [told, *([n // m] if n % m == 0 else [])]
+    if told <= 1 or not exact:  # the scales say nothing
+        candidates += [round(n / m), -(-n // m), n // m]
+    return _fitting(n, m, candidates, exact) or (None if exact else max(1, round(n / m)))
+
+
+def _misfit(axis: AxisMeta, i: int, shapes: Sequence[Sequence[int]]) -> str:
+    level = f"level {i} has shape {tuple(shapes[i])}"
+    if not is_spatial(axis):
+        return f"{level}, and level {i - 1} {tuple(shapes[i - 1])}: they differ along {axis.name}"
+    return (
+        f"{level}, which is not that of level {i - 1}, {tuple(shapes[i - 1])}, divided by whole factors and "
+        "rounded up"
+    )
+
+
+def moved_shapes(
+    shapes: Sequence[Sequence[int]], steps: Sequence[Factors], shape: Sequence[int], *, where: str
+) -> list[tuple[int, ...]]:
+    """Shapes of all levels after level 0 got another one.
+
+    They stay along the axes on which level 0 stays. Along the others they follow it by their factors, rounded
+    as they were.
+
+    Parameters
+    ----------
+    shapes : sequence of sequence of int
+        Shapes of all levels as they are.
+    steps : sequence of tuple of int
+        Factors of each step.
+    shape : sequence of int
+        New shape of level 0.
+    where : str
+        The position, for errors.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If a level does not follow from the one above by these factors.
+    """
+    out = [tuple(shape)]
+    for i, step in enumerate(steps):
+        row = []
+        changed = [a != b for a, b in zip(shapes[0], shape, strict=True)]
+        for n, m, f, above, is_changed in zip(shapes[i], shapes[i + 1], step, out[-1], changed, strict=True):
+            if not is_changed:
+                row.append(m)
+            elif -(-n // f) == m:
+                row.append(-(-above // f))
+            elif max(1, n // f) == m:
+                row.append(max(1, above // f))
+            else:
+                raise InvalidMetadataError(
+                    f"level {i + 1} has shape {tuple(shapes[i + 1])}, which does not follow from that of "
+                    f"level {i}, {tuple(shapes[i])}: it cannot follow a change either",
+                    path=where,
+                    hint="delete_pyramid(), change the shape, then compute the levels anew",
+                )
+        out.append(tuple(row))
+    return out
+
+
+def changed_regions(
+    old: Sequence[int], new: Sequence[int], steps: Sequence[Factors]
+) -> list[list[list[int]]]:
+    """Regions of level 0 on which levels depend anew after its shape changed.
+
+    Parameters
+    ----------
+    old, new : sequence of int
+        Its shape before and after.
+    steps : sequence of tuple of int
+        Factors of each step; without any there is nothing to compute.
+
+    Returns
+    -------
+    list of list
+        ``[start, stop]`` per axis, one region for each axis that changed: what was added, or the last pixel
+        of what is left, if the window that it lies in was cut.
+    """
+    out = []
+    for axis, (before, after) in enumerate(zip(old, new, strict=True)):
+        total = math.prod(step[axis] for step in steps)
+        if before == after or not steps or (after < before and after % total == 0):
+            continue
+        region = [[0, n] for n in new]
+        region[axis] = [min(before, after - 1), after]
+        out.append(region)
     return out
 
 

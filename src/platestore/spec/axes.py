@@ -131,6 +131,11 @@ def axes_findings(axes: Sequence[AxisMeta], location: str) -> Iterable[Finding]:
     return rules.axes([axis.name for axis in axes], [axis.type for axis in axes], location)
 
 
+def is_spatial(axis: AxisMeta) -> bool:
+    """Whether an axis is one of space: by its type, or by its name where it has none."""
+    return axis.type == "space" or (axis.type is None and axis.name.lower() in ("z", "y", "x"))
+
+
 def channel_index(axes: Sequence[AxisMeta]) -> int | None:
     """Index of the channel axis, or None if there is none."""
     for i, axis in enumerate(axes):

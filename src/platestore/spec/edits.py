@@ -310,6 +310,23 @@ def add_channel(meta: ImagesMeta, names: Sequence[str], name: str, dtype: str | 
     _named(meta, names).append(new_channel(name, dtype=dtype, first=not names))
 
 
+def fit_channels(meta: ImagesMeta, size: int, dtype: str) -> None:
+    """Make the list of channels, if there is one, as long as the images have channels.
+
+    Those beyond the last go; new ones get numbers as names.
+    """
+    if meta.omero is None or len(meta.omero.channels) == size:
+        return
+    channels = meta.omero.channels[:size]
+    taken = {channel.label for channel in channels}
+    while len(channels) < size:
+        name = next(str(i) for i in range(len(channels), 2 * size + 1) if str(i) not in taken)
+        taken.add(name)
+        channels.append(new_channel(name, first=not channels))
+    meta.omero.channels = channels
+    fit_windows(meta.omero, dtype)
+
+
 def set_window(meta: ImagesMeta, names: Sequence[str], name: str, window: WindowDict) -> None:
     """Set the contrast window of a channel."""
     index = index_of(names, name)

@@ -45,7 +45,7 @@ class Intent(OptionalModel):
     ----------
     operation : str
         ``"move"``, ``"delete"``, ``"delete-position"``, ``"replace"``, ``"append-channel"``,
-        ``"add-images"`` or ``"pyramid"``.
+        ``"add-images"``, ``"pyramid"`` or ``"resize"``.
     id : str
         Identifier of this change.
     path : str
@@ -58,6 +58,12 @@ class Intent(OptionalModel):
         For ``add-images``: the fields to list, by well.
     arrays : dict, optional
         For ``append-channel``: the number of channels that each array gets.
+    shapes : dict, optional
+        For ``resize`` and ``append-channel``: the shape that each array gets, in this order.
+    regions : dict, optional
+        For ``resize``: by label image, the regions on which its levels depend anew.
+    levels : dict, optional
+        For ``delete``: by label image, the level that goes with the one that is deleted.
     """
 
     operation: str
@@ -67,6 +73,9 @@ class Intent(OptionalModel):
     entry: dict[str, Any] | None = None
     images: dict[str, list[ImageMeta]] | None = None
     arrays: dict[str, int] | None = None
+    shapes: dict[str, list[int]] | None = None
+    regions: dict[str, list[list[list[int]]]] | None = None
+    levels: dict[str, str] | None = None
 
 
 class LevelMove(Model):
@@ -174,7 +183,8 @@ def check_intent(intent: Intent, *, document: str) -> None:
     """
     paths = [intent.path] if intent.operation not in ("add-images", "append-channel") else []
     paths += [intent.target] if intent.target is not None else []
-    paths += [*(intent.arrays or {}), *(intent.images or {})]
+    paths += [*(intent.arrays or {}), *(intent.images or {}), *(intent.shapes or {}), *(intent.regions or {})]
+    paths += [path for level in (intent.levels or {}).items() for path in level]
     paths += [image.path for images in (intent.images or {}).values() for image in images]
     if intent.operation == "pyramid":
         paths += pyramid_entry(intent, document=document).paths()

@@ -99,23 +99,70 @@ def mark_incomplete(image: MultiScaleMeta, paths: Sequence[str]) -> None:
 
 
 def mark_region(image: MultiScaleMeta, region: Region) -> None:
-    """Say that a region of the levels is being made anew."""
-    found = regions(image)
-    _mark(image, {**_marks(image), _REGIONS: found if region in found else [*found, region]})
+    """Say that a region of the levels is being made anew; one that continues another one extends it."""
+    new, kept = region, regions(image)
+    for other in list(kept):
+        joined = _joined(other, new)
+        if joined is not None:
+            kept[kept.index(other)] = new = joined
+            while kept.count(new) > 1:
+                kept.remove(new)
+    _mark(image, {**_marks(image), _REGIONS: kept if new in kept else [*kept, new]})
+
+
+def _joined(one: Region, other: Region) -> Region | None:
+    """Two regions as one, if they are the same but for one axis along which they touch."""
+    differing = [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if not differing:
+        return one
+    (i, *more) = differing
+    (start, stop), (begin, end) = one[i], other[i]
+    if more or begin > stop or start > end:
+        return None
+    return [*one[:i], [min(start, begin), max(stop, end)], *one[i + 1 :]]
+
+
+def mark_resized(image: MultiScaleMeta, shape: Sequence[int], new: Sequence[Region]) -> None:
+    """Say which regions are to be made anew after level 0 got another shape; those beyond it are gone."""
+    kept = []
+    for region in regions(image):
+        inside = [[start, min(stop, n)] for (start, stop), n in zip(region, shape, strict=True)]
+        if all(start < stop for start, stop in inside):
+            kept.append(inside)
+    _put(image, _REGIONS, kept)
+    for region in new:
+        mark_region(image, region)
+
+
+def drop_level(image: MultiScaleMeta, index: int) -> None:
+    """Take a level after the first out of the list, and out of what is said of how levels are made."""
+    gone = image.datasets[index]
+    image.datasets = [d for d in image.datasets if d is not gone]
+    if len(image.datasets) == 1:
+        forget(image)
+        return
+    _put(image, _INCOMPLETE, [path for path in incomplete(image) if path != gone.path])
+    known = described(image)
+    if known is None or len(known[1]) != len(image.datasets):
+        return
+    method, steps = known
+    if index < len(steps):  # the next level is made from the one before now
+        steps[index] = [a * b for a, b in zip(steps[index - 1], steps[index], strict=True)]
+    del steps[index - 1]
+    image.metadata = {**(image.metadata or {}), "kwargs": {"method": method, "factors": steps}}
 
 
 def unmark(image: MultiScaleMeta, *, only: Sequence[Region] | None = None) -> None:
     """Take the marks away: all, or those of some regions."""
-    marks = dict(_marks(image))
+    _put(image, _REGIONS, [] if only is None else [r for r in regions(image) if r not in only])
     if only is None:
-        marks.pop(_INCOMPLETE, None)
-        marks.pop(_REGIONS, None)
-    else:
-        left = [r for r in regions(image) if r not in only]
-        marks.pop(_REGIONS, None)
-        if left:
-            marks[_REGIONS] = left
-    _mark(image, marks)
+        _put(image, _INCOMPLETE, [])
+
+
+def _put(image: MultiScaleMeta, mark: str, values: Sequence[Any]) -> None:
+    """Give a mark other values; without any, it goes."""
+    marks = {key: value for key, value in _marks(image).items() if key != mark}
+    _mark(image, {**marks, mark: list(values)} if values else marks)
 
 
 def _mark(image: MultiScaleMeta, marks: dict[str, Any]) -> None:

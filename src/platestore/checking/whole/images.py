@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from platestore.errors import InvalidMetadataError
+from platestore.errors import ArgumentError, InvalidMetadataError
 from platestore.pyramid.geometry import Factors, found_factors, level_transform
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.labels import ImageLabelMeta, LabelImageMeta, LabelSourceMeta, default_colors
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
-from platestore.spec.omero import fit_windows, new_channel
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of
 from platestore.stacks.listing import natural_key
 
@@ -164,8 +163,9 @@ def steps_between(fine: Array, coarse: Array) -> Factors | None:
         return None
     ones = [1.0] * len(fine.shape)
     try:
-        (step,) = found_factors([fine.shape, coarse.shape], [ones, ones], where="", exact=True)
-    except InvalidMetadataError:
+        axes = _axes(fine, None)
+        (step,) = found_factors([fine.shape, coarse.shape], [ones, ones], axes, where="", exact=True)
+    except (InvalidMetadataError, ArgumentError):
         return None
     return step
 
@@ -245,16 +245,8 @@ def _axes(array: Array, known: Sequence[AxisMeta] | None) -> list[AxisMeta]:
 def _fit_channels(meta: ImagesMeta, arrays: Mapping[str, Array]) -> None:
     """As many channels as the first image has."""
     size = channels_of(meta, arrays)
-    if meta.omero is None or size is None or len(meta.omero.channels) == size:
-        return
-    channels = meta.omero.channels[:size]
-    taken = {channel.label for channel in channels}
-    while len(channels) < size:
-        name = next(str(i) for i in range(len(channels), 2 * size + 1) if str(i) not in taken)
-        taken.add(name)
-        channels.append(new_channel(name, first=not channels))
-    meta.omero.channels = channels
-    fit_windows(meta.omero, arrays[meta.multiscales[0].datasets[0].path].dtype)
+    if size is not None:
+        edits.fit_channels(meta, size, arrays[meta.multiscales[0].datasets[0].path].dtype)
 
 
 def channels_of(meta: ImagesMeta, arrays: Mapping[str, Array]) -> int | None:
