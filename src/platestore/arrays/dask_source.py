@@ -51,7 +51,8 @@ class DaskSource:
             raise ArgumentError(
                 "a dask array of unknown shape cannot be written", hint="call its compute_chunk_sizes()"
             )
-        self._array = array
+        # `array[...] = x` changes a dask array in place.
+        self._array: dask.array.Array = array.copy()  # type: ignore[no-untyped-call]
         self._graph: Mapping[Any, Any] | None = None
         self._borders = [list(itertools.accumulate(sizes, initial=0)) for sizes in array.chunks]
         self.shape = tuple(int(n) for n in array.shape)

@@ -145,11 +145,17 @@ class ImageArray(PixelArray):
         return np.asarray(self[...])
 
     def dask_array(self) -> dask.array.Array:
-        """The image as a lazy dask array, one block per chunk (per shard, where there are shards)."""
+        """The image as a lazy dask array, one block per chunk (per shard, where there are shards).
+
+        Each call gives an array of its own to dask: one that was persisted before the pixels changed is not
+        taken for one that reads them afterwards.
+        """
         import dask.array
 
         blocks = self.shards or self.chunks
-        lazy: dask.array.Array = dask.array.from_array(self, chunks=blocks)  # type: ignore[no-untyped-call]
+        lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
+            self, chunks=blocks, name=False
+        )
         return lazy
 
     def tensorstore(self, **kwargs: Any) -> tensorstore.TensorStore:

@@ -3,41 +3,94 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-# Packages whose objects are searched for arrays.
+from platestore.errors import NodeNotFoundError
+
+# Packages whose objects are searched for arrays, however deep they lie.
 _SEARCHED = ("dask", "platestore", "xarray")
-_PLAIN = (bytes, bytearray, int, float, complex, bool, type(None), type, slice, np.dtype, np.generic)
+# Objects of any other package are searched too, but not all that hangs on them.
+_DEEPEST = 3
+_PLAIN = (
+    *(bytes, bytearray, int, float, complex, bool, type(None), type, slice, np.dtype, np.generic),
+    *(types.ModuleType, logging.Logger),
+)
 
 
 def origins(data: Any) -> Iterator[Any]:
     """Places that an array is read from: absolute paths of files or directories, and zarr stores.
 
-    Dask graphs are searched without making their tasks; strings in them that are paths count as well.
+    Dask graphs are searched without making their tasks; strings in them that are paths count as well. So
+    are functions, with all that they refer to, and the attributes of objects.
 
     Parameters
     ----------
     data : array, Source, or an object of this library or of xarray that holds one
         What is searched.
     """
+    return (place for _, place in _found(data))
+
+
+def require_there(data: Any) -> None:
+    """Refuse an array that is read from an array of a store that is gone, which would read as fill value.
+
+    Parameters
+    ----------
+    data : array, Source, or an object that holds one
+        What is to be read.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If a document is not there any more.
+    """
+    for item, place in _found(data):
+        if hasattr(item, "store_path") and hasattr(item, "dtype") and _is_gone(item):
+            raise NodeNotFoundError(
+                "the array that the pixels are read from is gone",
+                path=str(place),
+                hint="open the image again, or keep its pixels in memory",
+            )
+
+
+def _is_gone(array: Any) -> bool:
+    """Whether there is no document of a zarr array any more."""
+    import zarr
+    from zarr.errors import NodeTypeValidationError
+
+    try:
+        zarr.open_array(array.store_path, mode="r", zarr_format=array.metadata.zarr_format)
+    except (FileNotFoundError, NodeTypeValidationError):
+        return True
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, reading will say so
+        return False
+    return False
+
+
+def _found(data: Any) -> Iterator[tuple[Any, Any]]:
+    """Arrays that others are read from, each with its place."""
     seen: set[int] = set()
-    left: list[Any] = [data]
+    left: list[tuple[Any, int]] = [(data, 0)]
     kept: list[Any] = []  # what is made on the way must live, or its id could come again
     while left:
-        item = left.pop()
+        item, depth = left.pop()
         if isinstance(item, _PLAIN) or id(item) in seen:
             continue
         seen.add(id(item))
         kept.append(item)
         place = _place(item)
         if place is not None:
-            yield place
-        else:
-            left.extend(_parts(item))
+            yield item, place
+            continue
+        depth += _is_strange(item)
+        if depth <= _DEEPEST:
+            left.extend((part, depth) for part in _parts(item))
 
 
 def _place(item: Any) -> Any:
@@ -49,8 +102,10 @@ def _place(item: Any) -> Any:
     if isinstance(item, os.PathLike):
         return os.fspath(item)
     store = getattr(item, "store_path", None)
-    if store is not None and hasattr(item, "dtype"):  # zarr
+    if store is not None:  # an array or group of zarr
         return of_store(store.store, store.path)
+    if hasattr(item, "get_partial_values") and hasattr(item, "list_prefix"):  # a whole store
+        return of_store(item)
     if hasattr(item, "kvstore") and hasattr(item, "dtype"):  # TensorStore
         return _of_tensorstore(item)
     file = getattr(item, "file", None)
@@ -115,14 +170,37 @@ def _parts(item: Any) -> Iterable[Any]:
         return item
     if isinstance(item, functools.partial):
         return item.func, item.args, item.keywords
-    if callable(item) and getattr(item, "__closure__", None):
-        return [cell.cell_contents for cell in item.__closure__ if _is_filled(cell)]
-    if type(item).__module__.split(".")[0] in _SEARCHED or hasattr(item, "__self__"):
-        slots = [s for cls in type(item).__mro__ for s in getattr(cls, "__slots__", ())]
-        names = [s for s in slots if isinstance(s, str) and not s.startswith("__")]
-        found = [getattr(item, name, None) for name in [*names, "__self__"]]
-        return [*found, *getattr(item, "__dict__", {}).values()]
-    return ()
+    if isinstance(item, types.FunctionType):
+        return _named(item)
+    slots = [s for cls in type(item).__mro__ for s in getattr(cls, "__slots__", ())]
+    names = [s for s in slots if isinstance(s, str) and not s.startswith("__")]
+    found = [getattr(item, name, None) for name in [*names, "__self__", "__func__", "__wrapped__"]]
+    return [*found, *getattr(item, "__dict__", {}).values()]
+
+
+def _is_strange(item: Any) -> bool:
+    """Whether an object is neither a container, nor of a package that is known to hold arrays."""
+    if isinstance(item, types.FunctionType):
+        return True  # what it refers to refers to others, to no end
+    if isinstance(item, (Mapping, tuple, list, set, frozenset, functools.partial, np.ndarray)):
+        return False
+    return type(item).__module__.split(".")[0] not in (*_SEARCHED, "builtins")
+
+
+def _named(function: types.FunctionType) -> list[Any]:
+    """What a function refers to: by closure, default, or as a global of its module."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    if str(function.__module__).split(".")[0] in _SEARCHED:
+        return [*cells, *defaults]  # its globals are the library's own
+    names: list[str] = []
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        names += code.co_names
+        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    found = [function.__globals__[name] for name in names if name in function.__globals__]
+    return [*cells, *defaults, *found]
 
 
 def _is_filled(cell: Any) -> bool:

@@ -11,7 +11,7 @@ from platestore.multiscales.chunking import resolve_chunks
 from platestore.multiscales.factors import Level, plan_levels
 from platestore.multiscales.images import CheckedImage, check_image, take_image, type_of
 from platestore.multiscales.methods import Methods, check_method
-from platestore.multiscales.model import NgffImage, NgffMultiscales, Recipe, make_metadata
+from platestore.multiscales.model import Made, NgffImage, NgffMultiscales, Recipe, make_metadata
 from platestore.multiscales.progress import telling
 from platestore.spec import pyramids
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
@@ -101,7 +101,7 @@ def to_multiscales(
         chunks=lengths,
         generated_data_keys=[level.data.name for level in images],
     )
-    result._recipe = Recipe(levels, how.engine)
+    result._recipe = Recipe(levels, how.engine, [Made.of(level.data) for level in images])
     return result
 
 

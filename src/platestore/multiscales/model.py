@@ -20,10 +20,38 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A dask array as it was made, to be told from any other that has its name.
+
+    Dask arrays that were persisted, optimised, or read again keep their names and have another graph, which
+    may hold other pixels. So the graph itself is remembered, and only that very graph counts as the same.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    graph : object
+        Its graph.
+    """
+
+    name: str
+    graph: Any
+
+    @classmethod
+    def of(cls, array: Any) -> Made:
+        """Remember a dask array."""
+        return cls(array.name, array.dask)
+
+    def is_still(self, data: Any) -> bool:
+        """Whether an array is the one that was made."""
+        return getattr(data, "dask", None) is self.graph and data.name == self.name
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """What a dask array was made of: a source, or an array in memory."""
 
-    name: str
+    made: Made
     pixels: Any
 
 
@@ -74,14 +102,12 @@ class NgffImage:
 
     def _keep(self, pixels: Any) -> None:
         """Remember what the dask array was made of, which is read without dask."""
-        self._kept = _Kept(self.data.name, pixels)
+        self._kept = _Kept(Made.of(self.data), pixels)
 
     def _pixels(self) -> Any:
         """The pixels as they are best read: what ``data`` was made of, if it is still that."""
         kept = self._kept
-        if kept is not None and getattr(self.data, "name", None) == kept.name:
-            return kept.pixels
-        return self.data
+        return kept.pixels if kept is not None and kept.made.is_still(self.data) else self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +120,13 @@ class Recipe:
         The levels after the first.
     method : str
         How windows are reduced.
+    made : list of Made
+        The levels' arrays as they were made, the first included.
     """
 
     levels: list[Level]
     method: str
+    made: list[Made]
 
 
 class Dataset(DatasetMeta):
@@ -156,8 +185,8 @@ class NgffMultiscales:
     chunks : optional
         Length of a chunk, by axis; other forms as :func:`to_multiscales` takes them.
     generated_data_keys : list of str, optional
-        Names of the levels' dask arrays as they were made. Levels whose array is still that one are written
-        in one pass over the first; one that was replaced is written as it is.
+        Names of the levels' dask arrays as they were made. Levels are written in one pass over the first if
+        all their arrays are still those; if one was replaced, each is written as it is.
     root_attributes : dict, optional
         Attributes of the root group besides those of OME-NGFF; they are written beside them.
     """
@@ -187,10 +216,15 @@ class NgffMultiscales:
     def _generated(self) -> Recipe | None:
         """How the levels after the first are made, if all of them still are what they were made as."""
         keys, recipe = self.generated_data_keys, self._recipe
-        names = [getattr(image.data, "name", None) for image in self.images]
-        if recipe is None or keys is None or not names or names != keys[: len(names)]:
+        count = len(self.images)
+        if recipe is None or keys is None or not 0 < count <= len(recipe.made):
             return None
-        return Recipe(recipe.levels[: len(names) - 1], recipe.method)
+        made = recipe.made[:count]
+        if [m.name for m in made] != keys[:count]:
+            return None
+        if not all(m.is_still(image.data) for m, image in zip(made, self.images, strict=True)):
+            return None
+        return Recipe(recipe.levels[: count - 1], recipe.method, made)
 
 
 #: Its former name.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from platestore.arrays.origins import origins
+from platestore.arrays.origins import origins, require_there
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError, UnsafeTargetError, UnsupportedError
 from platestore.multiscales.documents import Documents, Options, plan_documents
 from platestore.multiscales.factors import chains
@@ -98,7 +98,8 @@ def to_ngff_zarr(
         raise NodeExistsError("the target exists", path=place.where, hint="overwrite=True replaces it")
     place.check()
     if present:
-        _check_sources(place, image)
+        _check_sources(place, plan.pixels)
+    require_there(plan.pixels)
     root = plan.root(place.foreign(options.version) if present else {}, image.root_attributes)
     with telling(progress) as tell, place.building() as storage:
         writer = _Writer(storage, plan, max_memory, 1 if place.is_archive and workers is None else workers)
@@ -150,10 +151,10 @@ def _check_others(chunk_store: Any, enabled_rfcs: Any, overwrite: Any, where: st
         )
 
 
-def _check_sources(place: Place, image: NgffMultiscales) -> None:
+def _check_sources(place: Place, levels: Sequence[Any]) -> None:
     """Refuse to replace what the image is read from."""
-    for k, level in enumerate(image.images):
-        for origin in origins(level):
+    for k, pixels in enumerate(levels):
+        for origin in origins(pixels):
             if place.holds(origin):
                 raise UnsafeTargetError(
                     f"level {k} of the image is read from here, and would be overwritten",

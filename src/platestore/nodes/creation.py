@@ -84,6 +84,7 @@ def create_image(
     import numpy as np
 
     from platestore.arrays.lazy import is_dask, is_lazy
+    from platestore.arrays.origins import require_there
     from platestore.arrays.sources import Source, as_source
 
     if hasattr(data, "chunk_layout"):  # TensorStore
@@ -92,6 +93,7 @@ def create_image(
         pixels = data if is_lazy(data) or isinstance(data, Source) else np.asarray(data)
     if is_dask(data):
         as_source(data)  # an unknown shape is an error of its own
+    require_there(pixels)
     layout = _plan(position, name, pixels.shape, pixels.dtype, wishes, transform, check_shape)
     levels = _plan_levels(position, name, layout, pyramid)
     storage, path = position._location.storage, position._location.path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from platestore.arrays.origins import of_store, origins
+from platestore.arrays.origins import of_store, origins, require_there
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.nodes.creation import create_image
 from platestore.nodes.wishes import PyramidWishes, Wishes
@@ -272,6 +272,7 @@ def _write_later(position: Position, array: xr.DataArray, name: str) -> None:
     """Write into an image that exists."""
     target: ImageArray = position[name]
     plan = _plan_later(position, array, name, target)
+    require_there(array.variable)
     if _is_read_from(array, target):
         array = _in_memory(array, position._location.child(name).where)
     array, places = sort_along(array, plan.places)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.image import open_array
+from platestore.arrays.origins import require_there
 from platestore.nodes.intents import staging_name
 from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
@@ -166,6 +167,7 @@ def _make(
     model = named(wishes.model(arrays), place.name)
     replaces = check_place(place, model.zarr_format, overwrite=overwrite)
     data = arrays if pixels else None
+    require_there([array.variable for array in arrays.values()] if pixels else [])
     if place.directory is not None:
         _build_beside(place, model, data, replace=replaces)
     else:
