@@ -158,8 +158,9 @@ def add_level(
     position = group._position
     location, storage = position._location, position._location.storage
     storage.require_writable(location.path)
-    method = kernel_of(function)
-    new = _check_level(group, level, method, overwrite)
+    dtype = summarise(group._document(0)).dtype
+    new = _check_level(group, level, kernel_of(function, dtype), overwrite)
+    method = new.method
     base = group._document(new.number - 1)
     layout = layout_of(base.data, base.zarr_format, where=storage.where(base.path))
     content = level_layout(layout, next_shape(layout.shape, new.factors)).document(

@@ -285,9 +285,12 @@ class MultiScaleGroup:
         n_processes : int
             Number of workers, as for :meth:`add_full_res_data`.
         downsample_func : callable
-            ``numpy.mean`` (rounded half to even for integers), ``median`` (the lower one of two), ``min`` and
-            ``max``, and :func:`platestore.stacks.mode` for labels run in the engine's own exact kernels. Any
-            other function is called with windows, and ``axis``, a tuple of the axes to be reduced.
+            Any function that is called with windows, and ``axis``, a tuple of the axes to be reduced, such as
+            those of numpy. For integers its results are rounded half to even, and held to the range of the
+            type. :func:`platestore.stacks.mean` and :func:`~platestore.stacks.mode` (for labels),
+            ``numpy.min`` and ``max``, and ``numpy.mean`` of integers of up to 32 bits run in the engine's own
+            kernels, which give the same. ``"median"`` is a fast one, which takes the lower of two middle
+            values.
         overwrite : bool
             Whether a level that is there is made anew.
         max_memory, progress

@@ -131,7 +131,7 @@ def memory_per_downsample_process(
         as_document(above, "0", names, location.zarr_format),
         [as_document(layout, "1", names, location.zarr_format)],
         [factors],
-        kernel_of(downsample_func),
+        kernel_of(downsample_func, layout.dtype),
         resources_of(n_processes, max_memory, None),
         fresh=True,
     ).expected

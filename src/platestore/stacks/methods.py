@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.errors import ArgumentError
-from platestore.pyramid.kernels import METHODS
+from platestore.pyramid.kernels import METHODS, reduce_block
 
 #: A function that reduces an array along axes, as numpy's do.
 Reduction: TypeAlias = Callable[..., npt.NDArray[Any]]
@@ -17,12 +17,29 @@ Axes: TypeAlias = int | Sequence[int] | None
 
 
 def mean(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
-    """Mean along axes, as :func:`numpy.mean`; levels get it rounded half to even, and not truncated."""
-    return np.asarray(np.mean(np.asarray(windows), axis=_axes(axis)))
+    """Mean along axes, of which levels of integers get the nearest one, half to even.
+
+    Parameters
+    ----------
+    windows : array-like
+        Values.
+    axis : int or sequence of int, optional
+        Axes that are reduced; all by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        As :func:`numpy.mean`, but floats are summed in double precision, and the mean of integers of 64 bits,
+        which no float may hold, is the nearest of them.
+    """
+    array = np.asarray(windows)
+    if array.dtype.kind == "f" or (array.dtype.kind in "iu" and array.dtype.itemsize == 8):
+        return _reduced(array, axis, "mean")
+    return np.asarray(np.mean(array, axis=_axes(axis)))
 
 
 def median(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
-    """Median along axes, as :func:`numpy.median`."""
+    """Median along axes, as :func:`numpy.median`: the mean of the two middle values, if there are two."""
     return np.asarray(np.median(np.asarray(windows), axis=_axes(axis)))
 
 
@@ -39,41 +56,47 @@ def mode(arr: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
     Returns
     -------
     numpy.ndarray
-        Of the same data type, without those axes.
+        Of the same data type, without those axes. NaN where there is one.
     """
-    array = np.asarray(arr)
+    return _reduced(np.asarray(arr), axis, "mode")
+
+
+def _reduced(array: npt.NDArray[Any], axis: Axes, method: str) -> npt.NDArray[Any]:
+    """Reduce axes by one of the engine's kernels."""
     wanted = range(array.ndim) if axis is None else np.atleast_1d(np.asarray(axis))
-    axes = {int(a) % array.ndim for a in wanted}
+    axes = sorted({int(a) % array.ndim for a in wanted})
     kept = [a for a in range(array.ndim) if a not in axes]
-    windows = array.transpose(*kept, *sorted(axes)).reshape(*(array.shape[a] for a in kept), -1)
-    windows = np.sort(windows, axis=-1)
-    counts = np.zeros(windows.shape, np.int64)
-    for k in range(windows.shape[-1]):
-        counts += windows == windows[..., k : k + 1]
-    # They are sorted, and argmax takes the first of several.
-    return np.take_along_axis(windows, counts.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+    shape, window = [array.shape[a] for a in kept], [array.shape[a] for a in axes]
+    block = array.transpose(*kept, *axes).reshape(-1, *window)
+    return reduce_block(block, (1, *window), method).reshape(shape)
 
 
 def _axes(axis: Axes) -> Any:
     return axis if axis is None or isinstance(axis, int) else tuple(axis)
 
 
+# Functions that a kernel computes the same as, of pixels of any type.
 _KERNELS: dict[Any, str] = {
     mean: "mean",
-    np.mean: "mean",
-    np.average: "mean",
-    median: "median",
-    np.median: "median",
     mode: "mode",
     np.min: "min",
     np.amin: "min",
     np.max: "max",
     np.amax: "max",
 }
+# Those that add up in the type of the pixels: a kernel does that exactly, and they do so up to 32 bits.
+_INEXACT: dict[Any, str] = {np.mean: "mean", np.average: "mean"}
 
 
-def kernel_of(function: Any) -> str | Reduction:
+def kernel_of(function: Any, dtype: npt.DTypeLike) -> str | Reduction:
     """The engine's own kernel that computes the same as a function; else the function itself.
+
+    Parameters
+    ----------
+    function : callable or str
+        A function as numpy's reductions are, or the name of a method.
+    dtype : dtype
+        Type of the pixels: some functions have an equal for some types only.
 
     Raises
     ------
@@ -91,8 +114,10 @@ def kernel_of(function: Any) -> str | Reduction:
             f"downsample_func must be a function such as numpy.mean, not {function!r}",
             hint="it is called with windows and axis=, a tuple",
         )
+    pixels = np.dtype(dtype)
+    exact = pixels.kind in "biu" and pixels.itemsize < 8
     try:
-        known = _KERNELS.get(function)
+        known = _KERNELS.get(function) or (_INEXACT.get(function) if exact else None)
     except TypeError:  # a callable that cannot be hashed
         known = None
     if known is None and _is_foreign_mode(function):
