@@ -80,12 +80,7 @@ def test_levels_are_what_the_function_makes_of_windows(name, dtype, data):
     block = data.draw(arrays(dtype, st.sampled_from([(6, 2, 2), (2, 2, 2)]), elements=values(dtype)))
     windows = block.reshape(-1, 2, 2, 2)
     with np.errstate(all="ignore"):
-        try:
-            found = reduce_block(block, (2, 2, 2), kernel_of(function, dtype))
-        except ArgumentError as error:
-            assert "NaN" in error.message
-            assert np.dtype(dtype).kind in "biu"
-            return
+        found = reduce_block(block, (2, 2, 2), kernel_of(function, dtype))
     wanted = in_words(function, windows, np.dtype(dtype))
     np.testing.assert_array_equal(found.reshape(-1), wanted)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from platestore.arrays.codecs import COMPRESSORS, DEFAULT_COMPRESSOR, Compressor
+from platestore.arrays.codecs import COMPRESSORS, DEFAULT_COMPRESSOR, Compressor, complete_chain
 from platestore.arrays.convert import Unconvertible, convert_array
 from platestore.arrays.layout import ArrayLayout, layout_of, plan
 from platestore.errors import ArgumentError
@@ -73,7 +73,7 @@ def _put_codec(
     chain = document["codecs"]
     if chain[0]["name"] == "sharding_indexed":
         chain = chain[0]["configuration"]["codecs"]
-    chain[1:2] = [_completed(chosen, dtype)]
+    chain[1:2] = complete_chain([chosen], dtype.itemsize, len(document["shape"]))
 
 
 def _configuration(codec: Any) -> dict[str, Any]:
@@ -108,17 +108,6 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", None) if hasattr(value, "value") else str(value)
 
 
-def _completed(codec: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """A v3 codec with what zarr fills in when it knows the data type."""
-    if codec.get("name") != "blosc":
-        return codec
-    settings = dict(codec.get("configuration") or {})
-    settings["typesize"] = dtype.itemsize
-    if settings.get("shuffle") is None:
-        settings["shuffle"] = "bitshuffle" if dtype.itemsize == 1 else "shuffle"
-    return {"name": "blosc", "configuration": settings}
-
-
 def _converted(
     codec: dict[str, Any], source: ZarrFormat, target: ZarrFormat, dtype: np.dtype[Any]
 ) -> dict[str, Any]:
@@ -127,7 +116,7 @@ def _converted(
     if source == 2:
         document["compressor"] = codec
     else:
-        document["codecs"][1:] = [_completed(codec, dtype)]
+        document["codecs"][1:] = complete_chain([codec], dtype.itemsize, 1)
     data = json.dumps(document).encode()
     found = convert_array(ArrayDocument("", source, data), target, ["x"] if target == 3 else None)
     name = codec.get("id") or codec.get("name")

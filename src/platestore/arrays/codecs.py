@@ -47,6 +47,14 @@ COMPRESSORS = tuple(_LEVELS)
 #: Checksum of a chunk, four bytes at its end; a changed bit is an error when it is read.
 _CRC32C: dict[str, Any] = {"name": "crc32c"}
 
+# What must be said of these codecs, as zarr-python has it by default. (The type's size goes with the array.)
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "blosc": {"cname": "zstd", "clevel": 5, "shuffle": None, "blocksize": 0},
+    "gzip": {"level": 5},
+    "zstd": {"level": 0, "checksum": False},
+    "crc32c": {},
+}
+
 # Data types that numpy computes with.
 _NUMBER_V2 = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c8|c16)")
 _NUMBER_V3 = re.compile(r"bool|u?int(?:8|16|32|64)|float(?:16|32|64)|complex(?:64|128)")
@@ -215,6 +223,48 @@ def v3_sharding(
     return [{"name": "sharding_indexed", "configuration": configuration}]
 
 
+def complete_chain(chain: Sequence[Any], itemsize: int, ndim: int) -> list[dict[str, Any]]:
+    """A codec chain of v3 as a strict reader takes it: every codec an object with all that it must say.
+
+    What is left out gets zarr-python's defaults. Codecs that are not known here stay as they are.
+
+    Parameters
+    ----------
+    chain : sequence of dict or str
+        The codecs.
+    itemsize : int
+        Bytes per element.
+    ndim : int
+        Number of axes.
+    """
+    codecs = [{"name": codec} if isinstance(codec, str) else dict(codec) for codec in chain]
+    return [_completed(codec, itemsize, ndim) for codec in codecs]
+
+
+def _completed(codec: dict[str, Any], itemsize: int, ndim: int) -> dict[str, Any]:
+    """A v3 codec with what zarr fills in when it knows the array."""
+    name = codec["name"]
+    settings = dict(codec.get("configuration") or {})
+    if name in _DEFAULTS:
+        settings = {**_DEFAULTS[name], **settings}
+    if name == "bytes":
+        settings["endian"] = settings.get("endian") or "little"
+        if itemsize == 1:
+            del settings["endian"]
+    elif name == "blosc":
+        settings["typesize"] = itemsize
+        if settings.get("shuffle") is None:
+            settings["shuffle"] = "bitshuffle" if itemsize == 1 else "shuffle"
+    elif name == "transpose" and settings.get("order") in ("C", "F"):
+        settings["order"] = list(range(ndim))[:: 1 if settings["order"] == "C" else -1]
+    elif name == "sharding_indexed":
+        settings["codecs"] = complete_chain(settings.get("codecs") or [], itemsize, ndim)
+        index = settings.get("index_codecs") or ["bytes", "crc32c"]
+        settings["index_codecs"] = complete_chain(index, 8, ndim + 1)
+        settings.setdefault("index_location", "end")
+    return {**codec, "configuration": settings} if settings else {"name": name}
+
+
 # --- documents ------------------------------------------------------------------------------------
 
 
@@ -313,8 +363,16 @@ def with_shapes(
     content["chunk_grid"]["configuration"]["chunk_shape"] = list(shards or chunks)
     if shards:
         content["codecs"][0]["configuration"]["chunk_shape"] = list(chunks)
+    content["codecs"] = complete_chain(content["codecs"], _itemsize(content), len(content["shape"]))
     content["dimension_names"] = list(dimension_names)
     return content
+
+
+def _itemsize(content: dict[str, Any]) -> int:
+    """Bytes per element of a v3 array."""
+    import numpy as np
+
+    return np.dtype(_named(content["data_type"])[0]).itemsize
 
 
 def holds_shapes(content: dict[str, Any]) -> bool:

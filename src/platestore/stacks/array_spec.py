@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from platestore.arrays.codecs import Compressor, v3_sharding
+from platestore.arrays.codecs import Compressor, complete_chain, v3_sharding
 from platestore.arrays.layout import ArrayLayout, check_dtype, check_integers, layout_of
-from platestore.errors import ArgumentError, PlatestoreError
+from platestore.errors import ArgumentError, InvalidMetadataError, PlatestoreError
+from platestore.storage.hierarchy import ArrayDocument
 
 #: Names of the axes of a volume, the slowest first.
 AXES = ("x", "y", "z")
 _SHARDING = "sharding_indexed"
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _FIELDS = (
     "shape",
     "data_type",
@@ -88,7 +90,19 @@ def array_document(spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if len(layout.shape) != len(AXES) or min(layout.shape) < 1:
         raise ArgumentError(f"array_spec has shape {layout.shape}; a volume has x, y and z of 1 or more")
     check_dtype(layout.dtype)
+    _require_usable(content)
     return content, attributes
+
+
+def _require_usable(content: dict[str, Any]) -> None:
+    """Refuse what could be written, but not opened again."""
+    from platestore.arrays.image import open_array
+    from platestore.stacks.memory import stand_in
+
+    try:
+        open_array(stand_in(), ArrayDocument("0", 3, json.dumps(content).encode()), AXES)
+    except PlatestoreError as error:
+        raise ArgumentError(f"array_spec cannot be used: {error.message}") from None
 
 
 def conflicts(wanted: dict[str, Any], found: dict[str, Any], *, where: str) -> list[str]:
@@ -117,7 +131,9 @@ def _codecs(ours: ArrayLayout, wanted: Any, theirs: ArrayLayout, found: Any) -> 
     """The codecs of both: by name where both are known, as other programs spell out defaults."""
     if ours.compressor is not None and theirs.compressor is not None:
         return tuple(f"{e.compressor}{'+crc32c' if e.checksum else ''}" for e in (ours, theirs))  # type: ignore[return-value]
-    return json.dumps(wanted.get("codecs")), json.dumps(found.get("codecs"))
+    pairs = [(content["codecs"], layout) for content, layout in ((wanted, ours), (found, theirs))]
+    a, b = (json.dumps(complete_chain(c, e.dtype.itemsize, len(e.shape)), sort_keys=True) for c, e in pairs)
+    return a, b
 
 
 def _fields(spec: Any) -> dict[str, Any]:
@@ -159,6 +175,8 @@ def _fill(value: Any, dtype: Any) -> Any:
     """A fill value as ``zarr.json`` has it."""
     import numpy as np
 
+    if dtype.kind == "f" and value in _NOT_FINITE:
+        return value
     try:
         number = np.asarray(value).astype(dtype, casting="unsafe")[()]
         exact = number == value or (value != value and number != number)
@@ -175,7 +193,7 @@ def _foreign(fields: dict[str, Any]) -> dict[str, Any]:
     """A document with the fields of a ``zarr.json``, in shards."""
     content = json.loads(json.dumps({name: fields[name] for name in _FIELDS if fields.get(name) is not None}))
     content = {"zarr_format": 3, "node_type": "array", "storage_transformers": [], **content}
-    content.setdefault("chunk_key_encoding", {"name": "default", "configuration": {"separator": "/"}})
+    content["chunk_key_encoding"] = _key_encoding(content.get("chunk_key_encoding"))
     names = [name for name in content.get("dimension_names") or () if name is not None]
     if names and names != list(AXES):
         raise ArgumentError(
@@ -186,9 +204,15 @@ def _foreign(fields: dict[str, Any]) -> dict[str, Any]:
     try:
         shape = check_integers(content["shape"], "shape")
         chunks = check_integers(content["chunk_grid"]["configuration"]["chunk_shape"], "chunks")
-        codecs = content["codecs"]
-        sharded = any((c if isinstance(c, str) else c["name"]) == _SHARDING for c in codecs)
-    except (KeyError, TypeError) as error:
+        dtype = layout_of({**content, "codecs": ["bytes"]}, 3).dtype
+        codecs = complete_chain(content["codecs"], dtype.itemsize, len(shape))
+        names = [codec["name"] for codec in codecs]
+        if not {"bytes", _SHARDING} & {*names}:  # an array of zarr v2 has none
+            codecs.insert(names.count("transpose"), *complete_chain(["bytes"], dtype.itemsize, len(shape)))
+        content["codecs"] = codecs
+        sharded = _SHARDING in names
+        content["fill_value"] = _fill(content.get("fill_value", 0), dtype)
+    except (KeyError, TypeError, AttributeError, InvalidMetadataError) as error:
         raise ArgumentError(f"array_spec cannot be used: {type(error).__name__}: {error}") from None
     if len(shape) != len(AXES) or len(chunks) != len(AXES):
         raise ArgumentError(f"array_spec has shape {shape} and chunks {chunks}; a volume has x, y and z")
@@ -198,6 +222,13 @@ def _foreign(fields: dict[str, Any]) -> dict[str, Any]:
         content["codecs"] = [outer]
         content["chunk_grid"]["configuration"]["chunk_shape"] = list(shard_of(shape, chunks))
     return content
+
+
+def _key_encoding(found: Any) -> dict[str, Any]:
+    """How chunks are named, with the separator that its name stands for if it says none."""
+    name = found if isinstance(found, str) else (found or {}).get("name", "default")
+    settings = {} if isinstance(found, str) else (found or {}).get("configuration") or {}
+    return {"name": name, "configuration": {"separator": "." if name == "v2" else "/", **settings}}
 
 
 def shard_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
