@@ -748,4 +748,5 @@ def test_bare_names_stand_for_codecs_and_data_types_without_configuration():
     document = {**FOREIGN_V3, "data_type": {"name": "uint8"}, "codecs": ["bytes", "crc32c"]}
     layout = layout_of(document, 3)
     assert (str(layout.compressor), layout.checksum, layout.dtype) == ("none", True, np.dtype("u1"))
-    assert level_layout(layout, (2, 5, 4)).document(3, ["z", "y", "x"])["codecs"] == ["bytes", "crc32c"]
+    written = level_layout(layout, (2, 5, 4)).document(3, ["z", "y", "x"])
+    assert (written["codecs"], written["data_type"]) == ([{"name": "bytes"}, {"name": "crc32c"}], "uint8")

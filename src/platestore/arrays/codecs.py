@@ -363,16 +363,17 @@ def with_shapes(
     content["chunk_grid"]["configuration"]["chunk_shape"] = list(shards or chunks)
     if shards:
         content["codecs"][0]["configuration"]["chunk_shape"] = list(chunks)
-    content["codecs"] = complete_chain(content["codecs"], _itemsize(content), len(content["shape"]))
+    content["data_type"] = dtype = _named(content["data_type"])[0]
+    content["codecs"] = complete_chain(content["codecs"], _itemsize(dtype), len(content["shape"]))
     content["dimension_names"] = list(dimension_names)
     return content
 
 
-def _itemsize(content: dict[str, Any]) -> int:
+def _itemsize(dtype: str) -> int:
     """Bytes per element of a v3 array."""
     import numpy as np
 
-    return np.dtype(_named(content["data_type"])[0]).itemsize
+    return np.dtype(dtype).itemsize
 
 
 def holds_shapes(content: dict[str, Any]) -> bool:
