@@ -285,7 +285,10 @@ def test_what_the_other_version_cannot_say_is_encoded_anew_and_the_report_says_w
     check_pixels(tmp_path / "c.zarr", data[1:3, ..., 4:12, 0:8], target)
     report = ps.copy(tmp_path / "a.zarr", tmp_path / "d.zarr")
     assert only(report).how == "files", "in its own version it stays"
-    assert snapshot(tmp_path / "d.zarr") == snapshot(tmp_path / "a.zarr")
+    before, after = chunk_bytes(tmp_path / "a.zarr/0"), chunk_bytes(tmp_path / "d.zarr/0")
+    if source == "0.4":  # which has directories
+        before = {key.replace(".", "/"): data for key, data in before.items()}
+    assert after == before
 
 
 @pytest.mark.parametrize(("source", "name"), [*_cases(AS_FILES), *_cases(ANEW)], ids=str)
@@ -329,7 +332,10 @@ def test_chunks_that_were_never_written_read_the_same(tmp_path, version, target,
     crop = [slice(*map(int, p.split(":"))) for p in options.get("crop", "0:12,0:16").split(",")]
     check_pixels(tmp_path / "b.zarr", array[...][(..., *crop)], target)
     if not options:
-        assert chunk_bytes(tmp_path / "b.zarr/0") == chunk_bytes(tmp_path / "a.zarr/0")
+        before = chunk_bytes(tmp_path / "a.zarr/0")
+        if target == "0.4":  # which has directories
+            before = {key.replace(".", "/"): data for key, data in before.items()}
+        assert chunk_bytes(tmp_path / "b.zarr/0") == before
 
 
 def test_zeros_are_not_written(tmp_path, version):

@@ -198,8 +198,9 @@ def test_a_map_settles_clashes_by_source(tmp_path, version):
 def test_stores_that_differ_are_refused_with_what_differs(tmp_path, version, other, diff):
     plate_of(tmp_path / "a.zarr", version, [("A", "1", "0")])
     plate_of(tmp_path / "b.zarr", version, [("B", "1", "0")], **other)
+    refuse: dict[str, Any] = {"channels_differ": "refuse"}
     with refuses(ps.ArgumentError, tmp_path, match=diff) as caught:
-        ps.copy([tmp_path / "a.zarr", tmp_path / "b.zarr"], tmp_path / "all.zarr")
+        ps.copy([tmp_path / "a.zarr", tmp_path / "b.zarr"], tmp_path / "all.zarr", **refuse)
     assert "a.zarr/A/1/0" in str(caught.value)
     assert "b.zarr/B/1/0" in str(caught.value)
     with refuses(ps.ArgumentError, tmp_path, match=diff):
@@ -209,7 +210,31 @@ def test_stores_that_differ_are_refused_with_what_differs(tmp_path, version, oth
                 "A/1/0": ps.open_ome_zarr(tmp_path / "a.zarr")["A/1/0"],
                 "B/1/0": ps.open_ome_zarr(tmp_path / "b.zarr")["B/1/0"],
             },
+            **refuse,
         )
+
+
+def test_imaging_cycles_become_one_plate_whose_fields_keep_their_channels(tmp_path, version):
+    cycles = [("DAPI", "GFP"), ("DAPI", "CD3", "CD8")]
+    for number, names in enumerate(cycles):
+        plate_of(tmp_path / f"{number}.zarr", version, [("B", "03", "0")], channels=names)
+    sources = [tmp_path / "0.zarr", tmp_path / "1.zarr"]
+    moves = {"0": "B/03/0", "1": "B/03/1"}
+    (tmp_path / "map.csv").write_text("source,from,to\n2,B/03/0,B/03/1\n")
+    merged = ps.copy(sources, tmp_path / "merged.zarr", map=tmp_path / "map.csv")
+    ps.copy(sources[0], tmp_path / "grown.zarr")
+    joined = ps.copy(sources[1] / "B/03/0", tmp_path / "grown.zarr/B/03/1")
+    for report in (merged, joined):
+        assert [n for n in report.notes if "DAPI, GFP" in n and "DAPI, CD3, CD8" in n] == report.notes
+    for name in ("merged", "grown"):
+        plate = ps.open_ome_zarr(tmp_path / f"{name}.zarr")
+        assert [tuple(plate[moves[n]].channel_names) for n in "01"] == cycles
+        assert plate.channel_names == ["DAPI", "GFP"]
+        checked(tmp_path / f"{name}.zarr")
+    alike = ps.copy(sources, tmp_path / "alike.zarr", map=tmp_path / "map.csv", channels="DAPI")
+    assert alike.notes == []
+    with refuses(ps.ArgumentError, tmp_path, match="channels_differ"):
+        ps.copy(sources, tmp_path / "x.zarr", channels_differ="some")
 
 
 @pytest.mark.parametrize(
@@ -558,7 +583,7 @@ def test_another_version_or_several_sources_do_not_join_a_plate(target, origin, 
 def test_a_position_that_looks_different_does_not_join(target, tmp_path, version, other, message):
     plate_of(tmp_path / "o.zarr", version, [("A", "1", "0")], **other)
     with refuses(ps.ArgumentError, tmp_path, match=message):
-        ps.copy(tmp_path / "o.zarr/A/1/0", target / "A/1/5")
+        ps.copy(tmp_path / "o.zarr/A/1/0", target / "A/1/5", channels_differ="refuse")
 
 
 def test_channels_that_are_chosen_let_a_position_join(target, tmp_path, version):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -60,11 +60,25 @@ class Converted:
     source_prefix, target_prefix : str
         A chunk file whose key (relative to the array) is ``source_prefix + rest`` is
         ``target_prefix + rest`` in the other format. Files with other keys are no chunks.
+    is_nested_anew : bool
+        Whether ``rest`` has ``.`` between the numbers in the source, and ``/`` in the target.
     """
 
     content: dict[str, Any]
     source_prefix: str
     target_prefix: str
+    is_nested_anew: bool = False
+
+    def rename(self, key: str) -> str | None:
+        """The key of a chunk file in the other format; None for a file that is no chunk."""
+        if not key.startswith(self.source_prefix):
+            return None
+        rest = key.removeprefix(self.source_prefix)
+        if self.is_nested_anew:
+            if not all(part.isdecimal() for part in rest.split(".")):
+                return None
+            rest = rest.replace(".", "/")
+        return self.target_prefix + rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +153,15 @@ def convert_array(
     if zarr_format == 3 and dimension_names is not None:
         converted.content["dimension_names"] = list(dimension_names)
     return converted
+
+
+def nested(converted: Converted) -> Converted:
+    """The same array of v2 with its chunks in directories, as OME-NGFF 0.4 demands."""
+    content = converted.content
+    if (content.get("dimension_separator") or ".") == "/":
+        return converted
+    several = len(content["shape"]) > 1  # the names of others are the same
+    return replace(converted, content={**content, "dimension_separator": "/"}, is_nested_anew=several)
 
 
 # --- from v2 to v3 --------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ def copy(
     pyramid: int | str | None = None,
     map: Moves = None,
     only_ome: bool = False,
+    channels_differ: Literal["keep", "refuse"] = "keep",
+    axes_case: Literal["lower"] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     verify: bool = False,
@@ -108,7 +110,12 @@ def copy(
     map : mapping or path, optional
         New places of wells and positions, or a CSV file with the columns ``from`` and ``to``.
     only_ome : bool
-        Whether attributes, tables and groups of others stay behind.
+        Whether attributes, tables and groups of others stay behind; the report names them.
+    channels_differ : {"keep", "refuse"}
+        What becomes of positions that are merged, or added to a plate, and whose channels differ (as those
+        of imaging cycles do): each keeps its own, which the report says, or nothing is copied.
+    axes_case : {"lower"}, optional
+        Names of axes in lower case, which some readers ask for; as they are by default.
     overwrite, resume : bool
         Whether what is there is replaced when the copy is complete; whether an unfinished copy is continued.
     verify : bool
@@ -158,6 +165,8 @@ def copy(
         pyramid=pyramid,
         moves=read_moves(map),
         only_ome=only_ome,
+        channels_differ=channels_differ,
+        axes_case=axes_case,
     )
     start, resident = clock.monotonic(), resident_bytes()
     given = _listed(src)
@@ -227,18 +236,22 @@ class _Copy:
         done = how.resume and place.is_done()
         if not done:
             place.check(overwrite=how.overwrite, resume=how.resume)
-        plate = None
+        plate = note = None
         if self._destination.root is not None:
             if len(self._nodes) > 1:
                 raise ArgumentError("only one position or well is added to a plate", path=place.final)
             self._destination.check_fits(self._nodes[0])
             plate = self._destination.plate(how.durability)
             self._destination.check_free(plate)
-            SameLook().check_pair(plate, self._nodes[0], self._ask.selection.channels)
+            same = SameLook(self._ask.channels_differ)
+            same.check_pair(plate, self._nodes[0], self._ask.selection.channels)
+            note = same.note()
         version = version_of(self._nodes, self._ask, self._destination, plate)
         plan = Planner(self._nodes, self._ask, self._destination, version).make()
         report = CopyReport(self._sources, place.final, version, plan.positions, plan.arrays)
+        plan.notes += [] if note is None else [note]
         report.notes, report.memory = plan.notes, self._memory(plan)
+        report.unclaimed = plan.unclaimed
         if done:
             return self._finish(plan, report, plate)
         self._check_space(plan)

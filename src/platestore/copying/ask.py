@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from platestore.copying.selection import Selection, parse_crop, parse_range
 from platestore.errors import ArgumentError, NodeNotFoundError
 from platestore.nodes.wishes import Wishes
 from platestore.pyramid.geometry import check_levels
 from platestore.spec.versions import Version, check_version
+
+#: What becomes of positions that are merged, and whose channels differ.
+ChannelsDiffer: TypeAlias = Literal["keep", "refuse"]
+#: How axes are spelled in the copy.
+AxesCase: TypeAlias = Literal["lower"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class Ask:
         New places of wells and positions.
     only_ome : bool
         Whether what others wrote stays behind.
+    channels_differ : {"keep", "refuse"}
+        What becomes of positions that are merged, and whose channels differ.
+    axes_case : {"lower"}, optional
+        How axes are spelled; as they are by default.
     """
 
     positions: tuple[str, ...] | None
@@ -53,6 +62,8 @@ class Ask:
     pyramid: int | str | None
     moves: tuple[tuple[int | None, str, str], ...]
     only_ome: bool
+    channels_differ: ChannelsDiffer = "keep"
+    axes_case: AxesCase | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -68,6 +79,7 @@ class Ask:
             and self.pyramid is None
             and not self.moves
             and not self.only_ome
+            and self.axes_case is None
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -88,6 +100,8 @@ class Ask:
             "pyramid": self.pyramid,
             "map": self.moves,
             "only_ome": self.only_ome,
+            "channels_differ": None if self.channels_differ == "keep" else self.channels_differ,
+            "axes_case": self.axes_case,
         }
         return {key: value for key, value in out.items() if value not in (None, False, (), {})}
 
@@ -112,6 +126,8 @@ def check_ask(
     pyramid: int | str | None,
     moves: Sequence[tuple[int | None, str, str]],
     only_ome: bool,
+    channels_differ: str = "keep",
+    axes_case: str | None = None,
 ) -> Ask:
     """Check the arguments of :func:`platestore.copy`.
 
@@ -126,6 +142,10 @@ def check_ask(
         check_levels(pyramid)
     if pyramid is not None and str(levels) != "all":
         raise ArgumentError("pyramid= makes the levels anew; levels= chooses among those there are")
+    if channels_differ not in ("keep", "refuse"):
+        raise ArgumentError(f"channels_differ must be 'keep' or 'refuse', not {channels_differ!r}")
+    if axes_case not in (None, "lower"):
+        raise ArgumentError(f"axes_case must be 'lower', not {axes_case!r}")
     return Ask(
         positions=_globs(positions, "positions"),
         wells=_globs(wells, "wells"),
@@ -138,6 +158,8 @@ def check_ask(
         pyramid=pyramid,
         moves=tuple(moves),
         only_ome=bool(only_ome),
+        channels_differ="refuse" if channels_differ == "refuse" else "keep",
+        axes_case="lower" if axes_case == "lower" else None,
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from platestore.arrays.convert import Converted, Unconvertible, convert_array
+from platestore.arrays.convert import Converted, Unconvertible, convert_array, nested
+from platestore.arrays.grid import ArrayGrid, array_grid
 from platestore.arrays.layout import ArrayLayout, layout_of, level_layout
 from platestore.arrays.metadata import summarise
 from platestore.copying.groups import chunk_files
@@ -41,6 +42,8 @@ class Encoding:
         Gives their new names.
     is_forced : bool
         Whether chunks are encoded anew since the version of the copy has no form for their encoding.
+    is_nested_anew : bool
+        Whether files whose names have dots get directories.
     """
 
     content: dict[str, Any]
@@ -49,6 +52,7 @@ class Encoding:
     inner: str = ""
     rename: Rename | None = None
     is_forced: bool = False
+    is_nested_anew: bool = False
 
 
 def choose_encoding(
@@ -117,10 +121,13 @@ def _kept(
                 raise UnsupportedError(what, path=where)
             anew = _anew(found, picks, zarr_format, axis_names)
             return Encoding(anew, False, form.reason, is_forced=True)
-        converted, content = form, form.content
+        converted = form
         why = f"same chunks, described for zarr v{zarr_format}"
+    if zarr_format == 2:
+        converted = nested(converted)
+    content, renamed = converted.content, converted.is_nested_anew
     if is_whole(picks, summarise(array).shape):
-        return Encoding(content, True, why, *chunk_files(converted))
+        return Encoding(content, True, why, *chunk_files(converted), is_nested_anew=renamed)
     if found is None:
         raise UnsupportedError("only arrays of numbers on a regular grid can be copied in part", path=where)
     mapped = _units(found, picks)
@@ -130,40 +137,26 @@ def _kept(
         smaller = level_layout(replace(found, template=json.dumps(content)), shape)
         return Encoding(smaller.document(zarr_format, axis_names), False, f"cut inside chunks along {cut}")
     content["shape"] = list(shape)
-    prefix, separator = _key_format(array)
-    new_prefix = converted.target_prefix + prefix.removeprefix(converted.source_prefix)
-    return Encoding(content, True, "whole chunks", "", _UnitNames(prefix, new_prefix, separator, mapped))
+    old, new = array_grid(array), array_grid(target_document(array.path, zarr_format, content))
+    if old is None or new is None:
+        raise UnsupportedError("its chunk files have names that are not understood", path=where)
+    return Encoding(content, True, "whole chunks", "", _UnitNames(old, new, mapped), is_nested_anew=renamed)
 
 
 @dataclass(frozen=True, slots=True)
 class _UnitNames:
     """New names of chunks or shards of which only some are taken."""
 
-    prefix: str
-    new_prefix: str
-    separator: str
+    old: ArrayGrid
+    new: ArrayGrid
     places: tuple[dict[int, int], ...]
 
     def __call__(self, key: str) -> str | None:
-        if not key.startswith(self.prefix):
+        found = self.old.place_of(key)
+        if found is None:
             return None
-        parts = key[len(self.prefix) :].split(self.separator)
-        if len(parts) != len(self.places) or not all(part.isdecimal() for part in parts):
-            return None
-        new = [places.get(int(part)) for part, places in zip(parts, self.places, strict=True)]
-        return None if None in new else self.new_prefix + self.separator.join(map(str, new))
-
-
-def _key_format(array: ArrayDocument) -> tuple[str, str]:
-    """What the keys of an array's chunks begin with, and what is between the numbers."""
-    content = array.content
-    if array.zarr_format == 2:
-        return "", content.get("dimension_separator", ".")
-    encoding = content["chunk_key_encoding"]
-    name = encoding if isinstance(encoding, str) else encoding["name"]
-    configuration = {} if isinstance(encoding, str) else encoding.get("configuration") or {}
-    separator = configuration.get("separator", "/" if name == "default" else ".")
-    return (f"c{separator}" if name == "default" else ""), separator
+        new = tuple(moved.get(n, -1) for n, moved in zip(found, self.places, strict=True))
+        return None if -1 in new else self.new.key(new)
 
 
 def _units(found: ArrayLayout, picks: Sequence[Pick]) -> tuple[dict[int, int], ...] | None:
@@ -233,10 +226,19 @@ def _asked(
     if array.zarr_format != zarr_format:
         return planned
     alike = (planned.shards is None) == (found.shards is None)
-    if layout.compressor is None and found.compressor is None and alike:  # codecs that only the array names
-        return replace(found, shape=planned.shape, chunks=planned.chunks, shards=planned.shards)
     assert found.template is not None
-    fill = json.loads(found.template).get("fill_value")
+    template = json.loads(found.template)
+    if layout.compressor is None and found.compressor is None and alike:  # codecs that only the array names
+        if zarr_format == 2:
+            template = nested(Converted(template, "", "")).content
+        return replace(
+            found,
+            shape=planned.shape,
+            chunks=planned.chunks,
+            shards=planned.shards,
+            template=json.dumps(template),
+        )
+    fill = template.get("fill_value")
     return replace(planned, template=_with_fill(planned, zarr_format, axis_names, fill))
 
 

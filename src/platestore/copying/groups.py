@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from platestore.arrays.convert import Converted, Unconvertible, convert_array
+from platestore.arrays.grid import array_grid
 from platestore.copying.files import belongs, leads_up
-from platestore.copying.looks import look
+from platestore.copying.looks import look_at_array
 from platestore.copying.plan import Plan, Rename, TreeCopy
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
@@ -111,20 +112,61 @@ class GroupWriter:
     # --- files ------------------------------------------------------------------------------------
 
     def tree(
-        self, storage: Storage, path: str, target: str, rename: Rename | None = None
-    ) -> tuple[TreeCopy, Stamp]:
-        """The chunks below a directory, to be copied as they are, and what they look like."""
-        stamp, folders = look(storage, path, documents=False, rename=rename)
+        self,
+        storage: Storage,
+        array: ArrayDocument,
+        inner: str,
+        target: str,
+        rename: Rename | None = None,
+        *,
+        along: bool = True,
+    ) -> TreeCopy:
+        """The chunks of an array, to be copied as they are, and what they look like.
+
+        Parameters
+        ----------
+        storage : Storage
+            Where the array is.
+        array : ArrayDocument
+            The array.
+        inner : str
+            Directory in it that holds all its chunks.
+        target : str
+            Path of the array in the copy.
+        rename : callable, optional
+            Gives the new names of the chunk files.
+        along : bool
+            Whether files that are none of its chunks come along: what is said of them depends on it.
+        """
+        stamp, folders, strays = look_at_array(storage, array, inner, rename)
+        if strays is not None:
+            grid = array_grid(array)
+            self.plan.add_strays(strays, "" if grid is None else grid.pattern, target, come_along=along)
         kept = None if folders is None else self.plan.keep(folders)
-        return TreeCopy(storage, path, target, False, stamp, rename, folders=kept), stamp
+        return TreeCopy(storage, join(array.path, inner), target, False, stamp, rename, folders=kept)
 
     def new(self, kind: Kind, target: str, parts: dict[str, Any], own: dict[str, Any]) -> None:
         """Plan a group that no source has."""
         attributes = {} if kind == "unknown" else versions.bare_attributes(self.version, kind, parts, own)
         self.plan.add_documents(target, group_files(self.zarr_format, attributes, where=target))
 
+    def contents(self, location: Location) -> tuple[list[str], list[str]]:
+        """Names of the directories and of the files in a group, without what is no part of a store."""
+        try:
+            directories, files = location.storage.list(location.path)
+        except NodeNotFoundError:
+            return [], []
+        return [n for n in directories if belongs(n)], [n for n in files if belongs(n) and n not in DOCUMENTS]
+
     def others(
-        self, location: Location, target: str, known: Iterable[str], taken: Iterable[str], *, listed: bool
+        self,
+        location: Location,
+        target: str,
+        known: Iterable[str],
+        taken: Iterable[str],
+        *,
+        listed: bool,
+        contents: tuple[list[str], list[str]] | None = None,
     ) -> set[str]:
         """Plan what lies in a group beside what its document names: tables, unknown groups, files.
 
@@ -140,35 +182,37 @@ class GroupWriter:
             Names that are not to be used, for another source has them.
         listed : bool
             Whether the group's document lists its positions: one that is not listed is no part of the plate.
+        contents : tuple of list, optional
+            What is in the group, as :meth:`contents` gives it; it is listed by default.
 
         Returns
         -------
         set of str
             The names.
         """
-        if self.only_ome:
-            return set()
-        try:
-            directories, files = location.storage.list(location.path)
-        except NodeNotFoundError:
-            return set()
-        taken = set(taken)
         known, taken = set(known), set(taken)
+        directories, files = self.contents(location) if contents is None else contents
+        found = [name for name in directories if name not in known]
+        if self.only_ome:
+            places = [location.child(name).where for name in (*found, *files) if name not in known]
+            self.plan.left += places
+            return set()
         mine = [n for n in self._present(location, files) if n not in known]
-        for name in taken.intersection(mine):
-            self.plan.notes.append(f"{location.child(name).where}: another source has one; not copied")
+        taken |= {name for name in (*mine, *found) if join(target, name) in self.plan.documents}
+        for name in sorted(taken.intersection((*mine, *found))):
+            self.plan.notes.append(
+                f"{location.child(name).where}: its place in the copy is taken; not copied"
+            )
         names = tuple(name for name in mine if name not in taken)
         if names:
             self._files(location, target, names)
-        found = [name for name in directories if name not in known and belongs(name)]
         for name in found:
             if name in taken:
-                self.plan.notes.append(f"{location.child(name).where}: another source has one; not copied")
                 continue
             child = location.child(name)
             if self._is_circle(child):
                 continue
-            if listed and _holds_nodes(child):
+            if listed and holds_nodes(child):
                 self.plan.notes.append(f"{child.where}: is not listed, and not copied")
             else:
                 self._foreign(child, join(target, name))
@@ -178,11 +222,10 @@ class GroupWriter:
         """Names of the files of others in a group; a link to nothing is noted."""
         out = []
         for name in files:
-            if belongs(name) and name not in DOCUMENTS:
-                if location.storage.size_of(join(location.path, name)) is None:
-                    self.plan.notes.append(f"{location.child(name).where}: is a link to nothing; not copied")
-                else:
-                    out.append(name)
+            if location.storage.size_of(join(location.path, name)) is None:
+                self.plan.notes.append(f"{location.child(name).where}: is a link to nothing; not copied")
+            else:
+                out.append(name)
         return out
 
     def _is_circle(self, location: Location) -> bool:
@@ -198,6 +241,7 @@ class GroupWriter:
         for name in names:
             stamp += Stamp(1, location.storage.size_of(join(location.path, name)) or 0)
             self.plan.add_stamp(location.child(name).where, stamp)
+        self.plan.remark_lost(target, names)
         tree = TreeCopy(location.storage, location.path, target, documents=False, stamp=stamp, only=names)
         self.plan.trees.append(tree)
         self.plan.estimate += stamp.nbytes
@@ -235,13 +279,14 @@ class GroupWriter:
             group = read_group(storage, location.path, location.zarr_format)
             self.attributes(location, group.attributes if group else {}, "unknown", target)
         if array is not None:
-            tree, stamp = self.tree(storage, join(location.path, inner), target, rename)
+            tree = self.tree(storage, array, inner, target, rename, along=not inner and rename is None)
+            stamp = tree.stamp
             self.plan.add_stamp(f"{location.where}/*", stamp)
             self.plan.trees.append(tree)
             self.plan.estimate += stamp.nbytes
             self.plan.arrays.append(ArrayReport(target, "files", "as it is", stamp.files, stamp.nbytes))
             return
-        names = tuple(self._present(location, files))
+        names = tuple(self._present(location, (n for n in files if belongs(n) and n not in DOCUMENTS)))
         if names:
             self._files(location, target, names)
         for name in directories:
@@ -261,11 +306,12 @@ class GroupWriter:
 def chunk_files(converted: Converted) -> tuple[str, Rename | None]:
     """Where the chunks of a converted array lie: below a directory, or in files that are renamed."""
     old, new = converted.source_prefix, converted.target_prefix
-    if old == new:
-        return "", None
-    if old.endswith("/") and not new:
-        return old[:-1], None
-    return "", lambda key: new + key.removeprefix(old) if key.startswith(old) else None
+    if not converted.is_nested_anew:
+        if old == new:
+            return "", None
+        if old.endswith("/") and not new:
+            return old[:-1], None
+    return "", converted.rename
 
 
 def _own_version(location: Location, documents: Iterable[str]) -> Location:
@@ -276,7 +322,7 @@ def _own_version(location: Location, documents: Iterable[str]) -> Location:
     return replace(location, version="0.4") if names else location
 
 
-def _holds_nodes(location: Location) -> bool:
+def holds_nodes(location: Location) -> bool:
     """Whether a group is a node of the specification, or a row with wells."""
     if _kind(location) in _NODES:
         return True
@@ -287,7 +333,13 @@ def _holds_nodes(location: Location) -> bool:
     return any(_kind(location.child(name)) == "well" for name in names if belongs(name))
 
 
+def is_image(location: Location) -> bool:
+    """Whether a group is an image or a label image."""
+    return _kind(location) in ("image", "label")
+
+
 def _kind(location: Location) -> Kind:
+    """What a group is by its attributes."""
     try:
         group = read_group(location.storage, location.path, location.zarr_format)
     except InvalidMetadataError:

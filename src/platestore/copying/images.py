@@ -277,8 +277,12 @@ class ImagePlanner:
             plan.arrays.append(ArrayReport(target.path, "empty", "no pixels are asked for", 0, 0))
             return
         path = join(array.path, encoding.inner)
-        tree, stamp = self.groups.tree(storage, path, target.path, encoding.rename)
+        along = encoding.as_files and not encoding.inner and encoding.rename is None
+        tree = self.groups.tree(storage, array, encoding.inner, target.path, encoding.rename, along=along)
+        stamp = tree.stamp
         plan.add_stamp(f"{storage.where(path)}/*", stamp)
+        if encoding.is_nested_anew:
+            plan.remark("chunk files such as 0.0 are renamed to 0/0, as OME-NGFF 0.4 demands", target.path)
         if encoding.as_files:
             plan.trees.append(tree)
             plan.estimate += stamp.nbytes
@@ -288,7 +292,7 @@ class ImagePlanner:
         plan.pixels.append(PixelCopy(storage, array, target, picks))
         plan.watched.append((storage, path, stamp))
         if encoding.is_forced:
-            plan.forced.setdefault(encoding.why, []).append(target.path)
+            plan.remark(f"decoded and encoded anew, not copied as files: {encoding.why}", target.path)
         plan.estimate += self._estimate(array, stamp, nbytes)
         count = unit_count(encoding.content, self.zarr_format)
         plan.arrays.append(ArrayReport(target.path, "pixels", encoding.why, count, nbytes))

@@ -6,11 +6,14 @@ import os
 import posixpath
 from collections.abc import Iterable
 
+from platestore.arrays.grid import array_grid
 from platestore.copying.files import Folder, belongs, scan, stamp_of
 from platestore.copying.plan import Plan, Rename
 from platestore.copying.stamps import Stamp
+from platestore.copying.strays import Strays, by_folder, find_strays
 from platestore.errors import SourceChangedError
 from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.hierarchy import ArrayDocument
 from platestore.storage.local import LocalStorage
 from platestore.storage.ozx import OzxStorage
 
@@ -51,6 +54,50 @@ def look(
         if taken and belongs(name) and (documents or name not in DOCUMENTS):
             stamp += Stamp(1, storage.size_of(key) or 0)
     return stamp, None
+
+
+def look_at_array(
+    storage: Storage, array: ArrayDocument, inner: str, rename: Rename | None
+) -> tuple[Stamp, list[Folder] | None, Strays | None]:
+    """What the chunk files of an array look like, and what else lies in its directory.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where it is.
+    array : ArrayDocument
+        The array.
+    inner : str
+        Directory in it of which the files are meant.
+    rename : callable, optional
+        Gives new names; files that get none are not meant.
+
+    Returns
+    -------
+    stamp : Stamp
+        As :func:`look` has it, for the files that are meant.
+    folders : list of Folder or None
+        As :func:`look` has it.
+    strays : Strays or None
+        Files that are none of its chunks.
+    """
+    grid = array_grid(array)
+    if not isinstance(storage, LocalStorage):
+        stamp, _ = look(storage, join(array.path, inner), documents=False, rename=rename)
+        start = len(array.path) + 1 if array.path else 0
+        keys = (key[start:] for key in storage.keys(array.path) if belongs(posixpath.basename(key)))
+        return stamp, None, None if grid is None else find_strays(grid, by_folder(keys))
+    folders = list(scan(storage.local_path(array.path)))
+    strays = None if grid is None else find_strays(grid, folders)
+    if inner:
+        folders = [
+            Folder(folder.path[len(inner) + 1 :], folder.files, folder.newest)
+            for folder in folders
+            if folder.path == inner or folder.path.startswith(f"{inner}/")
+        ]
+    if rename is not None:
+        folders = _renamed_only(folders, rename)
+    return stamp_of(folders, documents=False), folders, strays
 
 
 def _renamed_only(folders: Iterable[Folder], rename: Rename) -> list[Folder]:

@@ -14,6 +14,7 @@ from platestore.nodes.plate import Plate, enclosing_plate
 from platestore.nodes.position import Position
 from platestore.nodes.well import Well
 from platestore.spec.names import check_field_name
+from platestore.storage.base import join
 
 _SHOWN = 5
 
@@ -35,7 +36,7 @@ class Entry:
     acquisition : int or None
         Its acquisition.
     new_well, new_name : str
-        The same in the copy.
+        The same in the copy. Both names are empty for a well that lists no position.
     """
 
     source: int
@@ -48,9 +49,19 @@ class Entry:
     new_name: str
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it is a well without a position."""
+        return not self.name
+
+    @property
+    def old_path(self) -> str:
+        """Path in its source."""
+        return join(self.well, self.name)
+
+    @property
     def path(self) -> str:
         """Path in the copy."""
-        return f"{self.new_well}/{self.new_name}" if self.new_well else self.new_name
+        return join(self.new_well, self.new_name)
 
     @property
     def where(self) -> str:
@@ -98,7 +109,7 @@ class Members:
 
     def _of(self, number: int, node: NGFFNode[Any]) -> Iterator[Entry]:
         for parent, well, name, acquisition in self._places(node):
-            path = f"{well}/{name}" if well else name
+            path = join(well, name)
             itself = isinstance(node, Position)
             new_well, new_name = self._moves.apply(number, well, name, itself=itself)
             if not (self._wanted(well, path) and self._acquired(acquisition)):
@@ -123,8 +134,11 @@ class Members:
             in_plate = self._in_plate and enclosing_plate(node._location, 2) is not None
             wells = {"/".join(node._location.path.split("/")[-2:]) if in_plate else "": node}
         for path, well in wells.items():
-            for image in well._state().images:
+            images = well._state().images
+            for image in images:
                 yield well, path, image.path, image.acquisition
+            if not images and isinstance(node, Plate) and not (self._ask.positions or self._ask.acquisitions):
+                yield well, path, "", None
 
     def _wanted(self, well: str, path: str) -> bool:
         taken = True
@@ -185,11 +199,11 @@ class _Moves:
 
     def apply(self, source: int, well: str, name: str, *, itself: bool) -> tuple[str, str]:
         """New well and name of a position (``itself``: that is a source)."""
-        path = f"{well}/{name}" if well else name
+        path = join(well, name)
         for key in ((source, "."), (None, ".")) if itself else ():
             if key in self._table:
                 path = "."
-        for key in ((source, path), (None, path)):
+        for key in ((source, path), (None, path)) if name else ():
             if key in self._table:
                 self._used.add(key)
                 new_well, _, new_name = self._table[key].rpartition("/")
@@ -214,7 +228,7 @@ def _check_unique(entries: Sequence[Entry]) -> None:
     """Refuse two positions with one place."""
     first: dict[str, Entry] = {}
     clashes = []
-    for entry in entries:
+    for entry in (e for e in entries if not e.is_empty):
         other = first.setdefault(entry.path, entry)
         if other is not entry:
             clashes.append(entry)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from platestore.arrays.grid import is_chunk_key
 from platestore.copying.files import Folder
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
+from platestore.copying.strays import Strays
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 #: Names of files and directories that are kept from planning to copying: some 30 MiB.
 MOST_KEPT = 200_000
+_SHOWN = 5
 #: The new name of a file, relative to its array; None if it stays behind.
 Rename = Callable[[str], "str | None"]
 
@@ -119,8 +122,12 @@ class Plan:
         Number of positions.
     notes : list of str
         What could not come along, or is different.
-    forced : dict
-        Paths of arrays that must be encoded anew, by the reason.
+    remarks : dict
+        What is said of several arrays alike: their paths, and how many files it is about.
+    unclaimed : int
+        Files of the sources that look like chunks, and that no array claims.
+    left : list of str
+        Groups and files of others that stay behind, since that is asked for.
     watched : list of tuple
         Storage, path and stamp of the arrays whose pixels are read.
     estimate : int
@@ -135,7 +142,9 @@ class Plan:
     stamps: dict[str, Any] = field(default_factory=dict)
     positions: int = 0
     notes: list[str] = field(default_factory=list)
-    forced: dict[str, list[str]] = field(default_factory=dict)
+    remarks: dict[str, tuple[list[str], int]] = field(default_factory=dict)
+    unclaimed: int = 0
+    left: list[str] = field(default_factory=list)
     watched: list[tuple[Storage, str, Stamp]] = field(default_factory=list)
     estimate: int = 0
     _kept: int = 0
@@ -149,6 +158,47 @@ class Plan:
         """Plan the documents of a group or array of the copy."""
         self.documents[path] = files
         self.estimate += sum(len(data) for _, data in files)
+
+    def remark(self, what: str, path: str, count: int = 0) -> None:
+        """Say something of an array that may be said of others, too; ``count`` files are meant."""
+        paths, before = self.remarks.get(what, ([], 0))
+        paths.append(path)
+        self.remarks[what] = paths, before + count
+
+    def add_strays(self, strays: Strays, pattern: str, path: str, *, come_along: bool) -> None:
+        """Tell of files in the directory of an array that are none of its chunks.
+
+        Parameters
+        ----------
+        strays : Strays
+            What was found.
+        pattern : str
+            Name of the array's first chunk.
+        path : str
+            Path of the array in the copy.
+        come_along : bool
+            Whether the files are copied with the chunks.
+        """
+        for text, count in strays.texts(pattern, come_along=come_along):
+            self.remark(text, path, count)
+        self.unclaimed += strays.unclaimed
+
+    def remark_lost(self, path: str, names: Iterable[str]) -> None:
+        """Tell of files that look like chunks, in a directory that is no array."""
+        lost = [name for name in names if is_chunk_key(name)]
+        if lost:
+            what = f"files named like chunks ({lost[0]}), where no array is; copied as they are"
+            self.remark(what, path or ".", len(lost))
+            self.unclaimed += len(lost)
+
+    def note_remarks(self) -> None:
+        """Make notes of the remarks: one for each kind."""
+        for what, (paths, count) in self.remarks.items():
+            named = paths[0] if len(paths) == 1 else f"{len(paths)} places ({paths[0]}, ...)"
+            self.notes.append(f"{named}: {f'{count} ' if count else ''}{what}")
+        if self.left:
+            shown = ", ".join(self.left[:_SHOWN]) + (", ..." if len(self.left) > _SHOWN else "")
+            self.notes.append(f"left behind, since only_ome is asked for ({len(self.left)}): {shown}")
 
     def files(self) -> int:
         """Number of files that the copy has at most."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from platestore.copying.ask import Ask
 from platestore.copying.destination import Destination
-from platestore.copying.groups import GroupWriter
-from platestore.copying.images import ImagePlanner
+from platestore.copying.groups import GroupWriter, is_image
+from platestore.copying.images import ImagePlanner, MainImage
 from platestore.copying.members import Entry, Members, matches
 from platestore.copying.plain import plan_plain
 from platestore.copying.plan import Plan
-from platestore.copying.plates import SameLook, plan_plate, plan_series, plan_well_document
-from platestore.errors import ArgumentError, UnsupportedError
+from platestore.copying.plates import SameLook, plan_plate, plan_well_document
+from platestore.copying.series import OME, has_ome, plan_series
+from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 from platestore.nodes.labelling import LABELS
+from platestore.nodes.labels import LabelImage
+from platestore.nodes.location import Location
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
@@ -24,6 +28,7 @@ from platestore.nodes.well import Well
 from platestore.opening import open_ome_zarr
 from platestore.spec.versions import Version
 from platestore.storage.base import join
+from platestore.storage.hierarchy import read_group
 from platestore.storage.ozx import OzxStorage
 
 
@@ -84,8 +89,8 @@ class Planner:
     def make(self) -> Plan:
         """Make the plan."""
         node, several = self._nodes[0], len(self._nodes) > 1
-        if self._ask.is_plain and self._same_version and not several:
-            plan_plain(self.plan, node._location)
+        plain = self._ask.is_plain and self._same_version and not several
+        if plain and plan_plain(self.plan, node._location):
             self.plan.positions = _count(node)
         elif several or isinstance(node, Plate) or (isinstance(node, Position) and self._ask.moves):
             self._plate()
@@ -98,9 +103,7 @@ class Planner:
             Members([node], self._ask, in_plate=False)
             self._groups.register(node._location.where, "")
             self._position(node, "")
-        for why, paths in self.plan.forced.items():
-            count = f"{len(paths)} arrays ({paths[0]}, ...) are" if len(paths) > 1 else f"{paths[0]} is"
-            self.plan.notes.append(f"{count} decoded and encoded anew, not copied as files: {why}")
+        self.plan.note_remarks()
         return self.plan
 
     def _plate(self) -> None:
@@ -111,7 +114,11 @@ class Planner:
                 )
         entries = Members(self._nodes, self._ask, in_plate=True).entries
         plan_plate(self._groups, self._nodes, entries, self._ask.selection.channels, self._destination.name)
-        self._positions(entries, same=SameLook() if len(self._nodes) > 1 else None)
+        several = len(self._nodes) > 1
+        same = SameLook(self._ask.channels_differ) if several else None
+        self._positions(entries, same=same)
+        note = None if same is None else same.note()
+        self.plan.notes += [] if note is None else [note]
 
     def _well(self, well: Well) -> None:
         entries = Members([well], self._ask, in_plate=False).entries
@@ -120,6 +127,7 @@ class Planner:
         self._positions(entries, same=None)
 
     def _positions(self, entries: Sequence[Entry], same: SameLook | None) -> None:
+        entries = [entry for entry in entries if not entry.is_empty]
         for entry in entries:
             self._groups.register(entry.where, entry.path)
         for entry in entries:
@@ -142,6 +150,8 @@ class Planner:
                 )
         kept = [k for k in keys if ask.positions is None or any(matches(g, k) for g in ask.positions)]
         plan_series(self._groups, series, kept)
+        left = {key.partition("/")[0] for key in keys if key not in kept}
+        self._members(series._location, "", kept, known={*left, OME} if has_ome(series._location) else left)
         for key in kept:
             self._groups.register(series._location.child(key).where, key)
         for key in kept:
@@ -151,31 +161,59 @@ class Planner:
         """Plan one position, its labels, and what others keep in it."""
         self.plan.positions += 1
         main = self._images.image(position, target)
-        for path in position._state().paths():
-            self._parents(position, target, path)
-        listing = position._listing() if self._ask.labels else None
-        known = {path.partition("/")[0] for path in position._state().paths()}
-        if listing is not None:
-            labels = join(target, LABELS)
-            self._groups.write(listing, labels, None)
-            names = listing._keys()
-            for name in names:
-                self._parents(listing, labels, name)
-                label = listing[name]
-                self._images.image(label, join(labels, name), main)
-                arrays = {path.partition("/")[0] for path in label._state().paths()}
-                self._groups.others(label._location, join(labels, name), arrays, (), listed=False)
-            inner = {name.partition("/")[0] for name in names}
-            self._groups.others(listing._location, labels, inner, (), listed=True)
-        self._groups.others(position._location, target, {*known, LABELS}, (), listed=False)
+        contents = self._groups.contents(position._location)
+        if self._ask.labels and LABELS in contents[0]:
+            self._labels(position, join(target, LABELS), main)
+        self._members(position._location, target, position._state().paths(), contents, known={LABELS})
 
-    def _parents(self, node: NGFFNode[Any], target: str, name: str) -> None:
-        """Plan the groups between a node and a member with a path of several names."""
-        parts = name.split("/")
-        for depth in range(1, len(parts)):
-            inner = "/".join(parts[:depth])
-            if join(target, inner) not in self.plan.documents:
-                self._groups.bare(node._location.child(inner), join(target, inner))
+    def _labels(self, position: Position, target: str, main: MainImage | None) -> None:
+        """Plan the label images of a position: those that are listed, or all where nothing lists any."""
+        listing, location = position._listing(), position._location.child(LABELS)
+        contents = self._groups.contents(location)
+        labels = {} if listing is None else {name: listing[name] for name in listing._keys()}
+        unlisted = [] if listing is not None and listing.has_list else self._unlisted(position, contents[0])
+        if unlisted:
+            what = "no document lists its label images; they are copied, and listed"
+            self.plan.remark(f"{what} ({', '.join(name for name, _ in unlisted)})", target)
+            labels = dict(unlisted)
+        if listing is not None:
+            self._groups.write(listing, target, {"labels": list(labels)} if unlisted else None)
+        elif unlisted or read_group(location.storage, location.path, location.zarr_format) is not None:
+            self._groups.new("labels", target, {"labels": list(labels)}, {})
+        for name, label in labels.items():
+            self._images.image(label, join(target, name), main)
+            self._members(label._location, join(target, name), label._state().paths())
+        self._members(location, target, list(labels), contents, listed=True)
+
+    def _unlisted(self, position: Position, names: Sequence[str]) -> list[tuple[str, LabelImage]]:
+        """The label images that lie in a position, by their names; others there are no label images."""
+        out = []
+        for name in names:
+            if is_image(position._location.child(LABELS, name)):
+                with contextlib.suppress(InvalidMetadataError):
+                    out.append((name, position._open_child(LabelImage, LABELS, name)))
+        return out
+
+    def _members(
+        self,
+        location: Location,
+        target: str,
+        paths: Sequence[str],
+        contents: tuple[list[str], list[str]] | None = None,
+        *,
+        known: Iterable[str] = (),
+        listed: bool = False,
+    ) -> None:
+        """Plan what lies beside the members of a group, and the groups between it and deeper ones."""
+        inner: dict[str, list[str]] = {}
+        for path in paths:
+            first, _, rest = path.partition("/")
+            inner.setdefault(first, []).extend([rest] if rest else [])
+        for name, below in inner.items():
+            if below:
+                self._groups.bare(location.child(name), join(target, name))
+                self._members(location.child(name), join(target, name), below, listed=listed)
+        self._groups.others(location, target, {*inner, *known}, (), listed=listed, contents=contents)
 
 
 def version_of(

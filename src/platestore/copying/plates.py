@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from platestore.copying.ask import ChannelsDiffer
 from platestore.copying.groups import GroupWriter
 from platestore.copying.members import Entry
+from platestore.copying.series import OME, has_ome, moved_series, plan_ome
 from platestore.errors import ArgumentError
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
-from platestore.nodes.series import Bioformats2RawSeries
 from platestore.nodes.well import Well
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
@@ -27,7 +28,9 @@ from platestore.spec.plate import (
     WellIndexMeta,
 )
 from platestore.spec.well import ImageMeta, WellGroupMeta
-from platestore.storage.hierarchy import read_group
+
+#: The positions of each well of the copy.
+_Wells: TypeAlias = dict[str, list[Entry]]
 
 
 class Acquisitions:
@@ -47,7 +50,7 @@ class Acquisitions:
         self._numbers: dict[tuple[int, int], int] = {}
         self._items: dict[int, AcquisitionMeta] = {}
         self.declared = False
-        used = {(entry.source, entry.acquisition or 0) for entry in entries}
+        used = {(entry.source, entry.acquisition or 0) for entry in entries if not entry.is_empty}
         for source, node in enumerate(nodes):
             if not isinstance(node, Plate):
                 continue
@@ -79,7 +82,7 @@ class Acquisitions:
         """The plate's list, with the greatest number of fields in one well; None if no source has one."""
         most: dict[int, int] = {}
         for entries in wells.values():
-            numbers = [self.number(entry) or 0 for entry in entries]
+            numbers = [self.number(entry) or 0 for entry in entries if not entry.is_empty]
             for number in set(numbers):
                 most[number] = max(most.get(number, 0), numbers.count(number))
         if not self.declared and not set(most) - {0}:
@@ -119,7 +122,7 @@ def plan_plate(
     name : str
         Name of the plate, if it has more than one source.
     """
-    wells: dict[str, list[Entry]] = {}
+    wells: _Wells = {}
     for entry in entries:
         wells.setdefault(entry.new_well, []).append(entry)
     acquisitions = Acquisitions(nodes, entries, groups.plan.notes)
@@ -132,7 +135,7 @@ def plan_plate(
     meta.rows, meta.columns, meta.wells = _grid(meta, own, list(wells), plates)
     meta.acquisitions = acquisitions.listed(wells)
     if meta.field_count is not None:
-        meta.field_count = len(entries)
+        meta.field_count = max((sum(not e.is_empty for e in each) for each in wells.values()), default=0)
     own.intents = None
     _inherited(own, entries[0].node if entries else None, channels)
     if base is not None:
@@ -146,10 +149,10 @@ def plan_plate(
         )
     else:
         groups.new("plate", "", {"plate": meta.to_json()}, own.to_json())
-    _others(groups, plates)
-    _rows(groups, wells)
+    _rows(groups, nodes, entries, wells)
     for path, fields in wells.items():
         _plan_well(groups, path, fields, acquisitions)
+    _others(groups, nodes, entries, wells)
 
 
 def _inherited(own: OwnMeta, first: NGFFNode[Any] | None, channels: Sequence[str] | None) -> None:
@@ -197,50 +200,106 @@ def _grid(
     return axes[0], axes[1], wells
 
 
-def _others(groups: GroupWriter, plates: Sequence[Plate]) -> None:
-    taken: set[str] = set()
-    for plate in plates[1:]:
-        if not versions.only_ours(plate._loaded().attributes):
-            groups.plan.notes.append(f"{plate._location.where}: attributes of others are not merged")
-    for plate in plates:
-        meta = plate._state()
-        known = {row.name for row in meta.rows} | {well.path.partition("/")[0] for well in meta.wells}
-        taken |= groups.others(plate._location, "", known, taken, listed=True)
-
-
-def _rows(groups: GroupWriter, wells: dict[str, list[Entry]]) -> None:
-    """Rows: groups without a document of the specification, but maybe with one of others."""
-    done: set[str] = set()
-    for path, entries in wells.items():
-        row, node = path.partition("/")[0], entries[0].node
-        if row in done:
+def _others(
+    groups: GroupWriter,
+    nodes: Sequence[NGFFNode[Any]],
+    entries: Sequence[Entry],
+    wells: dict[str, list[Entry]],
+) -> None:
+    """Plan what lies in the sources beside rows: ``OME`` groups, and what is of others."""
+    taken = {path.partition("/")[0] for path in wells}
+    several, first = len(nodes) > 1, True
+    for number, plate in enumerate(nodes):
+        if not isinstance(plate, Plate):
             continue
-        done.add(row)
-        if isinstance(node, Plate) and entries[0].well.partition("/")[0] == row:
-            location = node._location.child(row)
-            groups.bare(location, row)
-            columns = {
-                w.path.rpartition("/")[2] for w in node._state().wells if w.path.partition("/")[0] == row
-            }
-            groups.others(location, row, columns, set(), listed=True)
+        location = plate._location
+        if not first and not versions.only_ours(plate._loaded().attributes):
+            groups.plan.notes.append(f"{location.where}: attributes of others are not merged")
+        known = _row_names(plate)
+        if first and has_ome(location):
+            moved = {e.old_path: e.path for e in entries if e.source == number and not e.is_empty}
+            kept = moved_series(location, moved)
+            if several:
+                kept = [e.path for e in entries if not e.is_empty]
+            plan_ome(groups, location, kept)
+            known.add(OME)
+        taken |= groups.others(location, "", known, taken - known, listed=True)
+        first = False
+
+
+def _row_names(plate: Plate) -> set[str]:
+    meta = plate._state()
+    return {row.name for row in meta.rows} | {well.path.partition("/")[0] for well in meta.wells}
+
+
+def _rows(
+    groups: GroupWriter,
+    nodes: Sequence[NGFFNode[Any]],
+    entries: Sequence[Entry],
+    wells: dict[str, list[Entry]],
+) -> None:
+    """Plan rows: groups without a document of the specification, but maybe with one of others."""
+    taken: dict[str, set[str]] = {}
+    for path in wells:
+        row, _, column = path.partition("/")
+        taken.setdefault(row, set()).add(column)
+    for row in taken:
+        owners = [
+            entry.node
+            for path, each in wells.items()
+            for entry in each[:1]
+            if path.partition("/")[0] == row and entry.well.partition("/")[0] == row
+        ]
+        plates = [node for node in owners if isinstance(node, Plate)]
+        if plates:
+            groups.bare(plates[0]._location.child(row), row)
         else:
             groups.new("unknown", row, {}, {})
+    for number, plate in enumerate(nodes):
+        if isinstance(plate, Plate):
+            used = {entry.well for entry in entries if entry.source == number}
+            for row in sorted(_row_names(plate)):
+                _row(groups, plate, row, used, taken.get(row))
+
+
+def _row(groups: GroupWriter, plate: Plate, row: str, used: set[str], taken: set[str] | None) -> None:
+    """Plan what lies in a row beside its wells; what no place is left for is told of."""
+    location = plate._location.child(row)
+    columns = {w.path.rpartition("/")[2] for w in plate._state().wells if w.path.partition("/")[0] == row}
+    if columns and not any(f"{row}/{column}" in used for column in columns):
+        return  # nothing of this row is wanted
+    if taken is not None:
+        taken |= groups.others(location, row, columns, taken - columns, listed=True)
+        return
+    directories, files = groups.contents(location)
+    for name in (*directories, *files):
+        if name not in columns:
+            groups.plan.notes.append(f"{location.child(name).where}: its row is not in the copy; not copied")
 
 
 def _plan_well(groups: GroupWriter, path: str, entries: Sequence[Entry], acquisitions: Acquisitions) -> None:
     """Plan the document of one well, and what lies in it beside its positions."""
-    images = [(entry, acquisitions.number(entry)) for entry in entries]
-    well = entries[0].parent
-    if well is None:
+    images = [(entry, acquisitions.number(entry)) for entry in entries if not entry.is_empty]
+    parents = {entry.parent._location.where: entry.parent for entry in entries if entry.parent is not None}
+    if not parents:
         listed = [ImageMeta(path=e.new_name, acquisition=n) for e, n in images]
         groups.new("well", path, {"well": WellGroupMeta(images=listed).to_json()}, {})
         return
-    plan_well_document(groups, well, path, [(e.name, e.new_name, n) for e, n in images])
+    first, *others = parents.values()
+    taken = plan_well_document(groups, first, path, [(e.name, e.new_name, n) for e, n in images])
+    for well in others:
+        if not versions.only_ours(well._loaded().attributes):
+            groups.plan.notes.append(f"{well._location.where}: attributes of others are not merged")
+        taken |= groups.others(well._location, path, _fields(well), taken, listed=True)
+
+
+def _fields(well: Well) -> set[str]:
+    return {image.path for image in well._state().images}
 
 
 def plan_well_document(
     groups: GroupWriter, well: Well, target: str, images: Sequence[tuple[str, str, int | None]]
-) -> None:
+) -> set[str]:
     """Plan the document of a well from that in the source.
 
     Parameters
@@ -253,6 +312,11 @@ def plan_well_document(
         Path of the copy.
     images : sequence of tuple
         Name, new name and acquisition of each field.
+
+    Returns
+    -------
+    set of str
+        Names that are taken in the copy.
     """
     meta = copy.deepcopy(well._state())
     fields = []
@@ -262,40 +326,8 @@ def plan_well_document(
     same = fields == meta.images and not well._own.intents
     meta.images = fields
     groups.write(well, target, None if same else {"well": meta.to_json()})
-    groups.others(well._location, target, {i.path for i in well._state().images}, set(), listed=True)
-
-
-def plan_series(groups: GroupWriter, series: Bioformats2RawSeries, kept: Sequence[str]) -> None:
-    """Plan the documents of a collection, and its ``OME`` group.
-
-    ``OME/METADATA.ome.xml`` describes all images in their order: it stays behind when some do.
-    """
-    location = series._location
-    root = copy.deepcopy(series._loaded().attributes)
-    inner = location.child("OME")
-    group = read_group(inner.storage, inner.path, inner.zarr_format)
-    whole = list(kept) == series._keys()
-    attributes = copy.deepcopy(group.attributes) if group is not None else {}
-    at_root = "series" in versions.series_parts(root, location.zarr_format)
-    if not whole:
-
-        def change(ome: dict[str, Any]) -> None:
-            ome["series"] = list(kept)
-
-        if at_root:
-            versions.edit_container(root, location.version, change)
-        if not at_root or "series" in versions.series_parts(attributes, location.zarr_format):
-            versions.edit_container(attributes, location.version, change)
-    groups.attributes(location, root, "series", "")
-    if group is not None or attributes:
-        groups.attributes(inner, attributes, "series", "OME")
-    left = set() if whole else {"METADATA.ome.xml"}
-    if group is not None:
-        groups.others(inner, "OME", left, (), listed=False)
-    if not whole and inner.storage.size_of(inner.child("METADATA.ome.xml").path) is not None:
-        groups.plan.notes.append("OME/METADATA.ome.xml describes images that are not copied: left behind")
-    known = {path.partition("/")[0] for path in series._keys()} | {"OME"}
-    groups.others(location, "", known, set(), listed=False)
+    known, taken = _fields(well), {new for _, new, _ in images}
+    return taken | groups.others(well._location, target, known, taken - known, listed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +337,25 @@ class _Look:
 
 
 class SameLook:
-    """Checks that merged positions have the same channels and axes."""
+    """Checks that merged positions have the same axes, and what their channels are.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    channels_differ : {"keep", "refuse"}
+        Whether positions whose channels differ keep their own, or are refused.
+    """
+
+    def __init__(self, channels_differ: ChannelsDiffer) -> None:
+        self._what = ("channels", "axes") if channels_differ == "refuse" else ("axes",)
         self._first: tuple[str, _Look] | None = None
+        self._seen: dict[tuple[str, ...], str] = {}
+
+    def note(self) -> str | None:
+        """What is to be said of channels that differ; None if all are alike."""
+        if len(self._seen) < 2:
+            return None
+        shown = "; ".join(f"{where} has {', '.join(names)}" for names, where in self._seen.items())
+        return f"channels differ, and each position keeps its own ({shown}); a plate shows those of its first"
 
     def check(self, position: Position, channels: Sequence[str] | None) -> None:
         """Compare one more position with the first, as far as its channels are chosen.
@@ -327,13 +374,15 @@ class SameLook:
         """Compare a position, or a well, with the plate that it is added to."""
         if plate.channel_names:
             self._compare(plate._location.where, _Look(tuple(plate.channel_names), _axes(plate)))
-            self._compare(node._location.where, _Look(tuple(channels or node.channel_names), _axes(node)))
+            names = tuple(channels or node.channel_names)
+            self._compare(node._location.where, _Look(names, _axes(node)))
 
     def _compare(self, where: str, look: _Look) -> None:
         if self._first is None:
             self._first = where, look
         first, expected = self._first
-        for what in ("channels", "axes"):
+        self._seen.setdefault(look.channels, where)
+        for what in self._what:
             ours, theirs = getattr(expected, what), getattr(look, what)
             if ours != theirs:
                 lost = [f"- {item}" for item in ours if item not in theirs]
@@ -342,7 +391,8 @@ class SameLook:
                 raise ArgumentError(
                     f"its {what} differ from those of {first}: {diff}",
                     path=where,
-                    hint="merge stores that have the same ones; channels= chooses and orders channels",
+                    hint="merge stores that have the same ones; channels= chooses and orders channels"
+                    + (", channels_differ='keep' (--channels-differ keep) keeps each" * (what == "channels")),
                 )
 
 

@@ -59,7 +59,9 @@ class CopyReport:
     memory : int
         Bytes by which the process needs to grow at least.
     notes : list of str
-        What could not come along, or is different, in words.
+        What could not come along, is different, or was found beside what the documents list, in words.
+    unclaimed : int
+        Files of the sources that look like chunks and that no array claims; the notes say where.
     dry_run : bool
         Whether this is only a plan.
     resumed : bool
@@ -79,6 +81,7 @@ class CopyReport:
     nbytes: int = 0
     memory: int = 0
     notes: list[str] = field(default_factory=list)
+    unclaimed: int = 0
     dry_run: bool = False
     resumed: bool = False
     verified: bool = False

@@ -24,6 +24,7 @@ from platestore.nodes.surgery import check_places, place_well
 from platestore.nodes.well import Well
 from platestore.spec import edits, versions
 from platestore.spec.names import check_field_name
+from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent
 from platestore.spec.plate import PlateMeta, raise_field_count
 from platestore.spec.well import ImageMeta, WellGroupMeta
@@ -50,6 +51,7 @@ def grow_plate(
     overwriting: bool = False,
     well: Well | None = None,
     staged: Staged | None = None,
+    channel_names: Sequence[str] | None = None,
 ) -> list[Position]:
     """Create positions and the wells they need.
 
@@ -67,12 +69,15 @@ def grow_plate(
         The node of a well among them, which shall show the result.
     staged : Staged, optional
         The one position, or the well with all of them, that was built elsewhere in the store.
+    channel_names : sequence of str, optional
+        Names of their channels; those that the plate hands down by default.
 
     Returns
     -------
     list of Position
     """
     specs = [read_spec(item) for item in items]
+    names = None if channel_names is None else check_channel_names(channel_names)
     location = plate._location
     location.storage.require_writable(location.path)
     paths = [f"{spec.well}/{spec.name}" for spec in specs]
@@ -81,7 +86,7 @@ def grow_plate(
         raise ArgumentError(f"positions named more than once: {', '.join(twice)}")
     with contextlib.ExitStack() as locks:
         locks.enter_context(location.storage.lock(location.path))
-        batch = _Batch(plate, specs, planned, overwriting, well, staged, locks)
+        batch = _Batch(plate, specs, planned, overwriting, well, staged, names, locks)
         batch.run()
     if staged is not None:
         return [plate[spec.well][spec.name] for spec in specs]
@@ -106,9 +111,11 @@ class _Batch:
         overwriting: bool,
         well: Well | None,
         staged: Staged | None,
+        channel_names: list[str] | None,
         locks: contextlib.ExitStack,
     ) -> None:
         self.staged = staged
+        self.channel_names = channel_names
         self.plate = plate
         self.location = plate._location
         self.planned = planned
@@ -125,8 +132,8 @@ class _Batch:
         self.rows: set[str] = set()
         self.begun: set[str] = set()  # new wells whose directory is there
         self.fresh: set[str] = set()  # of these, those that were not there before
-        # Without arrays they are alike in every call, too.
-        self._files = plate._blank_documents if planned is None else {}
+        # Without arrays, or names of their own, they are alike in every call, too.
+        self._files = plate._blank_documents if planned is None and channel_names is None else {}
         for spec in specs:
             self._sort(spec, overwriting)
         wells = [(s[0].row, s[0].column, s[0].row_index, s[0].column_index) for s in self.new.values()]
@@ -253,6 +260,7 @@ class _Batch:
         """Documents of a position; all of one name are alike, and serialised once."""
         if name not in self._files:
             names, axes = self.plate._inheritance()
+            names = names if self.channel_names is None else self.channel_names
             meta = edits.empty_image(axes, names, name)
             if self.planned is not None:
                 layout = self.planned.layout
@@ -357,9 +365,12 @@ def _image(spec: Spec) -> ImageMeta:
     return ImageMeta(path=spec.name, acquisition=spec.acquisition)
 
 
-def grow_well(well: Well, name: str, acquisition: int) -> Position:
+def grow_well(
+    well: Well, name: str, acquisition: int, channel_names: Sequence[str] | None = None
+) -> Position:
     """Create a position in a well that is not part of a plate."""
     check_field_name(name, "position")
+    names = well.channel_names if channel_names is None else check_channel_names(channel_names)
     number = check_index(acquisition, "acquisition") or 0
     location = well._location
     place = location.child(name)
@@ -372,7 +383,7 @@ def grow_well(well: Well, name: str, acquisition: int) -> Position:
         elif listed:
             del well[name]
         place.storage.remove_tree(place.path)
-        meta = edits.empty_image(well.axes, well.channel_names, name)
+        meta = edits.empty_image(well.axes, names, name)
         attributes = versions.bare_attributes(location.version, "image", meta.to_json(), {})
         create_node(
             location.storage, place.path, group_files(location.zarr_format, attributes, where=place.where)

@@ -14,6 +14,7 @@ from platestore.nodes import intents
 from platestore.nodes.draft import Draft
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.position import Position
+from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import read_model
 from platestore.spec.findings import Finding
@@ -211,6 +212,11 @@ class LabelsGroup(NGFFNode[LabelsMeta]):
 
     def _keys(self) -> list[str]:
         return list(self._state().labels)
+
+    @property
+    def has_list(self) -> bool:
+        """Whether its document has a list of label images, if only an empty one."""
+        return "labels" in versions.unpack(self._loaded().attributes, self._location.zarr_format, "labels")
 
     def _listed(self, path: str, names: Sequence[str]) -> tuple[str, str] | None:
         """The listed label image that a path leads to or into, and what is left of the path."""

@@ -119,7 +119,11 @@ class Plate(NGFFNode[PlateMeta]):
 
     @property
     def channel_names(self) -> list[str]:
-        """Channel names of the first position, or those the plate was created with."""
+        """Channel names of the first position, or those the plate was created with.
+
+        New positions get them. Positions may have others (``create_position(..., channel_names=)``, merged
+        imaging cycles): ``position.channel_names`` tells.
+        """
         return list(self._inheritance()[0])
 
     @property
@@ -302,6 +306,8 @@ class Plate(NGFFNode[PlateMeta]):
         row_index: int | None = None,
         col_index: int | None = None,
         acq_index: int = 0,
+        *,
+        channel_names: Sequence[str] | None = None,
     ) -> Position:
         """Create a position, and its well if that is new.
 
@@ -313,6 +319,8 @@ class Plate(NGFFNode[PlateMeta]):
             Indices of the row and column; by default names are listed in order of creation.
         acq_index : int
             Identifier of the acquisition.
+        channel_names : sequence of str, optional
+            Names of its channels, as of another imaging cycle; :attr:`channel_names` by default.
 
         Returns
         -------
@@ -326,7 +334,8 @@ class Plate(NGFFNode[PlateMeta]):
         InvalidNameError
             If a name is not alphanumeric.
         """
-        return self.create_positions([(row_name, col_name, pos_name, row_index, col_index, acq_index)])[0]
+        spec = (row_name, col_name, pos_name, row_index, col_index, acq_index)
+        return self.create_positions([spec], channel_names=channel_names)[0]
 
     def create_positions(
         self,
@@ -341,6 +350,7 @@ class Plate(NGFFNode[PlateMeta]):
         shards: Shards | None = None,
         compressor: str | None = None,
         checksum: bool = False,
+        channel_names: Sequence[str] | None = None,
     ) -> list[Position]:
         """Create many positions in one step: all of them are listed, or none.
 
@@ -357,6 +367,8 @@ class Plate(NGFFNode[PlateMeta]):
             As for :meth:`Position.create_zeros`.
         image : str
             Name of the arrays.
+        channel_names : sequence of str, optional
+            Names of the channels of these positions; :attr:`channel_names` by default.
 
         Returns
         -------
@@ -377,8 +389,10 @@ class Plate(NGFFNode[PlateMeta]):
         planned = None
         if shape is not None or dtype is not None:
             wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
-            planned = array_plan(self, image, shape, dtype, wishes, transform)
-        return grow_plate(self, positions, planned=planned, overwriting=self._overwriting)
+            planned = array_plan(self, image, shape, dtype, wishes, transform, channel_names)
+        return grow_plate(
+            self, positions, planned=planned, overwriting=self._overwriting, channel_names=channel_names
+        )
 
     @classmethod
     def from_positions(

@@ -54,13 +54,14 @@ def array_plan(
     dtype: npt.DTypeLike | None,
     wishes: Wishes,
     transform: Sequence[TransformationMeta] | None,
+    channel_names: Sequence[str] | None = None,
 ) -> ArrayPlan:
     """Check what the arrays of a batch shall be."""
     from platestore.arrays.layout import check_integers
 
     if shape is None or dtype is None:
         raise ArgumentError("shape and dtype must be given together")
-    axes, names = plate.axes, plate.channel_names
+    axes, names = plate.axes, plate.channel_names if channel_names is None else channel_names
     full = check_integers(shape, "shape")
     if len(full) != len(axes):
         raise ArgumentError(f"shape {full} has {len(full)} values; there are {len(axes)} axes")

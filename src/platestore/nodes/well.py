@@ -150,7 +150,9 @@ class Well(NGFFNode[WellGroupMeta]):
         """
         return self._open_each(self._keys(), lambda name: self._open_child(Position, name))
 
-    def create_position(self, name: str, acquisition: int = 0) -> Position:
+    def create_position(
+        self, name: str, acquisition: int = 0, *, channel_names: Sequence[str] | None = None
+    ) -> Position:
         """Create a position.
 
         Parameters
@@ -159,6 +161,9 @@ class Well(NGFFNode[WellGroupMeta]):
             Name of the position, alphanumeric.
         acquisition : int
             Identifier of the acquisition it belongs to.
+        channel_names : sequence of str, optional
+            Names of its channels, as of another imaging cycle; those of the plate's first position by
+            default.
 
         Returns
         -------
@@ -175,11 +180,13 @@ class Well(NGFFNode[WellGroupMeta]):
 
         plate = self._plate()
         if plate is None:
-            return grow_well(self, name, acquisition)
+            return grow_well(self, name, acquisition, channel_names)
         relative = self._location.path.removeprefix(plate._location.path).strip("/")
         row, _, column = relative.partition("/")
         spec = (row, column, name, None, None, acquisition)
-        return grow_plate(plate, [spec], overwriting=self._overwriting, well=self)[0]
+        return grow_plate(
+            plate, [spec], overwriting=self._overwriting, well=self, channel_names=channel_names
+        )[0]
 
     def __delitem__(self, key: int | str) -> None:
         """Remove a position (its entry first, then its data), or something below it."""

@@ -1,0 +1,130 @@
+"""Files in the directory of an array that are none of its chunks, as its document names them.
+
+They look like pixels and are read by nobody: chunks that another program named in another way, or that a
+larger shape left. A copy tells of them, whether they come along or stay behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from platestore.arrays.grid import ArrayGrid, is_chunk_key
+from platestore.copying.files import Folder
+from platestore.storage.base import DOCUMENTS, join
+
+
+@dataclass(slots=True)
+class Strays:
+    """What was found in one array's directory.
+
+    Attributes
+    ----------
+    named : int
+        Files that have the name of a chunk, but not as this array names its chunks.
+    outside : int
+        Chunks that lie outside of its shape.
+    nodes : int
+        Documents of other groups or arrays.
+    others : int
+        Other files.
+    example : str
+        One of the first kind, or else of the last two.
+    """
+
+    named: int = 0
+    outside: int = 0
+    nodes: int = 0
+    others: int = 0
+    example: str = ""
+
+    @property
+    def unclaimed(self) -> int:
+        """Number of files that look like chunks, and are none."""
+        return self.named + self.outside
+
+    def texts(self, pattern: str, *, come_along: bool) -> Iterator[tuple[str, int]]:
+        """What a report says, and of how many files.
+
+        Parameters
+        ----------
+        pattern : str
+            Name of the array's first chunk.
+        come_along : bool
+            Whether the files are copied with the chunks.
+        """
+        fate = "copied as they are" if come_along else "left behind"
+        if self.named:
+            what = f"named like {self.example}, not like {pattern}: by its document they are no chunks"
+            yield f"files {what}; {fate}", self.named
+        if self.outside:
+            yield f"chunk files outside of its shape; {fate}", self.outside
+        if self.nodes:
+            what = "documents of other groups or arrays in the directory of this one"
+            yield f"{what} ({self.example}); left behind", self.nodes
+        if self.others and not come_along:
+            yield f"other files in its directory ({self.example}); left behind", self.others
+
+
+def find_strays(grid: ArrayGrid, folders: Iterable[Folder]) -> Strays | None:
+    """Look for files of an array that are none of its chunks.
+
+    Parameters
+    ----------
+    grid : ArrayGrid
+        How it is cut into files.
+    folders : iterable of Folder
+        What lies in its directory.
+
+    Returns
+    -------
+    Strays or None
+        None if there are none.
+    """
+    strays = Strays()
+    last = {str(n) for n in range(min(grid.counts[-1], _MOST_NAMES))} if grid.shape else set()
+    for folder in folders:
+        if grid.separator == "/" and _is_full(grid, folder.path):
+            names: Iterable[str] = (name for name, _ in folder.files if name not in last)
+        else:
+            names = (name for name, _ in folder.files)
+        for name in names:
+            _note(strays, grid, folder.path, name)
+    return strays if strays != _NONE else None
+
+
+_MOST_NAMES = 10_000
+_NONE = Strays()
+
+
+def _is_full(grid: ArrayGrid, path: str) -> bool:
+    """Whether a directory is one that holds chunks inside of an array's shape."""
+    place = grid.place_of(join(path, "0"))
+    return place is not None and bool(place) and grid.holds(place)
+
+
+def _note(strays: Strays, grid: ArrayGrid, path: str, name: str) -> None:
+    if name in DOCUMENTS:
+        if path:
+            strays.nodes += 1
+            strays.example = strays.example or join(path, name)
+        return
+    key = join(path, name)
+    place = grid.place_of(key)
+    if place is not None:
+        strays.outside += not grid.holds(place)
+    elif is_chunk_key(key):
+        strays.named += 1
+        strays.example = key if strays.named == 1 else strays.example
+    else:
+        strays.others += 1
+        strays.example = strays.example or key
+
+
+def by_folder(keys: Iterable[str]) -> list[Folder]:
+    """Keys of a store that is no directory, as folders."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for key in keys:
+        path, _, name = key.rpartition("/")
+        found.setdefault(path, []).append((name, 0))
+    return [Folder(path, files, 0) for path, files in found.items()]
