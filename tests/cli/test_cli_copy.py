@@ -197,6 +197,7 @@ def test_json_is_one_document_on_stdout(src, here):
         "bytes": sum(p.stat().st_size for p in files),
         "memory": 0,
         "notes": [],
+        "unclaimed": 0,
         "arrays": {"files": 3, "pixels": 0, "levels": 0, "empty": 0},
         "dry_run": False,
         "resumed": False,
@@ -295,7 +296,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(src, here):
 
 def test_a_dry_run_says_why_files_are_not_copied_as_they_are(sources, here):
     result = invoke(sources / "old.zarr", here / "out.zarr", "-n", "--version", "0.5", "--crop", "1:20,0:20")
-    assert "cut inside chunks along Y" in result.stdout
+    assert "cut inside chunks along y" in result.stdout
     assert "levels (made by mean from" in result.stdout
     result = invoke(sources / "old.zarr", here / "out.zarr", "-n", "--version", "0.5")
     assert "files (same chunks, described for zarr v3)" in result.stdout

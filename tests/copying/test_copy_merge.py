@@ -557,7 +557,7 @@ def test_a_position_of_others_or_of_an_archive_joins_a_plate(target, origin, tmp
         ("C", "A/1", {}, ps.ArgumentError),
         ("A/1/b_c", "A/1/0", {}, ps.InvalidNameError),
         ("A/b_c", "A/1", {}, ps.InvalidNameError),
-        ("A/1/5", "A/1/0", {"channels": "GFP"}, ps.ArgumentError),
+        ("A/1/5", "A/1/0", {"channels": "GFP", "channels_differ": "refuse"}, ps.ArgumentError),
         ("A/1/5", "A/1/0", {"version": "0.6"}, ps.UnsupportedVersionError),
         ("b_c/1/5", "A/1/0", {}, ps.InvalidNameError),
         ("C/5/0", "A/1", {}, ps.ArgumentError),
@@ -707,7 +707,9 @@ def test_images_of_a_series_become_a_plate(series, tmp_path, version):
     path, _ = series
     node = ps.open_ome_zarr(path)
     with refuses(ps.ArgumentError, tmp_path, match="- channel of 0, \\+ channel of 1"):
-        ps.Plate.from_positions(tmp_path / "p.zarr", {"A1": node["0"], "A2": node["1"]})
+        ps.Plate.from_positions(
+            tmp_path / "p.zarr", {"A1": node["0"], "A2": node["1"]}, channels_differ="refuse"
+        )
     ps.copy(node["0"], tmp_path / "p.zarr", map={".": "A1"})
     assert values(tmp_path / "p.zarr") == {"A/1/0": 1}
     checked(tmp_path / "p.zarr")
