@@ -38,7 +38,7 @@ from platestore.spec.plate import AcquisitionMeta, PlateMeta, check_acquisitions
 from platestore.storage import targets
 from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import temporary_name
-from platestore.storage.hierarchy import create_node, group_files, read_array, read_group
+from platestore.storage.hierarchy import create_node, group_files, misplaced_metadata, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive
 
@@ -442,6 +442,10 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
     version = versions.detect_version(group.attributes, group.zarr_format, path=where)
     location = Location(storage, path, version)
     kind = versions.kind_of(group.attributes, group.zarr_format)
+    if kind == "unknown":
+        misplaced = misplaced_metadata(storage, path, group.document.content, group.zarr_format)
+        if misplaced is not None:
+            raise InvalidMetadataError(misplaced, path=where, hint="`platestore validate` names its place")
     if kind == "unknown" and request.layout == "auto" and enclosing_plate(location, 1) is not None:
         return Row(location, overwriting_creation=request.overwriting)
     node = _class_for(kind, request.layout, where).__new__(_class_for(kind, request.layout, where))
@@ -453,6 +457,8 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
     if names is None:
         node._given_names = None
     node._load(group)
+    if kind == "series":
+        len(node)  # warns where there is no image
     return node
 
 
@@ -473,7 +479,8 @@ def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode
         raise InvalidMetadataError(
             "the group has no OME-NGFF metadata",
             path=where,
-            hint="it is no plate, well, image or series; open another node of the store",
+            hint="open another node of the store; if it was a plate, well or image, `platestore check` "
+            "tells what is there, and `--repair` writes its document",
         )
     if expected not in (None, "image" if kind == "label" else kind):
         raise ArgumentError(

@@ -6,6 +6,7 @@ import contextlib
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -16,7 +17,7 @@ import zarr
 from platestore.arrays.casting import exact
 from platestore.arrays.engine import Engine, open_tensorstore, refuse_in_child
 from platestore.arrays.pixels import PixelArray
-from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
+from platestore.errors import ArgumentError, InvalidMetadataError, StoreWarning, UnsupportedError
 from platestore.spec.own import NAMESPACE
 from platestore.storage import zarr_compat
 from platestore.storage.attributes import AttributesView
@@ -407,10 +408,20 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
             store, document.path, document.data, document.zarr_format, write_empty_chunks=keep_fill
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        if zarr_compat.is_unknown_codec(error):
+            raise UnsupportedError(
+                f"its chunks need a codec that is not available: {error}",
+                path=where,
+                hint="install the package that brings it (numcodecs or zarr finds it then); "
+                "`platestore copy` copies such an array as it is",
+            ) from error
         raise InvalidMetadataError(
             f"the array's document cannot be used: {type(error).__name__}: {error}", path=where
         ) from error
     _require_possible(array, where)
+    flaws = document.flaws
+    if flaws:
+        warnings.warn(f"{where}: {'; '.join(map(str, flaws))}", StoreWarning, stacklevel=5)
     return array
 
 

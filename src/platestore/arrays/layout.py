@@ -20,6 +20,7 @@ from platestore.arrays.codecs import DEFAULT_COMPRESSOR, Compressor
 from platestore.errors import ArgumentError, UnsupportedError
 from platestore.settings import parse_bytes
 from platestore.storage.documents import parse
+from platestore.storage.extensions import plain_array
 from platestore.storage.hierarchy import ZarrFormat
 
 #: What ``shards=`` takes: a shape, a size ("1GB", or bytes), or axes ("ZYX").
@@ -379,6 +380,7 @@ def layout_of(document: bytes | dict[str, Any], zarr_format: ZarrFormat, *, wher
         If its chunks form no regular grid, or its elements are no numbers.
     """
     content = parse(document, where=where) if isinstance(document, bytes) else document
+    content = content if zarr_format == 2 else plain_array(content)[0]
     found = codecs.read_array_document(content, zarr_format, where)
     kept = {
         key: value for key, value in content.items() if key not in ("attributes", "consolidated_metadata")

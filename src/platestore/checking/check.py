@@ -211,7 +211,7 @@ class _Look:
         return [p for p in first if p.key in second or p.finding.code.startswith(_OF_PIXELS)]
 
 
-_OF_PIXELS = ("chunk-", "shard-", "level-", "array-unwritten")
+_OF_PIXELS = ("chunk-", "shard-", "level-", "array-unwritten", "codec-")
 
 
 def _repair(

@@ -61,6 +61,9 @@ class Labelled(NGFFNode[ImagesMeta]):
         storage, fmt = location.storage, location.zarr_format
         storage.check_links(location.path, writing=False)
         document = read_document(storage, attributes_key(location.path, fmt))
+        if document is None and fmt == 2 and versions.labels_of_image(self._loaded().attributes, fmt):
+            group = read_group(storage, location.path, fmt)
+            return None if group is None else self._labels_node(group)
         if document is None or document.content.get("node_type") == "array":
             return None
         return self._labels_node(Group(location.path, fmt, document))

@@ -23,6 +23,7 @@ from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent
 from platestore.spec.versions import Kind
+from platestore.storage.hierarchy import group_exists
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,13 +183,31 @@ class LabelsGroup(NGFFNode[LabelsMeta]):
     _kind: ClassVar[Kind] = "labels"
 
     def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[LabelsMeta, list[Finding]]:
-        where = self._location.where
-        if "labels" not in parts:
+        where, elsewhere = self._location.where, self._listed_above()
+        if "labels" not in parts and not elsewhere:
             return LabelsMeta(labels=[]), [Finding("labels-missing", "labels", "is not there: no list")]
-        meta, findings = read_model(LabelsMeta, dict(parts), location="group", path=where)
+        given = {"labels": [], **parts}
+        meta, findings = read_model(LabelsMeta, given, location="group", path=where)
         for i, path in enumerate(meta.labels):
             split_path(path, location=f"labels[{i}]", document=where)
+        lost = [name for name in elsewhere if name not in meta.labels]
+        meta.labels = [*meta.labels, *lost]
+        if lost:
+            text = f"{versions.LABELS_MISPLACED}: {', '.join(lost)} (`platestore check --repair` moves it)"
+            findings = [*findings, Finding("labels-misplaced", "labels", text, "warning")]
         return meta, findings
+
+    def _listed_above(self) -> list[str]:
+        """Label images that the image lists in its own document, and that are there."""
+        owner, location = self._owner, self._location
+        if not isinstance(owner, Position):
+            return []
+        names = versions.labels_of_image(owner._loaded().attributes, location.zarr_format)
+        return [
+            name
+            for name in names
+            if group_exists(location.storage, location.child(name).path, location.zarr_format)
+        ]
 
     def _parts(self, meta: LabelsMeta) -> dict[str, Any]:
         return {"labels": list(meta.labels)}

@@ -11,6 +11,7 @@ import copy
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from platestore.errors import (
@@ -33,7 +34,14 @@ from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent, OwnMeta, check_intent
 from platestore.storage.attributes import AttributesView
 from platestore.storage.documents import Document, is_current, parse
-from platestore.storage.hierarchy import Group, attributes_key, commit_attributes, require_group
+from platestore.storage.hierarchy import (
+    MIXED,
+    Group,
+    attributes_key,
+    commit_attributes,
+    group_exists,
+    require_group,
+)
 
 if TYPE_CHECKING:
     import zarr
@@ -458,6 +466,13 @@ class NGFFNode(DirectoryListing, Generic[M]):
         try:
             node.refresh()
         except NodeNotFoundError:
+            other: versions.Version = "0.4" if location.version == "0.5" else "0.5"
+            node._location = replace(location, version=other)
+            if group_exists(location.storage, location.path, node._location.zarr_format):
+                text = MIXED.format(node._location.zarr_format, location.zarr_format)
+                warnings.warn(f"{location.where}: {text} [formats-mixed]", StoreWarning, stacklevel=3)
+                node.refresh()
+                return node
             raise DanglingError(
                 "is listed in the metadata, but is not there",
                 path=location.where,

@@ -27,7 +27,7 @@ from platestore.spec.own import Intent
 from platestore.spec.transforms import TransformationMeta, positive_scale
 from platestore.spec.versions import Kind
 from platestore.storage.base import join
-from platestore.storage.hierarchy import ArrayDocument, group_exists, read_array
+from platestore.storage.hierarchy import ArrayDocument, find_array, group_exists, read_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -123,7 +123,7 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         """Read the document of an array that the metadata lists."""
         location = self._location.child(path)
         location.storage.check_links(location.path, writing=False)
-        document = read_array(location.storage, location.path, location.zarr_format)
+        document = find_array(location.storage, location.path, location.zarr_format)
         if document is None:
             raise DanglingError(
                 "is listed in the metadata, but there is no such array",

@@ -20,6 +20,10 @@ from platestore.spec.series import SeriesListMeta, SeriesMeta
 from platestore.spec.versions import Kind
 from platestore.storage.hierarchy import group_exists, read_group
 
+#: What is said of a collection without images.
+EMPTY = "lists no image, and there is no group 0"
+MEND_PLATE = "where it holds a plate whose document was lost, `platestore check --repair` writes it again"
+
 
 class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
     """A collection of images in the ``bioformats2raw.layout``; it is read, not changed.
@@ -47,6 +51,8 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
     def _keys(self) -> list[str]:
         if self._paths is None:
             self._paths = self._listed() or self._numbered()
+            if not self._paths:
+                self._warn([Finding("series-empty", "", f"{EMPTY} ({MEND_PLATE})", "warning")])
         return self._paths
 
     def _listed(self) -> list[str]:

@@ -79,18 +79,19 @@ def container(attributes: Mapping[str, Any], zarr_format: int) -> Mapping[str, A
 
 
 def kind_of(attributes: Mapping[str, Any], zarr_format: int) -> Kind:
-    """What a group is by its attributes: plate before series before image, as the specification ranks.
+    """What a group is by its attributes: a plate before all others, as the specification ranks.
 
-    A label image is an image with ``image-label``; a ``labels`` group is one with a list of that name.
+    A label image is an image with ``image-label``; a ``labels`` group is one with a list of that name. A
+    collection that has an image in its own document is that image: bioformats2raw writes single images so.
     """
     ome = container(attributes, zarr_format)
     keys = {*ome, *_own(attributes)}
     if "plate" in keys:
         return "plate"
-    if _SERIES_LAYOUT in keys:
-        return "series"
     if "multiscales" in keys:
         return "label" if "image-label" in keys else "image"
+    if _SERIES_LAYOUT in keys:
+        return "series"
     if "well" in keys:
         return "well"
     return "labels" if isinstance(ome.get("labels"), list) else "unknown"
@@ -352,6 +353,78 @@ def _take_ome(attributes: dict[str, Any], zarr_format: int, kind: Kind) -> dict[
     parts = _PARTS.get(kind, ())
     keys = [k for k, value in attributes.items() if k in parts or isinstance(value, kinds.get(k, ()))]
     return {key: attributes.pop(key) for key in keys}
+
+
+def labels_of_image(attributes: Mapping[str, Any], zarr_format: int) -> list[str]:
+    """Names of the label images that an image lists in its own document, as iohub writes it.
+
+    Their place is the document of the ``labels`` group, so other readers do not find them.
+    """
+    if not isinstance(container(attributes, zarr_format).get("multiscales"), list):
+        return []
+    found = container(attributes, zarr_format).get("labels")
+    names = found.get("labels") if isinstance(found, Mapping) else None
+    plain = (name for name in (names if isinstance(names, list) else ()) if isinstance(name, str))
+    return [name for name in plain if name.strip(".") and not set(name) & set("/\\\0")]
+
+
+#: What is said of such a list.
+LABELS_MISPLACED = "the list of label images lies in the document of the image, not in that of 'labels'"
+
+
+def misplaced(document: Mapping[str, Any], zarr_format: int) -> str | None:
+    """Where metadata of OME-NGFF lie that are not where the version of zarr keeps them.
+
+    Parameters
+    ----------
+    document : mapping
+        The whole ``zarr.json``, or the attributes of zarr v2.
+    zarr_format : int
+        2 or 3.
+
+    Returns
+    -------
+    str or None
+        A clause for a message, such as "the metadata lies at the top level, as in 0.4, but the group is of
+        zarr v3"; None if there are none anywhere.
+    """
+    right = ("attributes", _OME) if zarr_format == 3 else ()
+    waiting: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [((), document)]
+    for place, mapping in waiting:
+        if place != right:
+            found = next((k for k in _SOUGHT if _is_metadata(k, mapping.get(k))), None)
+            if found is not None:
+                return _at(place, found, zarr_format)
+        if len(place) < _DEEPEST and len(waiting) < _MOST:
+            inner = ((key, value) for key, value in mapping.items() if key != NAMESPACE)
+            waiting += [((*place, str(key)), value) for key, value in inner if isinstance(value, Mapping)]
+    return None
+
+
+# Looked for so deep, in so many objects, by what each key holds.
+_DEEPEST, _MOST = 4, 1000
+_SOUGHT = {"multiscales": "datasets", "plate": "wells", "well": "images"}
+
+
+def _is_metadata(key: str, value: Any) -> bool:
+    """Whether a value is what the specification keeps under a key, and not somebody's own of that name."""
+    first = value[0] if key == "multiscales" and isinstance(value, list) and value else value
+    return isinstance(first, Mapping) and isinstance(first.get(_SOUGHT[key]), list)
+
+
+def _at(place: tuple[str, ...], key: str, zarr_format: int) -> str:
+    if zarr_format == 3 and place == ("attributes",):
+        return FLAT_IN_V3
+    if zarr_format == 2 and place == (_OME,):
+        return WRAPPED_IN_V2
+    where = f"in {'.'.join(place)!r}" if place else "beside the attributes"
+    right = "'attributes.ome'" if zarr_format == 3 else "the top level of .zattrs"
+    return f"{key!r} lies {where}, where no reader looks for it: its place is {right}"
+
+
+#: Metadata of one version in a group of the other version of zarr.
+FLAT_IN_V3 = "the metadata lies at the top level, as in 0.4, but the group is of zarr v3"
+WRAPPED_IN_V2 = "the metadata lies inside 'ome', as in 0.5, but the group is of zarr v2"
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from platestore.errors import InvalidMetadataError, NodeNotFoundError, StoreWarning
+from platestore.spec import versions
+from platestore.spec.findings import Finding
 from platestore.storage.base import Storage, is_chunk_name, join
 from platestore.storage.documents import Document, Json, commit, parse, read_document, serialise
+from platestore.storage.extensions import plain_array
 
 ZarrFormat = Literal[2, 3]
 NodeType = Literal["group", "array"]
@@ -102,6 +105,43 @@ def _check_v3(document: Document, storage: Storage) -> None:
         )
     if not isinstance(document.content.get("attributes", {}), dict):
         raise InvalidMetadataError("'attributes' is not a JSON object", path=where)
+
+
+def misplaced_metadata(storage: Storage, path: str, content: Json, zarr_format: ZarrFormat) -> str | None:
+    """Where the OME-NGFF metadata of a group lie that has none in its place; None if there are none.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the group is.
+    path : str
+        Path of the group.
+    content : dict
+        Its ``zarr.json``, or its ``.zattrs``.
+    zarr_format : {2, 3}
+        Version of zarr.
+    """
+    found = versions.misplaced(content, zarr_format)
+    if found is None and zarr_format == 3:
+        beside = read_document(storage, join(path, ".zattrs"))
+        if beside is not None and versions.kind_of(beside.content, 2) != "unknown":
+            return "the metadata lies in .zattrs, as in zarr v2, and the zarr.json beside it counts"
+    return found
+
+
+def find_array(storage: Storage, path: str, zarr_format: ZarrFormat) -> ArrayDocument | None:
+    """Read an array's document, whatever its version of zarr; one other than that of its group is told."""
+    found = read_array(storage, path, zarr_format)
+    if found is None:
+        found = read_array(storage, path, 2 if zarr_format == 3 else 3)
+        if found is not None:
+            text = f"{storage.where(path)}: {MIXED.format(found.zarr_format, zarr_format)} [formats-mixed]"
+            warnings.warn(text, StoreWarning, stacklevel=4)
+    return found
+
+
+#: What is said of a node that is of another version of zarr than what lists it.
+MIXED = "is of zarr v{}, in a hierarchy of zarr v{}"
 
 
 def require_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = None) -> Group:
@@ -206,8 +246,14 @@ class ArrayDocument:
 
     @property
     def content(self) -> Json:
-        """The parsed document."""
-        return parse(self.data, where=self.path)
+        """The parsed document, in zarr v3 with everything spelled out."""
+        content = parse(self.data, where=self.path)
+        return content if self.zarr_format == 2 else plain_array(content)[0]
+
+    @property
+    def flaws(self) -> list[Finding]:
+        """What strict readers miss in it, and is guessed here."""
+        return [] if self.zarr_format == 2 else plain_array(parse(self.data, where=self.path))[1]
 
 
 def array_key(path: str, zarr_format: ZarrFormat) -> str:

@@ -8,19 +8,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numcodecs.errors
 import zarr
+import zarr.errors
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.codecs import ShardingCodec
 from zarr.core.array_spec import ArrayConfig
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.core.metadata.v3 import parse_codecs
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from platestore.errors import DamagedChunkError, NodeNotFoundError
 from platestore.storage.base import DOCUMENTS
+from platestore.storage.extensions import plain_array
 from platestore.storage.objects import ReadBuffer
 
 if TYPE_CHECKING:
@@ -233,7 +239,14 @@ def async_array(
         Whether chunks that hold the fill value only are stored.
     """
     config = ArrayConfig(order="C", write_empty_chunks=True) if write_empty_chunks else None
-    return zarr.AsyncArray(_metadata(document, zarr_format), StorePath(store, path), config=config)
+    metadata = _metadata(document, zarr_format)
+    codecs = () if zarr_format == 2 else metadata.codecs
+    if len(codecs) < 2 or not any(isinstance(codec, ShardingCodec) for codec in codecs):
+        return zarr.AsyncArray(metadata, StorePath(store, path), config=config)
+    with warnings.catch_warnings():
+        # It reads whole shards where other codecs are around them; TensorStore does not.
+        warnings.filterwarnings("ignore", "Combining a `sharding_indexed` codec")
+        return zarr.AsyncArray(metadata, StorePath(store, path), config=config)
 
 
 @functools.lru_cache(maxsize=128)
@@ -244,7 +257,28 @@ def _metadata(document: bytes, zarr_format: int) -> Any:
     content = json.loads(document)
     if zarr_format == 2:
         return ArrayV2Metadata.from_dict({**content, "attributes": {}})
-    return ArrayV3Metadata.from_dict(content)
+    content = plain_array(content)[0]
+    if not _shards_behind(content.get("codecs")):
+        return ArrayV3Metadata.from_dict(content)
+    # zarr holds inner chunks against the shard as it was before codecs in front of the shards turned it.
+    plain = {"name": "bytes", "configuration": {"endian": "little"}}
+    metadata = ArrayV3Metadata.from_dict({**content, "codecs": [plain]})
+    prototype = default_buffer_prototype()
+    spec = metadata.get_chunk_spec((), ArrayConfig.from_dict({}), prototype)
+    chain = tuple(codec.evolve_from_array_spec(spec) for codec in parse_codecs(content["codecs"]))
+    object.__setattr__(metadata, "codecs", chain)
+    return metadata
+
+
+def _shards_behind(codecs: Any) -> bool:
+    """Whether shards come after codecs that turn the array."""
+    names = [c.get("name") for c in codecs if isinstance(c, dict)] if isinstance(codecs, list) else []
+    return len(names) > 1 and names[0] == "transpose" and "sharding_indexed" in names
+
+
+def is_unknown_codec(error: Exception) -> bool:
+    """Whether an error of zarr or numcodecs says that a codec is not there."""
+    return isinstance(error, (numcodecs.errors.UnknownCodecError, zarr.errors.UnknownCodecError))
 
 
 def swap_metadata(array: zarr.Array[Any], fresh: zarr.AsyncArray[Any]) -> None:

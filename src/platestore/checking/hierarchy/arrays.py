@@ -11,6 +11,7 @@ from platestore.checking.hierarchy import elements
 from platestore.checking.hierarchy.documents import Node, shown
 from platestore.checking.hierarchy.elements import RULES, invalid
 from platestore.spec.findings import Finding
+from platestore.storage.extensions import plain_array
 
 _V2_DTYPE = re.compile(r"[<>|=]?([a-zA-Z])(\d{0,6})")
 _V2_KINDS = {"i": "int", "u": "uint", "f": "float", "c": "complex"}
@@ -100,6 +101,8 @@ def _from_v2(content: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Findi
         for item in value if key == "filters" and isinstance(value, list) else [value]:
             if item is not None and not (isinstance(item, dict) and isinstance(item.get("id"), str)):
                 findings.append(invalid(key, item, "an object with an 'id'", _RULE_V2))
+            elif item is not None:
+                findings += elements.codec_findings(item["id"], f"{key}.id", 2)
     findings += _chunk_findings(shape, chunks, "chunks", dtype)
     findings += elements.type_findings(dtype, "dtype", 2)
     findings += elements.fill_findings(dtype, content, 2)
@@ -118,8 +121,9 @@ def _v2_dtype(dtype: Any) -> str | None:
     return f"{_V2_KINDS[kind]}{8 * int(size)}" if kind in _V2_KINDS and size else str(dtype)
 
 
-def _from_v3(content: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Finding]]:
-    findings = [_lacks(key, _RULE_V3) for key in _V3_KEYS if key not in content]
+def _from_v3(raw: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Finding]]:
+    content, flaws = plain_array(raw)
+    findings = flaws + [_lacks(key, _RULE_V3) for key in _V3_KEYS if key not in content]
     shape = _sizes(content, "shape", findings, _RULE_V3)
     dtype = content.get("data_type")
     if isinstance(dtype, dict):
@@ -193,11 +197,24 @@ def _inner_chunks(
         if pair is None or pair[0] != "sharding_indexed":
             continue
         where = f"codecs[{i}].configuration."
+        chunks = _turned(chunks, codecs[:i])
         inner = _sizes(pair[1], "chunk_shape", findings, _RULE_V3, least=1, prefix=where)
         if inner and chunks and (len(inner) != len(chunks) or any(map(_rest, chunks, inner))):
             text = f"shards of {list(chunks)} do not hold whole chunks of {list(inner)}"
             findings.append(Finding("array-document", f"{where}chunk_shape", text, rule=_SHARD_RULE))
     return inner
+
+
+def _turned(chunks: tuple[int, ...] | None, codecs: list[Any]) -> tuple[int, ...] | None:
+    """The shape of a chunk behind codecs that exchange dimensions; None where they cannot."""
+    for codec in codecs:
+        order = codec.get("configuration", {}).get("order") if isinstance(codec, dict) else None
+        if order is None or chunks is None:
+            continue
+        if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(len(chunks)))):
+            return None
+        chunks = tuple(chunks[n] for n in order)
+    return chunks
 
 
 _SHARD_RULE = "Zarr v3, sharding codec: the shape of a shard is a multiple of that of its chunks (MUST)"

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from platestore.errors import PlatestoreError
 from platestore.spec.findings import Finding
+from platestore.spec.versions import kind_of
 from platestore.storage.base import Storage, join
 from platestore.storage.documents import MAX_DOCUMENT_BYTES
 
@@ -265,16 +266,22 @@ def read_node(storage: Storage, path: str, *, array: bool = False) -> Node:
     if content is ABSENT:
         return _read_v2(storage, path, array=array)
     file = storage.where(join(path, "zarr.json"))
-    if not array and _exists(storage, join(path, ".zgroup")):
+    beside = [name for name in (".zgroup", ".zattrs") if not array and _exists(storage, join(path, name))]
+    if beside:
+        inner = read_json(storage, join(path, ".zattrs"))[0] if content is not BROKEN else None
+        lost = isinstance(inner, dict) and kind_of(inner, 2) != "unknown" and not _says_what(content)
+        more = "; the metadata lies in .zattrs, as in zarr v2" if lost else ""
         findings.append(
             Finding(
                 "formats-mixed",
                 "",
-                "there are documents of zarr v2 beside that of v3, which is the one that counts",
-                "warning",
+                f"there are documents of zarr v2 beside that of v3, which is the one that counts{more}",
+                "error" if lost else "warning",
                 file,
                 rule="OME-NGFF 0.5, storage: where both are there, readers should take Zarr v3 (SHOULD)",
-                hint="remove .zgroup and .zattrs, if the store was converted",
+                hint="remove zarr.json: it says nothing"
+                if lost
+                else "remove .zgroup and .zattrs, if the store was converted",
             )
         )
     if content is BROKEN:
@@ -346,6 +353,12 @@ def _wrong(zarr_format: int, location: str, expected: str, found: Any, file: str
     rule = _ZARR_RULES[zarr_format].format(f"'{location}' is {expected}" if location else f"it is {expected}")
     message = f"is {shown(found)}, not {expected}"
     return Finding("zarr-document", location, message, "error", file, expected, shown(found), rule)
+
+
+def _says_what(content: Any) -> bool:
+    """Whether a ``zarr.json`` says that its group is something of OME-NGFF."""
+    attributes = content.get("attributes") if isinstance(content, dict) else None
+    return isinstance(attributes, dict) and kind_of(attributes, 3) != "unknown"
 
 
 def _exists(storage: Storage, key: str) -> bool:

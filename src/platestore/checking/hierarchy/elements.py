@@ -28,6 +28,15 @@ _V3_KNOWN = frozenset(
 # The core of zarr, and what is registered beside it: which codecs make bytes of an array.
 _TO_BYTES = frozenset({"bytes", "sharding_indexed", "vlen-utf8", "vlen-bytes", "packbits"})
 _OTHER_CODECS = frozenset({"transpose", "gzip", "zstd", "blosc", "crc32c"})
+#: What numcodecs brings, by the names of zarr v2.
+_V2_CODECS = frozenset(
+    {
+        *("blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma", "delta", "fixedscaleoffset", "quantize"),
+        *("bitround", "shuffle", "astype", "packbits", "categorize", "base64", "json2", "msgpack2", "pickle"),
+        *("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "vlen-utf8", "vlen-bytes"),
+        *("vlen-array", "zfpy", "pcodec", "n5_wrapper"),
+    }
+)
 _CORE = re.compile(r"(u?int|float)(\d+)")
 _SIZES = {"int": {8, 16, 32, 64}, "uint": {8, 16, 32, 64}, "float": {16, 32, 64, 96, 128}}
 _SPECIAL = frozenset({"NaN", "Infinity", "-Infinity"})
@@ -78,12 +87,35 @@ def chain_findings(content: dict[str, Any], rank: int | None) -> Iterator[Findin
             "codecs", ", ".join(map(str, names)), "one codec that makes bytes of an array", RULES[3]
         )
     for i, codec in enumerate(codecs):
+        yield from _unknown_codecs(codec, f"codecs[{i}]")
         if isinstance(codec, dict) and codec.get("name") == "transpose" and rank is not None:
             configuration = codec.get("configuration")
             order = configuration.get("order") if isinstance(configuration, dict) else None
             if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(rank))):
                 expected = f"each of the {rank} dimensions once"
                 yield invalid(f"codecs[{i}].configuration.order", order, expected, RULES[3])
+
+
+def _unknown_codecs(codec: Any, where: str) -> Iterator[Finding]:
+    """Codecs that readers may not know, also those of the chunks in a shard."""
+    name = codec.get("name") if isinstance(codec, dict) else codec
+    if isinstance(name, str):
+        yield from codec_findings(name, f"{where}.name", 3)
+    configuration = codec.get("configuration") if isinstance(codec, dict) else None
+    inner = configuration.get("codecs") if isinstance(configuration, dict) else None
+    for i, item in enumerate(inner if isinstance(inner, list) else ()):
+        if isinstance(item, (str, dict)):
+            yield from _unknown_codecs(item, f"{where}.configuration.codecs[{i}]")
+
+
+def codec_findings(name: str, location: str, zarr_format: int) -> Iterator[Finding]:
+    """A codec that is neither of the core of zarr nor of what comes with it."""
+    plain = name.removeprefix("numcodecs.") if zarr_format == 3 else name
+    known = plain in _V2_CODECS if zarr_format == 2 or plain != name else name in _TO_BYTES | _OTHER_CODECS
+    if not known:
+        text = f"is {shown(name)}; readers decode such chunks only where that codec is installed"
+        hint = "copy the store with one that everybody has: `platestore copy --compressor zstd`"
+        yield Finding("codec-unknown", location, text, "warning", found=shown(name), hint=hint)
 
 
 def extension_findings(content: dict[str, Any]) -> Iterator[Finding]:

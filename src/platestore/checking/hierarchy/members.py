@@ -13,7 +13,9 @@ from platestore.checking.rules.judge import judge
 from platestore.errors import InvalidMetadataError
 from platestore.spec.findings import Finding
 from platestore.spec.names import split_path
+from platestore.spec.versions import misplaced
 from platestore.storage.base import Storage, join
+from platestore.storage.hierarchy import MIXED
 
 #: Findings, one after the other.
 Found: TypeAlias = Generator[Finding, None, None]
@@ -78,7 +80,7 @@ def judge_group(
     """
     judgement = judge(node.attributes, zarr_format=node.zarr_format, strict=strict, kind=kind)
     for finding in judgement.findings:
-        yield replace(finding, file=node.file)
+        yield _placed(finding, node)
     if any(finding.code in _ENDS for finding in judgement.findings) or not judgement.parts:
         return None
     fallback = "0.4" if judgement.parts is node.attributes else "0.5"
@@ -96,6 +98,16 @@ def judge_group(
             hint="convert one of them: `platestore copy --version`",
         )
     return group
+
+
+def _placed(finding: Finding, node: Node) -> Finding:
+    """A finding with its document; of metadata that is not there, where else in the document it is."""
+    if finding.code in ("no-metadata", "key-missing") and isinstance(node.content, dict):
+        elsewhere = misplaced(node.content, 3)
+        if elsewhere is not None:
+            hint = "move it there"
+            return Finding("metadata-misplaced", finding.location, elsewhere, file=node.file, hint=hint)
+    return replace(finding, file=node.file)
 
 
 def inside(location: str, path: Any, file: str) -> Generator[Finding, None, str | None]:
@@ -158,7 +170,7 @@ class Members:
             text = f"there is {'a' if array else 'an'} {node.what} at {shown(path)}, not {wanted}"
             yield Finding("member-type", location, text, file=group.file, expected=wanted, found=node.what)
         elif node.what == wanted and node.zarr_format != group.zarr_format:
-            text = f"is of zarr v{node.zarr_format}, in a hierarchy of zarr v{group.zarr_format}"
+            text = MIXED.format(node.zarr_format, group.zarr_format)
             rule = f"OME-NGFF {group.version}, storage: a hierarchy is of one version of zarr (MUST)"
             versions = (f"zarr v{group.zarr_format}", f"zarr v{node.zarr_format}")
             yield Finding("formats-mixed", "", text, "error", node.file, *versions, rule)

@@ -104,7 +104,7 @@ class _Walk:
         parts = group.parts
         if "plate" in parts:
             yield from self._plate(group)
-        elif _LAYOUT in parts:
+        elif _LAYOUT in parts and "multiscales" not in parts:
             yield from self._series(group)
         if "image-label" in parts:
             yield from self._images.label(group, self._image_above(group.path))

@@ -82,11 +82,14 @@ class ZarrDecoder:
     def __init__(self, survey: Survey) -> None:
         import zarr
 
+        from platestore.storage import zarr_compat
+
         store = survey.storage.zarr_store(writable=False, guarded=True)
+        document = survey.document
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of data types that are not in the specification yet
-            self._array = zarr.open_array(
-                store, path=survey.path, mode="r", zarr_format=survey.document.zarr_format
+            self._array = zarr.Array(
+                zarr_compat.async_array(store, document.path, document.data, document.zarr_format)
             )
         self._survey = survey
         self.fill = self._array.fill_value
@@ -111,6 +114,17 @@ def decoder_of(survey: Survey) -> Decoder:
     return ZarrDecoder(survey) if survey.format is None else ChunkDecoder(survey, survey.format)
 
 
+def usable_decoder(survey: Survey) -> Decoder | None:
+    """What decodes the chunks of an array; None, with a finding, where nothing here can."""
+    try:
+        return decoder_of(survey)
+    except Exception as error:  # noqa: BLE001 - zarr raises whatever a codec or data type that is not there does
+        text = f"its chunks cannot be decoded: {getattr(error, 'message', error)}"
+        hint = "install the package that brings the codec; `platestore copy` copies the array as it is"
+        survey.report("codec-unknown", None, text, level="warning", hint=hint)
+        return None
+
+
 def decode_all(survey: Survey, damage: Damage, workers: int | None, visit: Visit | None = None) -> int:
     """Decode every chunk that is there.
 
@@ -130,11 +144,8 @@ def decode_all(survey: Survey, damage: Damage, workers: int | None, visit: Visit
     int
         Bytes of all chunks that were decoded.
     """
-    try:
-        decoder = decoder_of(survey)
-    except Exception as error:  # noqa: BLE001 - zarr raises whatever a codec or data type that is not there does
-        text = f"its chunks cannot be decoded: {getattr(error, 'message', error)}"
-        survey.report("codec-unknown", None, text, level="warning")
+    decoder = usable_decoder(survey)
+    if decoder is None:
         return 0
     done = _Count()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from platestore.checking.pixels.audits import ArrayAudit, ImageAudit
@@ -77,7 +78,9 @@ def audit_image(
         for level in levels:
             if level not in same_rank:
                 nbytes += pyramid.audit_levels([level], None, workers)
-    elif same_rank and base.survey.is_listed:
+    else:
+        _note_codecs(level.survey for level in levels)
+    if not deep and same_rank and base.survey.is_listed:
         for level in same_rank[1:]:
             presence.find_lost(base.survey, level.survey, level.name)
     out = ImageAudit(nbytes_decoded=nbytes)
@@ -111,6 +114,8 @@ def audit_array(
         from platestore.checking.pixels.pyramid import Level, audit_levels
 
         nbytes = audit_levels([Level("", found)], None, workers)
+    else:
+        _note_codecs([found])
     _note_unwritten(found)
     return ArrayAudit(
         path,
@@ -164,6 +169,15 @@ def _unfinished(image: dict[str, Any]) -> set[str]:
     own = metadata.get(NAMESPACE) if isinstance(metadata, dict) else None
     names = own.get(_INCOMPLETE) if isinstance(own, dict) else None
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def _note_codecs(surveys: Iterable[Survey]) -> None:
+    """Note arrays that nothing here can decode, without decoding any."""
+    for found in surveys:
+        if found.format is None:
+            from platestore.checking.pixels.decoding import usable_decoder
+
+            usable_decoder(found)
 
 
 def _note_unwritten(found: Survey) -> None:

@@ -17,8 +17,8 @@ _OME, _LAYOUT = "ome", "bioformats2raw.layout"
 # Of what a group is: the specification lets a plate take precedence over a collection of images.
 _KINDS = (
     ("plate", "plate"),
-    (_LAYOUT, "series"),
     ("multiscales", "image"),
+    (_LAYOUT, "series"),
     ("well", "well"),
     ("image-label", "label"),
     ("labels", "labels"),
@@ -195,12 +195,11 @@ def _judge_format(parts: dict[str, Any], out: Collector, version: str, zarr_form
     if not any(key in parts for key in _MAIN):
         return
     needed = versions.ZARR_FORMATS[version]
-    layout = "inside 'ome', as in 0.5" if version == "0.5" else "at the top level, as in 0.4"
     out.add(
         Finding(
             "version-format",
             _OME if version == "0.5" else "",
-            f"the metadata lies {layout}, but the group is of zarr v{zarr_format}",
+            versions.WRAPPED_IN_V2 if version == "0.5" else versions.FLAT_IN_V3,
             expected=f"zarr v{needed}",
             found=f"zarr v{zarr_format}",
             rule=f"attributes: the hierarchy is stored as zarr v{needed} (MUST)",
@@ -232,6 +231,10 @@ def _judge_keys(
     if "omero" in parts and "multiscales" in parts:
         present.append("omero")
     shapes = documents(out.version)
+    if versions.labels_of_image(attributes, 3 if prefix else 2):
+        present = [key for key in present if key != "labels"]
+        hint = "`platestore check --repair` moves it"
+        out.add(Finding("labels-misplaced", f"{prefix}labels", versions.LABELS_MISPLACED, hint=hint))
     for key in present:
         where, shape = f"{prefix}{key}", shapes[key]
         shape.judge(parts[key], where, out, f"{key}: {key!r} is {shape.words}", "error")
@@ -243,11 +246,14 @@ def _missing_key(
 ) -> None:
     where = prefix.rstrip(".")
     own = attributes.get(versions.NAMESPACE)
+    document, zarr_format = ({"attributes": attributes}, 3) if prefix else (attributes, 2)
     waiting = _kind_of(own) if isinstance(own, dict) else "unknown"
     if waiting != "unknown" and kind in (None, waiting):
         message = f"is {_ARTICLES[waiting]} that is still empty, which the specification cannot say"
         hint = "its metadata waits in platestore's own namespace until there is something in it"
         out.add(Finding("still-empty", where, message, "warning", hint=hint))
+    elif (elsewhere := versions.misplaced(document, zarr_format)) is not None:
+        out.add(Finding("metadata-misplaced", where, elsewhere, hint="move it there"))
     elif needed is not None:
         message = f"has no {needed!r}; its parent says it is {_ARTICLES.get(kind or '', kind)}"
         rule = f"{needed}: the group has the key {needed!r} (MUST)"

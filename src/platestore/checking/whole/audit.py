@@ -24,6 +24,7 @@ from platestore.checking.whole.facts import (
     is_inside,
     is_ours,
     label_images_of,
+    labels_listed_above,
     paths_in,
     read_image,
     wells_of,
@@ -37,6 +38,8 @@ from platestore.spec.findings import Finding, Level
 from platestore.spec.multiscales import ImagesMeta
 from platestore.stacks.listing import natural_key
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
+from platestore.storage.extensions import plain_array
+from platestore.storage.hierarchy import misplaced_metadata
 from platestore.storage.local import LocalStorage
 
 _STEPS = {"plate": Step.PLATE, "well": Step.WELL, "image": Step.IMAGE, "labels": Step.LABELS}
@@ -187,7 +190,8 @@ class Audit:
             self._unreadable(here)
         elif holds or here.state != "group":
             words = {"broken": here.problem, "bare": "the group has no document"}
-            text = words.get(here.state, f"there is no {key!r} in its attributes")
+            lacks = self._misplaced(here) or f"there is no {key!r} in its attributes"
+            text = words.get(here.state, lacks)
             step = _STEPS["image" if kind == "label" else kind]
             fix = Fix(
                 step, here.path, f"write the document of {self.storage.where(here.path)} from what is there"
@@ -297,10 +301,24 @@ class Audit:
     def _group(self, here: Directory) -> None:
         """A group without OME-NGFF metadata: what is in it is looked at as it is."""
         self._begin(here)
-        self._note("no-metadata", here.path, "the group has no OME-NGFF metadata", level="advice")
+        elsewhere = self._misplaced(here)
+        if elsewhere is not None:
+            self._note("metadata-misplaced", here.path, elsewhere, hint="move it there")
+        else:
+            self._note("no-metadata", here.path, "the group has no OME-NGFF metadata", level="advice")
         if here.path.count("/") < _DEEPEST:
             for child in self.disk.children(here.path):
                 self._any(child)
+
+    def _misplaced(self, here: Directory) -> str | None:
+        """Where else the metadata of a group lie."""
+        if here.state != "group" or here.zarr_format is None:
+            return None
+        content = here.content if here.zarr_format == 3 else here.attributes
+        try:
+            return misplaced_metadata(self.storage, here.path, content, here.zarr_format)
+        except (OSError, PlatestoreError):
+            return None
 
     def _plate(self, here: Directory) -> None:
         self._begin(here)
@@ -334,7 +352,11 @@ class Audit:
                 self._note("well-index", here.path, text, location=f"plate.wells[{i}]", fix=fix)
         if len(rebuild.objects(document.get("wells"))) > len(before):
             self._note("well-duplicate", here.path, "a well is listed more than once", fix=fix)
-        for key in ("rows", "columns", "acquisitions"):
+        exchanged = rebuild.are_exchanged(document, wells)
+        if exchanged:
+            text = "rows and columns are exchanged: wells use the names of each as those of the other"
+            self._note("plate-exchanged", here.path, text, location="plate.rows", fix=fix)
+        for key in ("acquisitions",) if exchanged else ("rows", "columns", "acquisitions"):
             if document.get(key) != right.get(key):
                 old, new = document.get(key), right.get(key)
                 # More of them than are listed: that follows from wells which are not listed.
@@ -403,7 +425,16 @@ class Audit:
         if not self._is_supported(here):
             return
         present = self.disk.members(here.path, "image")
-        document = self._document(here, "labels", "labels", holds=bool(present))
+        above = labels_listed_above(self.disk, here.path)
+        if above:
+            where = self.storage.where(here.path)
+            fix = Fix(Step.LABELS, here.path, f"move the list of label images into the document of {where}")
+            text, key = versions.LABELS_MISPLACED, here.path.rpartition("/")[0]
+            self._note("labels-misplaced", key, text, level="warning", location="labels", fix=fix)
+        if above and here.state == "group" and not isinstance(here.part("labels", "labels"), list):
+            document: Any = above  # which is where it will be
+        else:
+            document = self._document(here, "labels", "labels", holds=bool(present))
         if document is not None:
             listed = [name for name in document if isinstance(name, str)]
             present = label_images_of(self.disk, here.path, listed)
@@ -454,6 +485,14 @@ class Audit:
             text = f"{named} channels are named, and the array has {size}"
             self._note("channel-count", here.path, text, location="omero.channels", level="warning", fix=fix)
 
+    def _array_document(self, here: Directory) -> None:
+        """What an array's document leaves out, and strict readers need."""
+        flaws = plain_array(here.content)[1] if here.zarr_format == 3 else []
+        fix = Fix(Step.SPELL, here.path, f"complete the document of {self.storage.where(here.path)}")
+        for flaw in flaws:
+            key = join(here.path, "zarr.json")
+            self._note(flaw.code, key, flaw.message, level="warning", location=flaw.location, fix=fix)
+
     def _lost_array(self, here: Directory) -> None:
         """An array without a document that can be read."""
         self._seen.add(here.path)
@@ -480,13 +519,17 @@ class Audit:
             listed |= set(paths)
             if paths:
                 self.problems += self.pixels.image(self.disk, here, image, paths, first=i == 0)
-        for path in sorted(set(facts) - listed):
-            self._array(join(here.path, path))
+        for path in sorted(facts):
+            if path in listed:
+                self._array_document(self.disk[join(here.path, path)])
+            else:
+                self._array(join(here.path, path))
 
     def _array(self, path: str) -> None:
         self._seen.add(path)
         here = self.disk[path]
         if here.state == "array":
+            self._array_document(here)
             self.problems += self.pixels.array(self.storage, here)
         else:
             self._lost_array(here)

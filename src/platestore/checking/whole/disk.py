@@ -240,6 +240,8 @@ class Disk:
         if here.state == "gone":
             return "other"
         kind = here.kind
+        if kind == "series" and self._has_wells(path):
+            return "plate"  # whose document lost the key that says so
         if kind != "unknown":
             return _ROLE_OF_KIND.get(kind, kind)  # type: ignore[arg-type]
         if path.count("/") > _DEEPEST or "OME" in here.directories:
@@ -247,9 +249,14 @@ class Disk:
         if here.state != "group":
             return "array" if self._holds_chunks(path) else self._content(path)
         found = self._content(path)
-        if found in ("image", "well", "labels") or not versions.only_ours(here.attributes):
+        if found in ("image", "well", "labels"):
             return "other"
-        return found
+        certain = versions.only_ours(here.attributes) or (found == "plate" and self._has_wells(path))
+        return found if certain else "other"
+
+    def _has_wells(self, path: str) -> bool:
+        """Whether there are groups below groups that say that they are wells."""
+        return any(well.kind == "well" for row in self.children(path) for well in self.children(row.path))
 
     def _content(self, path: str) -> Role:
         """What a directory is by what lies in it."""

@@ -17,7 +17,7 @@ from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import ALPHANUMERIC, split_path
 from platestore.spec.own import Intent, OwnMeta, check_intent
-from platestore.spec.versions import Kind, only_ours, unpack
+from platestore.spec.versions import Kind, labels_of_image, only_ours, unpack
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import ArrayDocument
@@ -121,6 +121,14 @@ def label_images_of(disk: Disk, path: str, listed: Iterable[Any]) -> list[str]:
     names = disk.members(path, "image")
     names += [n for n in listed if is_inside(n) and _is_kept(disk, join(path, n), "image")]
     return list(dict.fromkeys(names))
+
+
+def labels_listed_above(disk: Disk, path: str) -> list[str]:
+    """Names of label images that the image around their group lists in its own document."""
+    image = disk[path.rpartition("/")[0]]
+    if path.rpartition("/")[2] != "labels" or image.state != "group" or image.zarr_format is None:
+        return []
+    return labels_of_image(image.attributes, image.zarr_format)
 
 
 def _is_kept(disk: Disk, path: str, role: str) -> bool:

@@ -23,6 +23,8 @@ class Step(enum.IntEnum):
     """Move a shard into quarantine, and write what can be read of it anew."""
     ARRAY = enum.auto()
     """Write an array's document again."""
+    SPELL = enum.auto()
+    """Put into an array's document what strict readers miss."""
     GROUP = enum.auto()
     """Write the document of a group without metadata."""
     IMAGE = enum.auto()

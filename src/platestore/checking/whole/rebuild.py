@@ -44,6 +44,8 @@ def plate(old: Any, wells: Mapping[str, Fields], *, name: str) -> Json:
     listed = [w["path"] for w in objects(new.get("wells")) if isinstance(w.get("path"), str)]
     order = [path for path in dict.fromkeys(listed) if path in wells]
     order += sorted((path for path in wells if path not in order), key=natural_key)
+    if are_exchanged(new, order):
+        new["rows"], new["columns"] = new["columns"], new["rows"]
     for i, key, standard in ((0, "rows", standard_row), (1, "columns", standard_column)):
         used = dict.fromkeys(path.split("/")[i] for path in order)
         new[key] = _axis(new.get(key), used, standard)
@@ -58,6 +60,14 @@ def plate(old: Any, wells: Mapping[str, Fields], *, name: str) -> Json:
     if "field_count" in new and not _is_count(new["field_count"]):
         del new["field_count"]
     return new
+
+
+def are_exchanged(plate: Json, wells: Iterable[str]) -> bool:
+    """Whether the names that wells use of rows are listed as columns, and the reverse."""
+    used = [{path.split("/")[i] for path in wells} for i in (0, 1)]
+    rows, columns = ({str(item.get("name")) for item in objects(plate.get(k))} for k in ("rows", "columns"))
+    right = used[0] <= rows and used[1] <= columns
+    return not right and used[0] <= columns and used[1] <= rows
 
 
 def _axis(old: Any, used: Iterable[str], standard: Any) -> list[Json]:

@@ -24,6 +24,7 @@ from platestore.checking.whole.facts import (
     is_damaged,
     is_inside,
     label_images_of,
+    labels_listed_above,
     read_image,
     wells_of,
 )
@@ -40,7 +41,15 @@ from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.own import OwnMeta
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.consolidated import drop_consolidated
-from platestore.storage.hierarchy import ZarrFormat, commit_attributes, create_node, group_files
+from platestore.storage.documents import commit
+from platestore.storage.extensions import plain_array
+from platestore.storage.hierarchy import (
+    ZarrFormat,
+    array_key,
+    commit_attributes,
+    create_node,
+    group_files,
+)
 from platestore.storage.local import LocalStorage
 
 # Whatever one repair meets, the others are done, and all that was done is told.
@@ -181,6 +190,16 @@ class Repairs:
             )
         return self._set_aside(path)
 
+    def _spell(self, path: str) -> str:
+        """Put into an array's document what is guessed of it."""
+        self._keep(path)
+
+        def change(content: dict[str, Any]) -> None:
+            content.update(plain_array(content)[0])
+
+        commit(self.storage, array_key(path, 3), change)
+        return f"completed the document of {self.storage.where(path)}"
+
     def _group(self, path: str) -> str:
         self._write(path, "unknown", {}, {})
         return f"wrote the document of the group {self.storage.where(path)}"
@@ -217,9 +236,19 @@ class Repairs:
     def _labels(self, path: str) -> str:
         disk = Disk(self.storage)
         old = disk[path].part("labels", "labels")
-        there = label_images_of(disk, path, old if isinstance(old, list) else ())
-        names = rebuild.labels(old, there)
+        above = labels_listed_above(disk, path)
+        old = [*(old if isinstance(old, list) else ()), *above]
+        names = rebuild.labels(old, label_images_of(disk, path, old))
         self._write(path, "labels", {"labels": names}, disk[path].own)
+        if above:
+            image = disk[path.rpartition("/")[0]]
+            self._keep(image.path)
+            version: versions.Version = "0.4" if image.zarr_format == 2 else "0.5"
+
+            def drop(attributes: dict[str, Any]) -> None:
+                versions.edit_container(attributes, version, lambda ome: ome.pop("labels", None))
+
+            commit_attributes(self.storage, image.path, image.zarr_format or 3, drop)
         return f"the document of {self.storage.where(path)} lists {', '.join(names) or 'no label image'}"
 
     def _well(self, path: str) -> str:
@@ -311,6 +340,7 @@ class Repairs:
         Step.SET_ASIDE: _set_aside,
         Step.SALVAGE: _salvage,
         Step.ARRAY: _array,
+        Step.SPELL: _spell,
         Step.GROUP: _group,
         Step.IMAGE: _image,
         Step.LABELS: _labels,
