@@ -5,6 +5,7 @@ Every argument and the target are checked before anything is written or deleted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -458,7 +459,8 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
         node._given_names = None
     node._load(group)
     if kind == "series":
-        len(node)  # warns where there is no image
+        with contextlib.suppress(InvalidMetadataError):  # of the list, which is an error where it is used
+            len(node)  # warns where there is no image
     return node
 
 

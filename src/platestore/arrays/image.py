@@ -420,7 +420,8 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
         ) from error
     _require_possible(array, where)
     flaws = document.flaws
-    if flaws:
+    if flaws and (document.path, "flaws") not in storage.warned:
+        storage.warned.add((document.path, "flaws"))
         warnings.warn(f"{where}: {'; '.join(map(str, flaws))}", StoreWarning, stacklevel=5)
     return array
 

@@ -134,7 +134,8 @@ def find_array(storage: Storage, path: str, zarr_format: ZarrFormat) -> ArrayDoc
     found = read_array(storage, path, zarr_format)
     if found is None:
         found = read_array(storage, path, 2 if zarr_format == 3 else 3)
-        if found is not None:
+        if found is not None and (path, MIXED) not in storage.warned:
+            storage.warned.add((path, MIXED))
             text = f"{storage.where(path)}: {MIXED.format(found.zarr_format, zarr_format)} [formats-mixed]"
             warnings.warn(text, StoreWarning, stacklevel=4)
     return found
@@ -279,8 +280,8 @@ def _is_nested(storage: Storage, path: str) -> bool:
     """Whether the chunks of an array of v2 lie in directories, and none beside its document."""
     try:
         directories, files = storage.list(path)
-    except NodeNotFoundError:
-        return False
+    except (OSError, NotImplementedError):
+        return False  # of a store that cannot be listed, the document is all there is
     return any(name.isdecimal() for name in directories) and not any(map(is_chunk_name, files))
 
 

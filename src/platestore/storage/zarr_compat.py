@@ -261,7 +261,7 @@ def _metadata(document: bytes, zarr_format: int) -> Any:
     if not _shards_behind(content.get("codecs")):
         return ArrayV3Metadata.from_dict(content)
     # zarr holds inner chunks against the shard as it was before codecs in front of the shards turned it.
-    plain = {"name": "bytes", "configuration": {"endian": "little"}}
+    plain: Any = {"name": "bytes", "configuration": {"endian": "little"}}
     metadata = ArrayV3Metadata.from_dict({**content, "codecs": [plain]})
     prototype = default_buffer_prototype()
     spec = metadata.get_chunk_spec((), ArrayConfig.from_dict({}), prototype)

@@ -491,7 +491,7 @@ class Audit:
         fix = Fix(Step.SPELL, here.path, f"complete the document of {self.storage.where(here.path)}")
         for flaw in flaws:
             key = join(here.path, "zarr.json")
-            self._note(flaw.code, key, flaw.message, level="warning", location=flaw.location, fix=fix)
+            self._note("array-document", key, flaw.message, level="warning", location=flaw.location, fix=fix)
 
     def _lost_array(self, here: Directory) -> None:
         """An array without a document that can be read."""
