@@ -23,6 +23,7 @@ CHANNELS = ["DAPI", "GFP"]
 SHAPE = (2, 2, 3, 64, 96)
 SCALE = [1.0, 1.0, 2.0, 0.5, 0.5]
 FIELDS = ("A/1/0", "A/1/1", "B/2/0")
+ADDED = "C/3/0"
 LABEL = "nuclei"
 ZARR_FORMAT = {"0.4": 2, "0.5": 3}
 
@@ -63,7 +64,7 @@ def label_pixels() -> np.ndarray:
 
 def number_of(path: str) -> int:
     """Number of the pixels of a field; 0 for an image by itself."""
-    return FIELDS.index(standard(path)) + 1 if path else 0
+    return (*FIELDS, ADDED).index(standard(path)) + 1 if path else 0
 
 
 def standard(path: str) -> str:
@@ -87,6 +88,20 @@ def write_ours(path: Path, kind: str, version: str) -> None:
         position.create_image("0", pixels(), transform=scale, pyramid_levels=levels)
         if kind == "labels":
             position.create_label(LABEL, label_pixels()[:, None])
+
+
+def change(path: Path, kind: str) -> None:
+    """Change a store of another library: an image gets levels and a label image, a plate one more well."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ps.StoreWarning)
+        with ps.open_ome_zarr(path, mode="r+") as node:
+            if kind == "plate":
+                scale = [ps.TransformationMeta(type="scale", scale=SCALE)]
+                position = node.create_position(*ADDED.split("/"))
+                position.create_image("0", pixels(number_of(ADDED)), transform=scale)
+            else:
+                node.compute_pyramid(levels=3)
+                node.create_label(LABEL, label_pixels()[:, None])
 
 
 def read_ours(path: Path, kind: str) -> tuple[Found, list[str]]:
@@ -128,7 +143,13 @@ def plain_levels(path: Path) -> list[np.ndarray]:
 
 
 def check(
-    kind: str, path: Path, found: Found, *, by_wells: bool = False, names_channels: bool = True
+    kind: str,
+    path: Path,
+    found: Found,
+    *,
+    by_wells: bool = False,
+    names_channels: bool = True,
+    changed: bool = False,
 ) -> None:
     """Compare what was found with what was written.
 
@@ -144,6 +165,8 @@ def check(
         Whether the program shows one field of each well only.
     names_channels : bool
         Whether the store was written with names of channels.
+    changed : bool
+        Whether :func:`change` was called on it.
 
     Raises
     ------
@@ -151,11 +174,13 @@ def check(
         If they differ; the message says in what.
     """
     expected = [f for f in FIELDS if not by_wells or f.endswith("/0")] if kind == "plate" else [""]
+    if changed and kind == "plate":
+        expected.append(ADDED)
     _same("fields", sorted(map(standard, found.images)), expected)
     for name, seen in found.images.items():
         levels = plain_levels(path / name)
         _same("number of levels", len(seen.levels), len(levels))
-        if kind == "pyramid":
+        if kind == "pyramid" or (changed and kind != "plate"):
             _same("number of levels", len(levels), 3)
         _same_pixels(f"field {name or 'itself'}", seen.levels[0], pixels(number_of(name)))
         for number, (got, plain) in enumerate(zip(seen.levels, levels, strict=True)):
@@ -166,7 +191,7 @@ def check(
             _same("scale of Z, Y, X", [float(s) for s in seen.scale[-3:]], SCALE[-3:])
         if seen.channels is not None and names_channels:
             _same("channels", seen.channels, CHANNELS)
-    if kind == "labels":
+    if kind == "labels" or (changed and kind != "plate"):
         _same("labels", sorted(found.labels), [LABEL])
         _same_pixels("labels", found.labels[LABEL].levels[0], label_pixels())
 

@@ -85,6 +85,13 @@ class Peer:
         method = {"image": "write_image", "pyramid": "write_image"}.get(kind, f"write_{kind}")
         return hasattr(cls, method) and version in cls.writes
 
+    @classmethod
+    def can_change(cls, kind: str, version: str) -> bool:
+        """Whether it writes the kind, and reads what ``matrix_cases.change`` makes of it."""
+        if kind not in ("image", "plate") or not cls.can_write(kind, version):
+            return False
+        return not cls.by_wells if kind == "plate" else cls.can_read("labels")
+
     def write(self, kind: str, path: Path, version: str) -> None:
         """Write a store with the pixels of the case."""
         if kind == "plate":

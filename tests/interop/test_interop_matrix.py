@@ -14,6 +14,7 @@ from interop.matrix_cases import (
     KINDS,
     VERSIONS,
     DifferenceError,
+    change,
     check,
     pixels,
     read_ours,
@@ -78,6 +79,18 @@ def test_what_others_write_is_read_here(case, tmp_path):
     found, errors = read_ours(path, kind)
     check(kind, path, found, names_channels=peer.names_channels)
     assert set(errors) <= KNOWN_ERRORS.get(peer.name, set())
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c[0].can_change(c[1], c[2])], ids=_name)
+def test_others_read_their_own_stores_after_a_change(case, tmp_path):
+    peer, (_, kind, version) = _installed(case[0]), case
+    path = tmp_path / "theirs.zarr"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs
+        peer.write(kind, path, version)
+        change(path, kind)
+        found = peer.read("plate" if kind == "plate" else "labels", path)
+    check(kind, path, found, names_channels=peer.names_channels, changed=True)
 
 
 @pytest.mark.parametrize(("kind", "version"), [(k, v) for k in KINDS for v in VERSIONS])
