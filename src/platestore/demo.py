@@ -68,7 +68,7 @@ def check_demo(path: str | os.PathLike[str]) -> int:
     import numpy as np
 
     count = 0
-    with open_ome_zarr(path) as plate:
+    with open_ome_zarr(path, layout="hcs") as plate:
         for seed, (name, position) in enumerate(plate.positions()):
             if not np.array_equal(position["0"].numpy(), demo_image(seed)):
                 raise PlatestoreError("the pixels read back differ from those written", path=f"{path}/{name}")

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 from platestore.errors import (
     ArgumentError,
@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
     from zarr.storage import StorePath
 
+    StoreLike: TypeAlias = str | os.PathLike[str] | Store | StorePath
+
+#: What a path may lead to; a layout says which of them it is.
+AnyNode: TypeAlias = (
+    Plate | Row | Well | Position | TiledPosition | LabelImage | LabelsGroup | Bioformats2RawSeries
+)
 Layout = Literal["auto", "fov", "hcs", "tiled", "bf2raw"]
 Mode = Literal["r", "r+", "a", "w", "w-"]
 
@@ -54,6 +60,20 @@ _LAYOUTS = ("auto", "fov", "hcs", "tiled", "bf2raw")
 _MODES = ("r", "r+", "a", "w", "w-")
 _KIND_OF_LAYOUT = {"fov": "image", "tiled": "image", "hcs": "plate", "bf2raw": "series"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class OpenOptions(TypedDict, total=False):
+    """Further keywords of :func:`open_ome_zarr`."""
+
+    overwriting_creation: bool
+    name: str | None
+    acquisitions: Sequence[AcquisitionMeta] | None
+    plate_format: int | None
+    durability: Durability
+    lock: bool
+    lock_timeout: float
+    follow_links: bool
+    missing: Literal["fill", "raise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,58 +110,69 @@ class _Request:
 
 @overload
 def open_ome_zarr(
-    store_path: str | os.PathLike[str] | Store | StorePath,
+    store_path: StoreLike,
     layout: Literal["hcs"],
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
     axes: Sequence[AxisMeta] | None = ...,
     version: versions.Version = ...,
     disable_path_checking: bool = ...,
-    **kwargs: Any,
+    **kwargs: Unpack[OpenOptions],
 ) -> Plate: ...
 @overload
 def open_ome_zarr(
-    store_path: str | os.PathLike[str] | Store | StorePath,
+    store_path: StoreLike,
     layout: Literal["fov"],
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
     axes: Sequence[AxisMeta] | None = ...,
     version: versions.Version = ...,
     disable_path_checking: bool = ...,
-    **kwargs: Any,
+    **kwargs: Unpack[OpenOptions],
 ) -> Position: ...
 @overload
 def open_ome_zarr(
-    store_path: str | os.PathLike[str] | Store | StorePath,
+    store_path: StoreLike,
     layout: Literal["tiled"],
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
     axes: Sequence[AxisMeta] | None = ...,
     version: versions.Version = ...,
     disable_path_checking: bool = ...,
-    **kwargs: Any,
+    **kwargs: Unpack[OpenOptions],
 ) -> TiledPosition: ...
 @overload
 def open_ome_zarr(
-    store_path: str | os.PathLike[str] | Store | StorePath,
+    store_path: StoreLike,
+    layout: Literal["bf2raw"],
+    mode: Mode = ...,
+    channel_names: Sequence[str] | None = ...,
+    axes: Sequence[AxisMeta] | None = ...,
+    version: versions.Version = ...,
+    disable_path_checking: bool = ...,
+    **kwargs: Unpack[OpenOptions],
+) -> Bioformats2RawSeries: ...
+@overload
+def open_ome_zarr(
+    store_path: StoreLike,
     layout: Layout = ...,
     mode: Mode = ...,
     channel_names: Sequence[str] | None = ...,
     axes: Sequence[AxisMeta] | None = ...,
     version: versions.Version = ...,
     disable_path_checking: bool = ...,
-    **kwargs: Any,
-) -> Any: ...
+    **kwargs: Unpack[OpenOptions],
+) -> AnyNode: ...
 def open_ome_zarr(
-    store_path: str | os.PathLike[str] | Store | StorePath,
+    store_path: StoreLike,
     layout: Layout = "auto",
     mode: Mode = "r",
     channel_names: Sequence[str] | None = None,
     axes: Sequence[AxisMeta] | None = None,
-    version: versions.Version = "0.4",
+    version: versions.Version = versions.DEFAULT_VERSION,
     disable_path_checking: bool = False,
-    **kwargs: Any,
-) -> Any:
+    **kwargs: Unpack[OpenOptions],
+) -> NGFFNode[Any]:
     """Open or create an OME-Zarr store, or any node in one.
 
     Parameters

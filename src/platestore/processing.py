@@ -186,7 +186,7 @@ def _reopen(node: NGFFNode[Any], inner: str) -> Position:
     position: Any = node
     if inner != ".":
         well, _, name = inner.rpartition("/")
-        position = node[well][name] if well else node[name]  # type: ignore[index]
+        position = node[well][name] if well else node[name]
     return position  # type: ignore[no-any-return]
 
 

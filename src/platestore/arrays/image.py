@@ -25,7 +25,6 @@ from platestore.storage.base import Storage
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import (
     ArrayDocument,
-    ZarrFormat,
     array_attributes,
     array_key,
     commit_attributes,
@@ -35,6 +34,10 @@ from platestore.storage.hierarchy import (
 if TYPE_CHECKING:
     import dask.array
     import tensorstore
+    from zarr.core.common import MemoryOrder
+
+    # Not at run time, for completion in IPython: see platestore.nodes.node.
+    from platestore.storage.hierarchy import ZarrFormat
 
 # "0/0/1" and "0.0.1" in v2, "c/0/0/1" and "c.0.0.1" in v3.
 _CHUNK_KEY = re.compile(r"(?:c[./])?(\d+(?:[./]\d+)*)")
@@ -103,6 +106,11 @@ class ImageArray(PixelArray):
     @property
     def _format(self) -> ZarrFormat:
         return 2 if self.metadata.zarr_format == 2 else 3
+
+    @property
+    def order(self) -> MemoryOrder:
+        """Order of the pixels in memory, ``"C"`` or ``"F"``, as of ``zarr.Array``."""
+        return super().order
 
     def _axis_size(self, name: str, from_end: int) -> int:
         """Size along an axis: by name, else by the conventional TCZYX place; 1 if there is none."""

@@ -97,7 +97,7 @@ def _existing(path: str) -> tuple[ArrayLayout, list[str], ZarrFormat]:
         first = "."
     if first is None:
         raise NodeNotFoundError("there is no position in it", path=path, hint="pass --shape and --dtype")
-    position = open_ome_zarr(path if first == "." else f"{path.rstrip('/')}/{first}")
+    position = open_ome_zarr(path if first == "." else f"{path.rstrip('/')}/{first}", layout="fov")
     if array is None:
         array = next(iter(position._keys()), None)
     if array is None:

@@ -292,6 +292,7 @@ class _Copy:
         node = self._nodes[0]
         if isinstance(node, Well):
             well = open_ome_zarr(path, mode="r")
+            assert isinstance(well, Well)  # a copy of one
             fields = [(image.path, image.acquisition) for image in well.metadata.images]
         else:
             fields = [(self._destination.inner.rpartition("/")[2], own_place(node)[2])]

@@ -11,6 +11,7 @@ from platestore.copying.selection import Selection, parse_crop, parse_range
 from platestore.errors import ArgumentError, NodeNotFoundError
 from platestore.nodes.wishes import Wishes
 from platestore.pyramid.geometry import check_levels
+from platestore.spec.names import split_well
 from platestore.spec.versions import Version, check_version
 
 #: What becomes of positions that are merged, and whose channels differ.
@@ -235,8 +236,7 @@ def _place(text: str) -> list[str]:
         return ["."]
     parts = [part.strip() for part in text.strip().strip("/").split("/")]
     if len(parts) == 1:
-        letters = parts[0].rstrip("0123456789")
-        parts = [letters, parts[0][len(letters) :]]
+        parts = split_well(parts[0])
     if len(parts) not in (2, 3) or not all(parts):
         raise ArgumentError(f"map: {text!r} is neither a well (A/1) nor a position (A/1/0)")
     return parts

@@ -25,9 +25,28 @@ _PUBLIC = {
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [*_HOME]
+# Written out, for type checkers that read no code.
+__all__ = [
+    "LPS",
+    "RAS",
+    "AnatomicalOrientation",
+    "AnatomicalOrientationValues",
+    "Metadata",
+    "Methods",
+    "Multiscales",
+    "NgffImage",
+    "NgffMultiscales",
+    "NgffProgress",
+    "NgffProgressCallback",
+    "from_ngff_zarr",
+    "from_ome_zarr",
+    "to_multiscales",
+    "to_ngff_image",
+    "to_ngff_zarr",
+    "to_ome_zarr",
+]
 
-# ruff: noqa: F401 - the names below are for type checkers; __getattr__ imports them
+
 if TYPE_CHECKING:
     from platestore.multiscales.generate import to_multiscales
     from platestore.multiscales.images import to_ngff_image

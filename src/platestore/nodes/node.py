@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 
     from platestore.copying.report import CopyReport
 
+    # Not at run time: jedi, and so completion in IPython, fails on properties whose annotation it can
+    # evaluate to a Literal.
+    from platestore.spec.versions import Version
+
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
@@ -320,7 +324,7 @@ class NGFFNode(DirectoryListing, Generic[M]):
         self._commit(lambda draft: None)
 
     @property
-    def version(self) -> versions.Version:
+    def version(self) -> Version:
         """OME-NGFF version."""
         return self._location.version
 
@@ -444,6 +448,28 @@ class NGFFNode(DirectoryListing, Generic[M]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys())
 
+    def keys(self) -> list[str]:
+        """Names of the members, in the order of the metadata."""
+        return self._keys()
+
+    def values(self) -> Iterator[Any]:
+        """Iterate over the members.
+
+        One that cannot be opened is reported by a warning, and the others follow.
+        """
+        return (member for _, member in self.items())
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Iterate over names and members.
+
+        One that cannot be opened is reported by a warning, and the others follow.
+        """
+        return self._open_each(self._keys(), self.__getitem__)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Keys that IPython offers after ``node["``."""
+        return self._keys()
+
     def __len__(self) -> int:
         return len(self._keys())
 
@@ -452,6 +478,9 @@ class NGFFNode(DirectoryListing, Generic[M]):
 
     def __bool__(self) -> bool:
         return True
+
+    def __getitem__(self, key: Any) -> Any:
+        raise NotImplementedError
 
     def __setitem__(self, key: str, value: Any) -> None:
         raise UnsupportedError(f"a {type(self).__name__} has no item assignment", path=self._location.where)

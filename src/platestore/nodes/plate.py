@@ -7,10 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from platestore.errors import (
-    InvalidMetadataError,
-    NodeKeyError,
-)
+from platestore.errors import InvalidMetadataError, InvalidNameError, NodeKeyError
 from platestore.nodes.draft import Draft
 from platestore.nodes.location import Location
 from platestore.nodes.node import NGFFNode
@@ -21,7 +18,7 @@ from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import read_model
 from platestore.spec.findings import Finding
-from platestore.spec.names import normalise_key, split_path
+from platestore.spec.names import normalise_key, spelled_as_listed, split_path
 from platestore.spec.own import Intent
 from platestore.spec.plate import PlateMeta, WellIndexMeta
 from platestore.spec.versions import Kind
@@ -178,10 +175,19 @@ class Plate(NGFFNode[PlateMeta]):
         order = [row.name for row in self._state().rows if row.name in used]
         return order + [name for name in sorted(used) if name not in order]
 
+    def _spelled(self, key: object) -> str:
+        """A key as a path, its well spelled as the plate spells it."""
+        return spelled_as_listed(normalise_key(key), self._entries().keys())
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Keys that IPython offers: rows and wells."""
+        return [*self._keys(), *self._entries()]
+
     def __contains__(self, key: object) -> bool:
-        if not isinstance(key, str):
+        try:
+            parts = self._spelled(key).split("/")
+        except InvalidNameError:
             return False
-        parts = key.strip("/").split("/")
         if len(parts) == 1:
             return parts[0] in self._keys()
         path = "/".join(parts[:2])
@@ -189,8 +195,14 @@ class Plate(NGFFNode[PlateMeta]):
             return False
         return len(parts) == 2 or "/".join(parts[2:]) in self[path]
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str | int | tuple[str | int, ...]) -> Any:
         """Get a row (``"A"``), well (``"A/1"``), position (``"A/1/0"``) or array (``"A/1/0/0"``).
+
+        Parameters
+        ----------
+        key : str or tuple
+            A path by the metadata. A well may also be written ``"A1"``, ``("A", 1)`` or, whatever zeros the
+            plate puts before its numbers, ``"A/01"``; what is listed literally goes first.
 
         Raises
         ------
@@ -199,7 +211,7 @@ class Plate(NGFFNode[PlateMeta]):
         DanglingError
             If it is listed, but not there.
         """
-        path = normalise_key(key)
+        path = self._spelled(key)
         parts = path.split("/")
         if len(parts) == 1:
             if parts[0] not in self._keys():
@@ -471,11 +483,11 @@ class Plate(NGFFNode[PlateMeta]):
         if all(well.path != intent.target for well in draft.meta.wells):
             draft.meta.wells.insert(entry.get("index", 0), WellIndexMeta.model_validate(entry["well"]))
 
-    def __delitem__(self, key: str) -> None:
+    def __delitem__(self, key: str | int | tuple[str | int, ...]) -> None:
         """Remove a row, a well, a position or an image: its entry first, then its data."""
         from platestore.nodes.surgery import delete_member
 
-        delete_member(self, normalise_key(key))
+        delete_member(self, self._spelled(key))
 
 
 def enclosing_plate(location: Location, levels: int) -> Plate | None:

@@ -13,7 +13,7 @@ from platestore.errors import (
 from platestore.nodes.channels import Channels
 from platestore.nodes.doors import Doors
 from platestore.nodes.draft import Draft
-from platestore.nodes.labelling import Labelled
+from platestore.nodes.labelling import LABELS, Labelled
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.pyramids import Pyramids
 from platestore.nodes.shapes import Shapes
@@ -115,6 +115,10 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
 
     def _keys(self) -> list[str]:
         return self._state().paths()
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Keys that IPython offers: arrays and label images."""
+        return [*self._keys(), *(f"{LABELS}/{name}" for name in self.label_names)]
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, (str, int)) and not isinstance(key, bool) and str(key) in self._keys()

@@ -7,6 +7,7 @@ keeps for itself are refused everywhere, so that a plate made on Linux can be co
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from platestore.errors import InvalidMetadataError, InvalidNameError
 
@@ -124,16 +125,56 @@ def _can_be_named(segments: list[str]) -> bool:
 
 
 def normalise_key(key: object) -> str:
-    """Turn a user's key (``0``, ``"A/1"``) into a path relative to a node.
+    """Turn a user's key (``0``, ``"A/1"``, ``("A", 1)``) into a path relative to a node.
 
     Raises
     ------
     InvalidNameError
-        If it is no string or integer, or has ``..`` segments.
+        If it is no string, integer or tuple of these, or has ``..`` segments.
     """
+    if isinstance(key, tuple) and key:
+        return "/".join(map(normalise_key, key))
     if isinstance(key, bool) or not isinstance(key, (str, int)):
         raise InvalidNameError(f"a key must be a string or an integer, not {type(key).__name__}")
     segments = [s for s in str(key).replace("\\", "/").split("/") if s not in ("", ".")]
     if ".." in segments:
         raise InvalidNameError(f"{key!r} leads out of this node", hint="name a member below it")
     return "/".join(segments)
+
+
+def split_well(text: str) -> list[str]:
+    """Row and column of a well that is written without a slash (``B2``); one of them may be empty."""
+    letters = text.rstrip("0123456789")
+    return [letters, text[len(letters) :]]
+
+
+def spelled_as_listed(path: str, wells: Collection[str]) -> str:
+    """A path inside a plate, with its well spelled as the plate spells it.
+
+    A well may be written without a slash (``B2``, ``B2/0``), and its column with other leading zeros
+    (``B/02`` for ``B/2``). What the plate lists literally goes first; where several columns have the same
+    number, none is meant.
+
+    Parameters
+    ----------
+    path : str
+        A row, a well, or something below it.
+    wells : collection of str
+        Paths of the wells that the plate lists.
+    """
+    parts = path.split("/")
+    if "/".join(parts[:2]) in wells:
+        return path
+    rows = {well.partition("/")[0] for well in wells}
+    if parts[0] not in rows and all(split := split_well(parts[0])):
+        parts[:1] = split
+    if len(parts) > 1 and parts[0] in rows and _is_number(parts[1]):
+        columns = [column for row, _, column in (w.partition("/") for w in wells) if row == parts[0]]
+        same = [column for column in columns if _is_number(column) and int(column) == int(parts[1])]
+        if parts[1] not in same and len(same) == 1:
+            parts[1] = same[0]
+    return "/".join(parts)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()

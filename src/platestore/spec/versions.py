@@ -22,6 +22,8 @@ from platestore.errors import InvalidMetadataError, UnsupportedVersionError
 Version = Literal["0.4", "0.5"]
 Kind = Literal["plate", "well", "image", "label", "labels", "series", "unknown"]
 
+#: What a new store is, if nothing is asked for that only another version has.
+DEFAULT_VERSION: Version = "0.4"
 #: The key of platestore's namespace among a group's attributes, in every version.
 NAMESPACE = "platestore"
 ZARR_FORMATS: dict[str, int] = {"0.4": 2, "0.5": 3}

@@ -198,8 +198,7 @@ def complete(
             place.sweep()
         _install(plan)
         place.remove()
-    position: Position = open_ome_zarr(plan.out, mode="r+")
-    return position
+    return open_ome_zarr(plan.out, layout="fov", mode="r+")
 
 
 def _is_installed(plan: StackPlan) -> bool:

@@ -24,9 +24,28 @@ _PUBLIC = {
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [*_HOME]
+# Written out, for type checkers that read no code.
+__all__ = [
+    "ArrayModel",
+    "ArrayWrapperSpec",
+    "BaseArrayWrapper",
+    "DaskArrayWrapper",
+    "MultiscaleGroupModel",
+    "ZarrArrayWrapper",
+    "coords_from_transforms",
+    "create_multiscale_group",
+    "model_multiscale_group",
+    "normalise_unit",
+    "read_multiscale_array",
+    "read_multiscale_group",
+    "read_multiscale_tree",
+    "to_xarray",
+    "transforms_from_coords",
+    "write_multiscale_group",
+    "write_xarray",
+]
 
-# ruff: noqa: F401 - the names below are for type checkers; __getattr__ imports them
+
 if TYPE_CHECKING:
     from platestore.spec.units import normalise_unit
     from platestore.xarray.coordinates import coords_from_transforms, transforms_from_coords
