@@ -57,7 +57,7 @@ def with_compressor(
     if isinstance(compressor, Compressor):
         return replace(layout, compressor=compressor)
     document = layout.document(zarr_format, names)
-    _put_codec(document, _configuration(compressor), layout.dtype, zarr_format)
+    _put_codec(document, codec_json(compressor), layout.dtype, zarr_format)
     return layout_of(document, zarr_format)
 
 
@@ -76,8 +76,14 @@ def _put_codec(
     chain[1:2] = complete_chain([chosen], dtype.itemsize, len(document["shape"]))
 
 
-def _configuration(codec: Any) -> dict[str, Any]:
-    """A codec as the document of its own version names it."""
+def codec_json(codec: Any) -> dict[str, Any]:
+    """A codec as the document of its own version names it: with ``"id"`` in zarr v2, ``"name"`` in v3.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none.
+    """
     found = codec
     for method in ("to_dict", "get_config"):
         if not isinstance(found, Mapping) and not isinstance(codec, type) and hasattr(codec, method):
@@ -124,3 +130,28 @@ def _converted(
         raise ArgumentError(f"the codec {name!r} has no form in zarr v{target}: {found.reason}", hint=_HINT)
     converted: dict[str, Any] = found.content["compressor"] if target == 2 else found.content["codecs"][-1]
     return converted
+
+
+def fill_json(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A fill value as both versions of zarr write it.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no value of the data type.
+    """
+    given = np.zeros((), bool)
+    try:
+        given = np.asarray(value)
+        if given.shape:
+            raise ValueError
+        with np.errstate(all="ignore"):
+            filled = given.astype(dtype)
+            exact = given.dtype.kind in "biuf" and bool(filled.astype(np.float64) == given.astype(np.float64))
+    except (TypeError, ValueError, OverflowError):
+        exact, filled = False, np.zeros((), dtype)
+    if given.shape or (not exact and not (dtype.kind == "f" and given.dtype.kind in "iuf")):
+        raise ArgumentError(f"the fill value {value!r} is no value of the type {dtype.name}")
+    if dtype.kind != "f" or np.isfinite(filled):
+        return filled.item()
+    return "NaN" if np.isnan(filled) else "Infinity" if filled > 0 else "-Infinity"

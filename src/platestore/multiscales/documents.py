@@ -8,91 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from platestore.arrays.codec_objects import with_compressor
 from platestore.arrays.layout import ArrayLayout, check_integers, level_layout, plan
 from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks, resolve_shards
 from platestore.multiscales.images import ORDER, check_channels, type_of
+from platestore.multiscales.options import Options
 from platestore.spec import versions
 from platestore.spec.axes import axes_findings, channel_index
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import split_path
 from platestore.spec.omero import OMEROMeta, fit_windows, new_omero
 from platestore.storage.documents import check_json
-from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
+from platestore.storage.hierarchy import ArrayDocument
 
 if TYPE_CHECKING:
     from platestore.multiscales.model import NgffMultiscales, Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How an image is written: the arguments, checked.
-
-    Attributes
-    ----------
-    version : {"0.4", "0.5"}
-        Version of OME-NGFF.
-    compressor : str, codec, mapping, sequence or None
-        How chunks are compressed, as callers say it.
-    chunks_per_shard : object
-        As it was given.
-    is_archive : bool
-        Whether it is written into an archive.
-    """
-
-    version: versions.Version
-    compressor: Any
-    chunks_per_shard: Any
-    is_archive: bool
-
-    @property
-    def zarr_format(self) -> ZarrFormat:
-        """Version of zarr."""
-        return 2 if versions.ZARR_FORMATS[self.version] == 2 else 3
-
-    @classmethod
-    def parse(
-        cls,
-        version: object,
-        chunks_per_shard: Any,
-        others: Mapping[str, Any],
-        *,
-        is_archive: bool,
-        where: str,
-    ) -> Options:
-        """Check arguments.
-
-        Raises
-        ------
-        ArgumentError
-            If one is wrong or unknown.
-        UnsupportedVersionError
-            If the version cannot be written.
-        """
-        checked = versions.check_version(version)
-        if is_archive and checked != "0.5":
-            raise ArgumentError(
-                "an .ozx archive holds zarr v3, which OME-NGFF has from 0.5 on",
-                path=where,
-                hint='pass version="0.5"',
-            )
-        if "chunks" in others:
-            raise ArgumentError(
-                "chunks belong to the image",
-                path=where,
-                hint="pass them to to_multiscales(image, chunks=...), or set multiscales.chunks",
-            )
-        unknown = [key for key in others if key not in ("compressor", "compressors")]
-        if unknown:
-            raise ArgumentError(
-                f"unknown arguments: {', '.join(unknown)}",
-                path=where,
-                hint="compressor (or compressors) says how chunks are stored",
-            )
-        if len(others) > 1:
-            raise ArgumentError("compressor and compressors say the same", hint="pass one of them")
-        return cls(checked, next(iter(others.values()), "auto"), chunks_per_shard, is_archive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +105,7 @@ def plan_documents(image: NgffMultiscales, options: Options) -> Documents:
     layouts = [_layout(level.data, dims, chunks, ratio, options) for level in levels]
     paths = _paths(metadata.datasets)
     names = [axis.name for axis in metadata.axes]
+    options.check_names(names)
     arrays = [
         ArrayDocument(
             path,
@@ -258,7 +189,7 @@ def _layout(
         shards_ratio=shards,
         axis_names=dims,
     )
-    return level_layout(with_compressor(layout, options.compressor, options.zarr_format, dims), shape)
+    return level_layout(options.encoded(layout, dims), shape)
 
 
 def _paths(datasets: Sequence[Any]) -> list[str]:

@@ -123,7 +123,8 @@ def given_factors(given: Sequence[Any], sizes: Mapping[str, int]) -> list[dict[s
     ----------
     given : sequence of int or dict
         A factor for all spatial axes, or factors by axis; an axis that is not named keeps that of the level
-        before. An axis of one pixel stays as it is.
+        before. An axis of one pixel stays as it is. Where no axis shrinks further, the level is as large as
+        that before.
     sizes : mapping
         Length of each spatial axis.
 
@@ -149,11 +150,6 @@ def given_factors(given: Sequence[Any], sizes: Mapping[str, int]) -> list[dict[s
                     f"the factor {factor} of level {k} along {axis!r} is smaller than {before[axis]} above",
                     hint="factors count from level 0 and grow: [2, 4, 8]",
                 )
-        if factors == before:
-            raise ArgumentError(
-                f"level {k} would be the same as the level before: {item!r} shrinks no axis further",
-                hint="factors count from level 0 and grow: [2, 4, 8]",
-            )
         levels.append(factors)
         before = factors
     return levels

@@ -43,12 +43,13 @@ def to_multiscales(
         An int is the least length of an axis: factors double until it is reached, or the length of a chunk
         (see :func:`platestore.multiscales.factors.doubling_factors`). A sequence has the factors of each
         level, counted from level 0, for all spatial axes or by axis: ``[2, 4]``,
-        ``[{"x": 2, "y": 4}, {"x": 5, "y": 10}]``.
+        ``[{"x": 2, "y": 4}, {"x": 5, "y": 10}]``. A factor of 1 gives a level of the same size.
     method : Methods or str, optional
         How pixels are made of those above; ``ITKWASM_GAUSSIAN`` by default.
     chunks : int, tuple or dict, optional
         Length of a chunk: for all spatial axes, or for each axis in the order of ``data``, or by axis. By
-        default 128 along spatial axes where there is a z axis, 256 where there is none; 1 along t and c.
+        default 128 along spatial axes where there is a z axis, 256 where there is none; 1 along t and c; a
+        dask array then keeps its blocks as level 0's ``data``, which are written in chunks of this length.
     progress : optional
         As for :func:`to_ngff_zarr`; nothing is computed here, so nothing is told.
     cache : bool, optional
@@ -84,7 +85,7 @@ def to_multiscales(
     lengths = {d: lengths[d] for d in checked.order}
     levels, factors = plan_levels(scale_factors, sizes, lengths)
     _check_type(how, image)
-    images = _images(image, checked, levels, how, lengths)
+    images = _images(image, checked, levels, how, lengths, rechunks=chunks is not None)
     base = checked.transforms()
     transforms = [base, *(_transform(base, level.factors, how) for level in levels)]
     for level, steps in zip(images, transforms, strict=True):
@@ -117,6 +118,8 @@ def _images(
     levels: Sequence[Level],
     method: Methods,
     chunks: Mapping[str, int],
+    *,
+    rechunks: bool,
 ) -> list[NgffImage]:
     """The levels, with pixels that are made when they are read."""
     from platestore.arrays.lazy import is_dask
@@ -131,8 +134,9 @@ def _images(
     images = []
     for k, source in enumerate(sources):
         if k == 0 and is_dask(image.data):
-            # In the blocks that it has: a graph that joins them would be as large as the image.
+            # In the blocks that it has, unless others are asked for: a graph that joins them is large.
             lazy = image.data.transpose([checked.dims.index(d) for d in checked.order])
+            lazy = lazy.rechunk(tuple(blocks)) if rechunks else lazy
         else:
             lazy = as_dask(source, blocks)
         new = NgffImage(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.origins import origins, require_there
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError, UnsafeTargetError, UnsupportedError
-from platestore.multiscales.documents import Documents, Options, plan_documents
+from platestore.multiscales.documents import Documents, plan_documents
 from platestore.multiscales.factors import chains
 from platestore.multiscales.generate import check_multiscales
+from platestore.multiscales.options import Options
 from platestore.multiscales.place import Place, place_of
 from platestore.multiscales.progress import telling
 from platestore.progress import Progress
@@ -75,7 +76,10 @@ def to_ngff_zarr(
     **kwargs
         ``compressor`` or ``compressors``: ``"blosc-lz4"`` (the default), ``"blosc-zstd"``, ``"zstd"``,
         ``"gzip"`` or ``"none"``, a level may follow (``"zstd:9"``); a codec of numcodecs or of zarr; None for
-        none.
+        none. ``fill_value``, ``filters``, ``serializer`` (0.5), ``order`` (inside the chunks of 0.4; 0.5 has
+        none) and ``attributes`` of each array, as for ``zarr.create_array``. Other arguments of zarr are
+        taken where they say what is done anyway (``dimension_separator="/"``, ``zarr_format=2`` for 0.4), and
+        are errors otherwise.
 
     Raises
     ------
@@ -215,7 +219,8 @@ class _Writer:
             ensure_group(self._storage, group, self._plan.options.zarr_format)
         for document in self._plan.arrays:
             where = self._storage.where(document.path)
-            files = array_files(document.zarr_format, document.content, where=where)
+            attributes = self._plan.options.attributes
+            files = array_files(document.zarr_format, document.content, attributes, where=where)
             create_node(self._storage, document.path, files)
 
     def create_root(self, attributes: dict[str, Any]) -> None:

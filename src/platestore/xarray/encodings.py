@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from platestore.arrays.codec_objects import with_compressor
+from platestore.arrays.codec_objects import fill_json, with_compressor
 from platestore.arrays.layout import ArrayLayout, check_integers, layout_of, plan
 from platestore.errors import ArgumentError
 from platestore.storage.hierarchy import ZarrFormat
@@ -54,31 +52,6 @@ def array_layout(
     document = with_compressor(layout, compressor, zarr_format, names).document(zarr_format, names)
     document["fill_value"] = fill_json(fill_value, layout.dtype)
     return layout_of(document, zarr_format)
-
-
-def fill_json(value: Any, dtype: np.dtype[Any]) -> Any:
-    """A fill value as both versions of zarr write it.
-
-    Raises
-    ------
-    ArgumentError
-        If it is no value of the data type.
-    """
-    given = np.zeros((), bool)
-    try:
-        given = np.asarray(value)
-        if given.shape:
-            raise ValueError
-        with np.errstate(all="ignore"):
-            filled = given.astype(dtype)
-            exact = given.dtype.kind in "biuf" and bool(filled.astype(np.float64) == given.astype(np.float64))
-    except (TypeError, ValueError, OverflowError):
-        exact, filled = False, np.zeros((), dtype)
-    if given.shape or (not exact and not (dtype.kind == "f" and given.dtype.kind in "iuf")):
-        raise ArgumentError(f"the fill value {value!r} is no value of the type {dtype.name}")
-    if dtype.kind != "f" or np.isfinite(filled):
-        return filled.item()
-    return "NaN" if np.isnan(filled) else "Infinity" if filled > 0 else "-Infinity"
 
 
 def chunk_shapes(chunks: Any, count: int) -> list[tuple[int, ...] | None]:
