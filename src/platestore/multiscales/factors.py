@@ -158,6 +158,8 @@ def given_factors(given: Sequence[Any], sizes: Mapping[str, int]) -> list[dict[s
 def _by_axis(item: Any, sizes: Mapping[str, int], k: int) -> dict[str, int]:
     if not isinstance(item, Mapping):
         return dict.fromkeys(sizes, _whole(item, f"the factor of level {k}"))
+    if not item:
+        raise ArgumentError(f"level {k} names no axis", hint=_HINT)
     unknown = [str(d) for d in item if d not in sizes]
     if unknown:
         raise ArgumentError(
