@@ -50,6 +50,9 @@ class PyramidReport:
         Paths of positions whose levels were made, or were there already.
     failed : dict
         What went wrong, by position.
+    left : list of str
+        What was left as it is, and why: levels that another program made, and label images with other levels
+        than their image.
     nbytes : int
         Bytes of level 0 that were read, those of label images with them.
     seconds : float
@@ -59,6 +62,7 @@ class PyramidReport:
     computed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
     nbytes: int = 0
     seconds: float = 0.0
 
@@ -71,6 +75,7 @@ class _Wish:
     method: str
     dims: Sequence[str] | None
     factors: Sequence[Step] | None
+    force: bool
 
     def count(self, position: Position) -> int | str | None:
         """Number of levels of one position: where none is asked for, those it has, or "auto"."""
@@ -100,8 +105,8 @@ def compute_pyramids(
 ) -> PyramidReport:
     """Compute the pyramids of all positions of plates, wells, series or positions.
 
-    A position whose levels are complete and were made with the same method and factors is skipped. One
-    that fails is reported, and the others follow.
+    A position whose levels are complete and were made with the same method and factors is skipped, and so is
+    one whose levels another program made. One that fails is reported, and the others follow.
 
     Parameters
     ----------
@@ -117,7 +122,7 @@ def compute_pyramids(
     workers : int, optional
         Number of threads; that of ``platestore.config`` by default.
     force : bool
-        Whether positions that are complete are computed too.
+        Whether positions that are complete are computed too, and levels replaced that another program made.
     progress : bool or callable, optional
         True shows a bar; a function is called with the bytes of level 0 that are done, and all there are.
 
@@ -135,9 +140,9 @@ def compute_pyramids(
     start = time.monotonic()
     number = config.threads if workers is None else check_workers(workers)
     budget = config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory")
-    wish = _Wish(levels, method, dims, factors)
+    wish = _Wish(levels, method, dims, factors, force)
     report = PyramidReport()
-    tasks = list(_tasks(paths, wish, force, report))
+    tasks = list(_tasks(paths, wish, report))
     with shown(progress, "pyramids") as tell:
         _Run(wish, report, number, budget, sum(t.nbytes for t in tasks), tell).run(tasks)
     report.seconds = time.monotonic() - start
@@ -147,7 +152,6 @@ def compute_pyramids(
 def _tasks(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     wish: _Wish,
-    force: bool,
     report: PyramidReport,
 ) -> Iterator[_Task]:
     """What there is to do; whatever can be checked without pixels is checked."""
@@ -171,15 +175,18 @@ def _tasks(
             seen.add(place)
             path = root if inner == "." else f"{root.rstrip('/')}/{inner}"
             try:
-                current, nbytes = survey(position, wish.count(position), wish.method, wish.dims, wish.factors)
+                found = survey(
+                    position, wish.count(position), wish.method, wish.dims, wish.factors, force=wish.force
+                )
             except (PlatestoreError, OSError) as error:
                 report.failed[path] = str(error)
                 continue
-            if current and not force:
+            report.left += found.left
+            if found.is_current and not wish.force:
                 report.skipped.append(path)
             else:
                 # Positions are opened again when their turn comes: thousands of open ones take memory.
-                yield _Task(path, nbytes, functools.partial(_reopen, node, inner))
+                yield _Task(path, found.nbytes, functools.partial(_reopen, node, inner))
 
 
 def _reopen(node: NGFFNode[Any], inner: str) -> Position:
@@ -340,12 +347,9 @@ def _compute(
     workers: int,
     progress: Progress | None,
 ) -> None:
-    position.compute_pyramid(
-        wish.count(position),
-        wish.method,
-        wish.dims,
-        factors=wish.factors,
-        max_memory=budget,
-        workers=workers,
-        progress=progress,
-    )
+    from platestore.nodes.pyramids import compute_surveyed
+    from platestore.pyramid.levels import Resources
+
+    resources = Resources(budget, workers, progress)
+    count = wish.count(position)
+    compute_surveyed(position, count, wish.method, wish.dims, wish.factors, resources, force=wish.force)

@@ -491,4 +491,4 @@ def _snippet(info: NodeInfo) -> list[str]:
     if not info.images:
         return [*lines, f"    print({info.kind}.channel_names)"]
     position = f"[{info.position!r}]" if info.position else ""
-    return [*lines, f"    image = {info.kind}{position}[{info.images[0].levels[0].path!r}][:]"]
+    return [*lines, f"    image = {info.kind}{position}.data[:]"]

@@ -466,6 +466,13 @@ OVERWRITING = [
         missing=("image A/1/0/0", "document"),
     ),
     Case(
+        "overwrite image with levels by one of another shape",
+        "levels",
+        lambda door: door("A/1/0", overwriting_creation=True).create_zeros("0", (2, 2, 1, 6, 6), "uint8"),
+        loose=True,
+        missing=("image A/1/0/0", "image A/1/0/1", "document"),
+    ),
+    Case(
         "overwrite level",
         "levels",
         lambda door: door("A/1/0", overwriting_creation=True).create_image(

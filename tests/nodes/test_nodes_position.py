@@ -105,14 +105,35 @@ def test_an_image_is_an_array_of_zarr(position):
     assert (reopened(position).data[0, 0] == 7).all()
 
 
-def test_data_is_the_array_named_zero(position):
+def test_data_is_the_finest_level_whatever_its_name(position):
     with refused(ps.NodeKeyError, KeyError):
         _ = position.data
     position["raw"] = pixels(1, 2, 1, 4, 4)
+    assert position.data.path == position[0].path == "raw"
+    assert 0 in position
     with refused(ps.NodeKeyError, KeyError, names="raw"):
-        _ = position.data
-    position["0"] = pixels(1, 2, 1, 4, 4)
-    assert position.data.shape == position["0"].shape
+        _ = position["0"]
+    position["0"] = pixels(1, 2, 1, 4, 4) + 1
+    assert position.data.path == position[0].path == "0", "an image of its own has that name"
+
+
+def test_integers_are_indices_of_levels_whatever_their_names(position):
+    position.create_image("s0", pixels(1, 2, 1, 8, 8), transform=scale(1, 1, 1, 3, 3), pyramid_levels=3)
+    names = list(position)
+    assert names[0] == "s0"
+    assert [position[k].path for k in range(3)] == names
+    assert position.get_effective_scale(1) == position.get_effective_scale(names[1]) == [1, 1, 1, 6, 6]
+    position.set_scale(0, "x", 5.0)
+    assert position.scale == [1, 1, 1, 3, 5]
+    position.update_channel("GFP", 0, np.ones((1, 1, 8, 8), "uint16"))
+    assert (position.data[:, 1] == 1).all()
+    assert 3 not in position
+    with refused(ps.NodeKeyError, KeyError, names="s0"):
+        _ = position[3]
+    del position[2]
+    assert list(position) == names[:2]
+    position.append(pixels(1, 2, 1, 8, 8))
+    assert [image.shape for _, image in position.images()] == [(2, 2, 1, 8, 8), (2, 2, 1, 4, 4)]
 
 
 def test_an_integer_names_an_array(position):

@@ -619,8 +619,9 @@ def test_an_interrupted_filling_stays_marked_until_it_is_done(version, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         position.compute_pyramid()
     assert marks(tmp_path / "i.zarr")["incomplete"] == ["1", "2"]
-    with pytest.raises(ps.ArgumentError):
+    with pytest.raises(KeyboardInterrupt):
         position.compute_pyramid(region=np.s_[:])
+    assert marks(tmp_path / "i.zarr")["incomplete"] == ["1", "2"]
     monkeypatch.undo()
     position.compute_pyramid(method="max")
     assert not marks(tmp_path / "i.zarr")
@@ -869,13 +870,19 @@ def test_dimensions_of_one_of_labels_stay(version, tmp_path):
     assert_levels(path / "labels" / "cells", cells, [(1, 1, 2, 2)] * 2, "mode")
 
 
-def test_labels_with_other_levels_are_refused_before_anything_is_written(version, tmp_path):
+@pytest.mark.parametrize("by", ["compute_pyramid", "initialize_pyramid"])
+def test_labels_with_other_levels_do_not_block_the_image_and_stay(version, tmp_path, by):
     path = tmp_path / "i.zarr"
     position, _, cells = labelled(path, version)
     position.create_label("fine", cells, pyramid_levels=2)
-    for act in (lambda: position.compute_pyramid(3), lambda: position.initialize_pyramid(3)):
-        with refused(ps.ArgumentError, ValueError, tree=path, names="fine"):
-            act()
+    before = snapshot(path / "labels" / "fine")
+    with pytest.warns(ps.StoreWarning, match="fine: its levels are left as they are"):
+        getattr(position, by)(3)
+    assert len(position) == len(position.get_label("cells")) == 3
+    assert snapshot(path / "labels" / "fine") == before
+    with pytest.warns(ps.StoreWarning, match="fine"):
+        position.compute_pyramid()
+    position.delete_pyramid()
     position.compute_pyramid(2)
     assert len(position) == len(position.get_label("cells")) == len(position.get_label("fine")) == 2
 

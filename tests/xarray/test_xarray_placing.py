@@ -18,6 +18,7 @@ import platestore as ps
 from nodes.store_helpers import ome, snapshot
 from platestore import TransformationMeta
 from platestore.errors import ArgumentError, ReadOnlyError
+from platestore.spec import pyramids
 from platestore.storage.local import LocalStorage
 from platestore.xarray.regions import pieces
 
@@ -334,13 +335,17 @@ def test_types_must_be_castable(tmp_path):
     p.write_xarray(labelled().astype("uint8"))
 
 
-def test_levels_would_be_left_behind(tmp_path):
+def test_levels_grow_with_the_image(tmp_path):
     p = position(tmp_path / "a.zarr")
     p.write_xarray(labelled())
     p.compute_pyramid(2)
     p.write_xarray(labelled().isel(t=[1]))
-    later = labelled().isel(t=[1]).assign_coords(t=[7.5])
-    assert "delete_pyramid" in refused(p, later, "further levels")
+    p.write_xarray(labelled().isel(t=[1]).assign_coords(t=[7.5]))
+    assert p["1"].shape[0] == p["0"].shape[0] > 2
+    assert not pyramids.is_whole(p.metadata.multiscales[0]), "they are marked"
+    p.compute_pyramid()
+    np.testing.assert_array_equal(p["1"][-1], p["1"][1])
+    assert p["1"][-1].any()
 
 
 def test_a_position_that_is_read_only(tmp_path):

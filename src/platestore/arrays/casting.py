@@ -45,6 +45,21 @@ def exact(data: npt.ArrayLike, dtype: npt.DTypeLike, *, what: str) -> npt.NDArra
     return array.astype(target)
 
 
+def check_kind(source: npt.DTypeLike, target: npt.DTypeLike, *, what: str) -> None:
+    """Refuse values of a type that another one is not for, without seeing them: floats in an integer type.
+
+    Raises
+    ------
+    ArgumentError
+        If the types are of such kinds.
+    """
+    given, into = np.dtype(source), np.dtype(target)
+    if not np.can_cast(given, into, "same_kind") and not (given.kind in "iu" and into.kind in "iu"):
+        raise ArgumentError(
+            f"values of type {given} cannot be {what} an image of type {into}", hint=_advice(given, into)
+        )
+
+
 def _advice(source: np.dtype[Any], target: np.dtype[Any]) -> str:
     """How the values are cast on purpose."""
     if source.kind == "f" and target.kind in "iu":

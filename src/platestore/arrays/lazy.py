@@ -6,6 +6,7 @@ until each is one or more whole files of the target: no two tasks share a file.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from platestore.arrays.casting import check_kind, exact
 from platestore.arrays.indexing import Region, full_region, result_shape
 from platestore.errors import ArgumentError
 
@@ -95,7 +97,12 @@ def write_in_parts(target: PixelArray, index: Sequence[int | slice], data: Any, 
 
 
 def store_dask(
-    target: PixelArray, data: dask.array.Array, index: Sequence[int | slice], *, compute: bool = True
+    target: PixelArray,
+    data: dask.array.Array,
+    index: Sequence[int | slice],
+    *,
+    compute: bool = True,
+    exactly: bool = False,
 ) -> Any:
     """Write a dask array, one task per whole unit of the target.
 
@@ -109,9 +116,17 @@ def store_dask(
         Where, with one entry per axis; steps of 1.
     compute : bool
         Whether to compute now, with the scheduler that is set; otherwise a ``Delayed`` is returned.
+    exactly : bool
+        Whether values that the target's type cannot hold are refused: by the data type where that says it,
+        else by each block before it is written. Of numbers in an image of booleans, all but 0 are true.
     """
     import dask.array
 
+    if exactly and target.dtype.kind != "b":
+        check_kind(data.dtype, target.dtype, what="written to")
+        if data.dtype != target.dtype:
+            cast = functools.partial(exact, dtype=target.dtype, what="written to")
+            data = dask.array.map_blocks(cast, data, dtype=target.dtype)  # type: ignore[no-untyped-call]
     region = full_region(index)
     shape = tuple(s.stop - s.start for s, i in zip(region, index, strict=True) if isinstance(i, slice))
     try:

@@ -339,13 +339,15 @@ class PixelArray(_ZarrArray):
     ) -> Delayed | None:
         """Write a dask array by whole chunks or shards, whatever its blocks are.
 
-        ``image[region] = data`` does the same. The blocks are joined to whole units of this array, and
-        each unit is written by one task, on any scheduler (threads, processes, distributed).
+        ``image[region] = data`` does the same, but casts to the image's type whatever is lost. The blocks are
+        joined to whole units of this array, and each unit is written by one task, on any scheduler (threads,
+        processes, distributed).
 
         Parameters
         ----------
         data : dask.array.Array
-            Of the region's shape, or broadcastable to it; it is cast to this array's type.
+            Of the region's shape, or broadcastable to it, with values that this array's type holds exactly:
+            ``data.astype(...)`` casts others on purpose.
         region : index
             Integers and slices; the whole array by default.
         compute : bool
@@ -359,13 +361,15 @@ class PixelArray(_ZarrArray):
         Raises
         ------
         ArgumentError
-            If the region is not made of integers and slices of step 1, or the shapes do not fit.
+            If the region is not made of integers and slices of step 1, the shapes do not fit, or the type is
+            not one for such values (floats in an image of integers); and, from the task that meets it, if it
+            cannot hold a value.
         """
         self._require_writable()
         index = indexing.basic(region, self.shape)
         if index is None or Selection("basic", index).region is None:
             raise ArgumentError(f"a region must be integers and slices of step 1, not {region!r}")
-        written: Delayed | None = lazy.store_dask(self, data, index, compute=compute)
+        written: Delayed | None = lazy.store_dask(self, data, index, compute=compute, exactly=True)
         return written
 
 

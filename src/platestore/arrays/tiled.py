@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from platestore.arrays.casting import exact
 from platestore.arrays.image import ImageArray
 from platestore.errors import ArgumentError
 
@@ -72,14 +73,15 @@ class TiledImageArray(ImageArray):
         Parameters
         ----------
         data : array-like
-            The pixels, of the shape that :meth:`get_tile` would return.
+            The pixels, of the shape that :meth:`get_tile` would return, with values that the data type holds
+            exactly.
         row, column : int
             Place of the tile on the grid, from 0.
         pre_dims : sequence of int, slice or None, optional
             As for :meth:`get_tile`.
         """
         index = self.get_tile_slice(row, column, pre_dims)
-        block = np.asarray(data)
+        block = exact(data, self.dtype, what="written to")
         spans = zip(index, self.shape, strict=True)
         expected = tuple(len(range(*i.indices(n))) for i, n in spans if isinstance(i, slice))
         if block.shape != expected:

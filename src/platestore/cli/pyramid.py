@@ -34,7 +34,7 @@ from platestore.progress import shown_to_people
 @click.option("-d", "--dims", metavar="AXES", help="Axes that shrink, such as yx; zyx by default.")
 @click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
 @click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
-@click.option("-f", "--force", is_flag=True, help="Compute what is complete, too.")
+@click.option("-f", "--force", is_flag=True, help="Compute what is complete, too, whoever made it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     paths: tuple[str, ...],
@@ -49,8 +49,8 @@ def command(
     """Compute the pyramids of positions (PLATE.zarr, PLATE.zarr/A/1/0).
 
     Positions whose levels are complete and made in the same way are skipped, so a run that was interrupted
-    is finished by the same command. Levels appear when they are complete; the full image is only read. The
-    exit code is 1 if a position failed.
+    is finished by the same command. Levels that another program made stay, unless --force is given. New ones
+    appear when they are complete; the full image is only read. The exit code is 1 if a position failed.
     """
     from platestore.processing import compute_pyramids
 
@@ -74,6 +74,7 @@ def command(
                     "computed": sorted(report.computed),
                     "skipped": report.skipped,
                     "failed": report.failed,
+                    "left": report.left,
                     "bytes": report.nbytes,
                     "seconds": round(report.seconds, 3),
                 },
@@ -90,6 +91,8 @@ def command(
         )
     for warning in caught:
         echo(f"Warning: {warning.message}", err=True)
+    for text in report.left:
+        echo(text, err=as_json)
     for path, problem in report.failed.items():
         echo(f"Error: {problem if path in problem else f'{path}: {problem}'}", err=True)
     if report.failed:

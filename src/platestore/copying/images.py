@@ -32,6 +32,7 @@ from platestore.storage.base import join
 from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files
 
 _BROADCAST = ("t", "c", "z")
+_BESIDE_SPACE = ("t", "c")
 
 
 class MainImage:
@@ -75,7 +76,12 @@ class MainImage:
                     pick = part
                 elif not is_whole((part,), (full,)) and not (size == 1 and name in _BROADCAST):
                     factor = round(full / size)
-                    fits = factor >= 1 and size in (-(-full // factor), full // factor)
+                    # Along time and channels another length is no other resolution.
+                    fits = (
+                        name not in _BESIDE_SPACE
+                        and factor >= 1
+                        and size in (-(-full // factor), full // factor)
+                    )
                     pick = level_pick(part, factor, full, size) if fits else None
             if pick is None:
                 full = self.shape[self.names.index(name)]
@@ -183,6 +189,7 @@ class ImagePlanner:
             pyramid=self.ask.pyramid,
             method=method_of(image, summarise(documents[0]).dtype, fallback),
             taken=others - {d.path for d in image.datasets},
+            where=node._location.where,
         )
 
     def _document(self, node: Position, meta: ImagesMeta | None, target: str) -> None:

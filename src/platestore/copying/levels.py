@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from platestore.copying.selection import Pick, is_whole, level_pick, picked_shape
-from platestore.errors import PlatestoreError
+from platestore.errors import InvalidMetadataError, PlatestoreError
 from platestore.pyramid.geometry import Factors, next_shape, plan_factors
 from platestore.pyramid.kernels import check_method
 from platestore.spec import pyramids
+from platestore.spec.axes import AxisMeta, is_spatial
 from platestore.spec.multiscales import MultiScaleMeta
 from platestore.spec.transforms import scale_of
 
@@ -45,6 +46,7 @@ def choose_levels(
     pyramid: int | str | None,
     method: str,
     taken: set[str],
+    where: str,
 ) -> LevelChoice:
     """Choose the levels of the copy of one image.
 
@@ -67,6 +69,13 @@ def choose_levels(
         How levels are made anew.
     taken : set of str
         Paths of arrays of other images.
+    where : str
+        The position, for errors.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If a part is taken, and a level has another number of time points or channels than level 0.
     """
     names = [dataset.path for dataset in image.datasets]
     shape = picked_shape(picks, shapes[0])
@@ -77,7 +86,7 @@ def choose_levels(
         return LevelChoice([picks], [], names[:1], method)
     if is_whole(picks, shapes[0]):
         return LevelChoice([_whole(s) for s in shapes], [], names, method)
-    factors = _cumulative(image, shapes)
+    factors = _cumulative(image, shapes, where)
     kept = [picks]
     if pyramids.is_whole(image):  # levels that are not up to date are made anew
         for k in range(1, len(shapes)):
@@ -107,23 +116,29 @@ def _relative(factor: int, before: int) -> int:
     return max(1, round(factor / before)) if factor and before else 2 if factor != before else 1
 
 
-def _cumulative(image: MultiScaleMeta, shapes: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+def _cumulative(image: MultiScaleMeta, shapes: Sequence[Sequence[int]], where: str) -> list[tuple[int, ...]]:
     """Factors from level 0 to each level; 0 where shapes and scales do not tell."""
     ndim = len(image.axes)
     scales = [scale_of(d.coordinate_transformations, ndim) for d in image.datasets]
     return [
         tuple(
-            _factor(n0, n, s / s0 if s0 else 0)
-            for n0, n, s0, s in zip(shapes[0], shape, scales[0], scale, strict=True)
+            _factor(n0, n, s / s0 if s0 else 0, axis, where)
+            for axis, n0, n, s0, s in zip(image.axes, shapes[0], shape, scales[0], scale, strict=True)
         )
         for shape, scale in zip(shapes, scales, strict=True)
     ]
 
 
-def _factor(full: int, size: int, ratio: float) -> int:
+def _factor(full: int, size: int, ratio: float, axis: AxisMeta, where: str) -> int:
     for factor in (round(ratio), 1 if full == size else 0, round(full / size)):
         if factor >= 1 and abs(ratio - factor) < 0.01 and size in (-(-full // factor), full // factor):
             return factor
+    if not is_spatial(axis) and full != size:
+        raise InvalidMetadataError(
+            f"level 0 has {full} along {axis.name}, and another level {size}: it cannot be cut alike",
+            path=where,
+            hint="take level 0 only (levels=0, --levels 0), or make new levels (pyramid=, --pyramid)",
+        )
     near = round(full / size)
     return near if near >= 1 and size in (-(-full // near), full // near) else 0
 

@@ -75,31 +75,33 @@ class Channels(NGFFNode[ImagesMeta]):
     def _fresh_names(self, meta: ImagesMeta, fallback: Sequence[str]) -> Sequence[str]:
         return edits.channel_names(meta, len(fallback)) if meta.omero is not None else fallback
 
-    def update_channel(self, chan_name: str, target: str, data: npt.ArrayLike) -> None:
+    def update_channel(self, chan_name: str, target: str | int, data: npt.ArrayLike) -> None:
         """Write the pixels of one channel.
 
         Parameters
         ----------
         chan_name : str
             Name of the channel.
-        target : str
-            Name of the image.
+        target : str or int
+            Name of the image, or index of a level.
         data : array-like
-            Of the image's shape without the channel axis.
+            Of the image's shape without the channel axis, with values that its data type holds exactly:
+            ``data.astype(image.dtype)`` casts others on purpose.
 
         Raises
         ------
         ArgumentError
-            If the channel is unknown, the image has no channel axis, or the shapes differ.
+            If the channel is unknown, the image has no channel axis, the shapes differ, or the data type
+            cannot hold the values; nothing is written then.
         """
-        import numpy as np
+        from platestore.arrays.casting import exact
 
         image = self._position[target]
         axis = channel_index(self.axes)
         if axis is None:
             raise ArgumentError("the image has no channel axis", path=self._location.where)
         index = self.get_channel_index(chan_name)
-        block = np.asarray(data)
+        block = exact(data, image.dtype, what="written to")
         expected = image.shape[:axis] + image.shape[axis + 1 :]
         if block.shape != expected:
             raise ArgumentError(f"the data has shape {block.shape}; a channel of {target!r} has {expected}")

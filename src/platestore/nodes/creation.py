@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.layout import ArrayLayout, check_integers, layout_of
 from platestore.arrays.metadata import summarise
-from platestore.errors import ArgumentError, NodeExistsError, NodeKeyError
+from platestore.errors import ArgumentError, NodeExistsError
 from platestore.nodes import intents
 from platestore.nodes.case import check_case
 from platestore.nodes.leftovers import require_free
-from platestore.nodes.level_making import NewBase, build_staged, discard, install
-from platestore.nodes.levels import Levels, documents_of, image_of, wanted
-from platestore.nodes.reshaping import Keeper, label_shapes, labels_of
+from platestore.nodes.level_making import NewBase, build_staged, discard, install, stage_empty
+from platestore.nodes.levels import Levels, documents_of, factors_of, image_of, wanted
+from platestore.nodes.reshaping import Keeper, check_fits, label_shapes, labels_of
 from platestore.nodes.wishes import PyramidWishes, Wishes
+from platestore.pyramid.kernels import METHODS
 from platestore.pyramid.levels import Resources, make_levels
 from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
 from platestore.spec.names import check_image_name
 from platestore.spec.own import Intent
 from platestore.spec.transforms import TransformationMeta, normalise
-from platestore.storage.hierarchy import ArrayDocument, array_files, create_node, read_array
+from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from platestore.arrays.planning import LayoutPlan
     from platestore.nodes.draft import Draft
     from platestore.nodes.position import Position
-    from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
+    from platestore.spec.multiscales import ImagesMeta
 
     #: Edits the document of a position.
     Describe = Callable[[Draft[ImagesMeta]], None]
@@ -57,9 +58,14 @@ def create_zeros(
     with position._location.storage.lock(position._location.path):
         replaces = _check_absent(position, name)
         if replaces:
+            follow = _following_levels(position, name, layout)
             staged = intents.staging_name(name)
             document = _write_array(position, staged, layout)
-            _swap_in(position, name, staged, layout, transform)
+            if follow is not None:
+                base = _new_base(position, name, staged, layout, transform, with_pixels=False)
+                install(position, follow, stage_empty(position, follow), base)
+            else:
+                _swap_in(position, name, staged, layout, transform)
         else:
             document = _write_array(position, name, layout)
             _list(position, name, layout, transform)
@@ -99,18 +105,22 @@ def create_image(
     storage, path = position._location.storage, position._location.path
     with storage.lock(path):
         replaces = _check_absent(position, name)
+        follow = _following_levels(position, name, layout) if replaces and levels is None else None
     # The pixels are written without the lock, so that other writers of the position need not wait.
     staged = intents.staging_name(name) if replaces or storage.atomic_moves else name
     hidden: list[str] = []
     try:
         document = _write_array(position, staged, layout)
         hidden = _write_pixels(position, staged, document, pixels, levels, resources)
+        if follow is not None:
+            hidden = stage_empty(position, follow)
         with storage.lock(path):
             replaces = _check_absent(position, name, ours=staged == name)
-            if levels is not None:
+            made = levels or follow
+            if made is not None:
                 place = None if staged == name else staged
-                base = NewBase(place, layout.shape, layout.dtype.name, transform)
-                install(position, levels, hidden, base)
+                base = _new_base(position, name, place, layout, transform, with_pixels=follow is None)
+                install(position, made, hidden, base)
             elif not replaces:
                 if staged != name:
                     storage.remove_tree(position._location.child(name).path)
@@ -125,7 +135,7 @@ def create_image(
             if staged != name or position._peek().find(name) is None:
                 storage.remove_tree(position._location.child(staged).path)
         raise
-    if replaces and levels is None:
+    if replaces and made is None:
         with storage.lock(path):
             _swap_in(position, name, staged, layout, transform)
     return _opened(position, name, document)
@@ -155,6 +165,55 @@ def _plan_levels(position: Position, name: str, layout: ArrayLayout, pyramid: Py
         pyramid.factors,
     )
     return levels if levels.names else None
+
+
+def _new_base(
+    position: Position,
+    name: str,
+    staged: str | None,
+    layout: ArrayLayout,
+    transform: Sequence[TransformationMeta] | None,
+    *,
+    with_pixels: bool,
+) -> NewBase:
+    channels = _new_channels(position, name, layout)
+    return NewBase(staged, layout.shape, layout.dtype.name, transform, channels, with_pixels)
+
+
+def _new_channels(position: Position, name: str, layout: ArrayLayout) -> int | None:
+    """How many channels a position is to name after its first image was replaced, if that changes."""
+    meta, axis = position._peek(), channel_index(position.axes)
+    found = meta.find(name)
+    if axis is None or meta.omero is None or found is None or found[0] is not meta.multiscales[0]:
+        return None
+    old = summarise(position._array_document(name)).shape[axis]
+    return layout.shape[axis] if old == len(meta.omero.channels) != layout.shape[axis] else None
+
+
+def _following_levels(position: Position, name: str, layout: ArrayLayout) -> Levels | None:
+    """The levels that an image keeps when its level 0 is replaced by one of another shape or type.
+
+    Raises
+    ------
+    ArgumentError
+        If a label image does not fit the new one.
+    """
+    found = position._peek().find(name)
+    if found is None or found[0].datasets[0].path != name:
+        return None
+    image, old = found[0], summarise(position._array_document(name))
+    for label in labels_of(position, image):
+        check_fits(label, image, layout.shape)
+    if len(image.datasets) == 1 or (old.shape, old.dtype) == (layout.shape, layout.dtype.name):
+        return None
+    factors = factors_of(position, image, documents_of(position, image), exact=False)
+    known = pyramids.described(image)
+    content = layout.document(position._location.zarr_format, [axis.name for axis in position.axes])
+    place = position._location.child(name)
+    base = ArrayDocument(place.path, place.zarr_format, json.dumps(content).encode())
+    method = known[0] if known is not None and known[0] in METHODS else position._pyramid_method
+    names = [d.path for d in image.datasets[1:]]
+    return wanted(position, image, base, len(image.datasets), method, None, factors, names=names)
 
 
 def _write_pixels(
@@ -219,7 +278,8 @@ def _plan(
                 f"{', '.join(names)}",
                 hint="name them when creating the store, or with append_channel()",
             )
-        if layout.shape[axis] < len(names):
+        # Names of an image that is replaced are fitted to the new one.
+        if layout.shape[axis] < len(names) and not (position._overwriting and position._peek().find(name)):
             warnings.warn(
                 f"the image has {layout.shape[axis]} channels, but {len(names)} are named", stacklevel=5
             )
@@ -293,11 +353,15 @@ def _swap_in(
     transform: Sequence[TransformationMeta] | None,
 ) -> None:
     """Replace a listed array by one that was built under another name."""
-    steps = normalise(transform, len(layout.shape))
+    steps = None if transform is None else normalise(transform, len(layout.shape))
+    channels = _new_channels(position, name, layout)
+    former = summarise(position._array_document(name)).dtype
 
     def unlist(draft: Draft[ImagesMeta]) -> Intent:
         place = edits.unlist_image(draft.meta, name)
-        place.update(dtype=layout.dtype.name, transform=[s.to_json() for s in steps])
+        place.update(dtype=layout.dtype.name, former=former, channels=channels)
+        if steps is not None:
+            place["transform"] = [s.to_json() for s in steps]
         intent = Intent(operation="replace", id=intents.new_id(), path=name, target=staged, entry=place)
         draft.add_intent(intent)
         return intent
@@ -324,77 +388,6 @@ def _opened(
         cls or position._array_class(),
         Keeper(position, name),
     )
-
-
-def delete_image(position: Position, name: str) -> None:
-    """Unlist an image, then remove its data; an unlisted array is just removed.
-
-    With a level, the levels of the label images that belong to it go, in one recorded change.
-
-    Raises
-    ------
-    ArgumentError
-        If levels or label images depend on it.
-    """
-    location = position._location
-    with location.storage.lock(location.path):
-        found = position._peek().find(name)
-        if found is None:
-            array = location.child(name)
-            if read_array(array.storage, array.path, array.zarr_format) is None or "/" in name:
-                listed = ", ".join(position._keys()) or "none"
-                raise NodeKeyError(
-                    f"there is no image {name!r}", path=location.where, hint=f"images: {listed}"
-                )
-            location.storage.remove_tree(array.path)
-            return
-        unlist_and_remove(position, name, _dependents(position, found[0], name))
-
-
-def _dependents(position: Position, image: MultiScaleMeta, name: str) -> dict[str, str]:
-    """Levels of label images that go with a level, by label image; an error if something needs the array."""
-    where, paths = position._location.where, [d.path for d in image.datasets]
-    labels = labels_of(position, image)
-    if name == paths[0]:
-        if len(paths) > 1:
-            raise ArgumentError(
-                f"the levels {', '.join(paths[1:])} are made from {name!r}",
-                path=where,
-                hint="delete_pyramid() first; or replace it (overwriting_creation=True)",
-            )
-        if labels:
-            raise ArgumentError(
-                f"there are label images of {name!r}: {', '.join(position.label_names)}",
-                path=where,
-                hint="delete_label() first; or replace it (overwriting_creation=True)",
-            )
-        return {}
-    out = {}
-    for label in labels:
-        theirs = [d.path for d in label._state().multiscales[0].datasets]
-        if len(theirs) == len(paths):  # one of another number of levels has them for reasons of its own
-            inner = label._location.path.removeprefix(position._location.path).strip("/")
-            out[inner] = theirs[paths.index(name)]
-    return out
-
-
-def unlist_and_remove(position: Position, name: str, levels: dict[str, str] | None = None) -> None:
-    """Unlist an array, and remove it, with these levels of label images. Call it under the lock."""
-
-    def unlist(draft: Draft[ImagesMeta]) -> Intent:
-        found = draft.meta.find(name)
-        index = 0 if found is None else found[0].datasets.index(found[1])
-        if found is not None and index:
-            pyramids.drop_level(found[0], index)
-        else:
-            edits.unlist_image(draft.meta, name)
-        kept = {key: attrs for key, attrs in (draft.own.xarray_attrs or {}).items() if key != name}
-        draft.own.xarray_attrs = kept or None
-        intent = Intent(operation="delete", id=intents.new_id(), path=name, levels=levels or None)
-        draft.add_intent(intent)
-        return intent
-
-    intents.finish(position, position._commit(unlist))
 
 
 def append_channel(position: Position, name: str, resize_arrays: bool) -> None:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 class Doors:
     """Methods of positions that are one call of another room each."""
 
-    def to_xarray(self, image: str = "0", array_wrapper: Any = None) -> xarray.DataArray:
+    def to_xarray(self, image: str | int = 0, array_wrapper: Any = None) -> xarray.DataArray:
         """Give an image as a labelled array, without reading its pixels.
 
         Parameters
         ----------
-        image : str
-            Name of the array.
+        image : str or int
+            Name of the array, or index of a level.
         array_wrapper : object with ``wrap``, or dict, optional
             What the pixels become (:mod:`platestore.xarray`); a dask array by default.
 
@@ -41,7 +41,7 @@ class Doors:
 
         return to_xarray(cast("Position", self), image, array_wrapper)
 
-    def write_xarray(self, data_array: xarray.DataArray, image: str = "0") -> None:
+    def write_xarray(self, data_array: xarray.DataArray, image: str | int = 0) -> None:
         """Write a labelled array, of all or of some channels and time points.
 
         The first call creates the image, with all channels; further calls write into it, and grow it along
@@ -53,8 +53,8 @@ class Doors:
         data_array : xarray.DataArray
             Its dimensions are the axes, in their order. Coordinates of ``c`` are channel names; those of
             ``t`` say which time points.
-        image : str
-            Name of the array.
+        image : str or int
+            Name of the array, or index of a level.
 
         Raises
         ------

@@ -84,7 +84,7 @@ def _delete(node: NGFFNode[Any], intent: Intent) -> None:
 
 def _delete_level(node: Any, label: str, level: str) -> None:
     """Remove the level of a label image that goes with one of its image."""
-    from platestore.nodes.creation import unlist_and_remove
+    from platestore.nodes.removal import unlist_and_remove
 
     place = node._location.child(label)
     if group_exists(place.storage, place.path, place.zarr_format):

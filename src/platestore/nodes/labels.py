@@ -151,7 +151,7 @@ class LabelImage(Position):
         """
         from platestore.nodes.reshaping import check_own_level
 
-        check_own_level(self, normalise_key(key))
+        check_own_level(self, self._name_of(key))
         super().__delitem__(key)
 
 

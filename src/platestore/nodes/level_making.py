@@ -59,19 +59,11 @@ def build_staged(
     data : numpy.ndarray or Source, optional
         Pixels of level 0, which is then written too.
     """
-    location = position._location
-    storage, fmt = location.storage, location.zarr_format
     staged = [intents.staging_name(name.rpartition("/")[2]) for name in levels.names]
     try:
-        documents = []
-        for hidden, document in zip(staged, levels.documents, strict=True):
-            place = location.child(hidden)
-            attributes = array_attributes(storage, document.path, fmt)  # those of the level that it replaces
-            files = array_files(fmt, document.content, attributes, where=place.where)
-            create_node(storage, place.path, files)
-            documents.append(ArrayDocument(place.path, fmt, files[-1][1]))
+        documents = _create(position, levels, staged)
         make_levels(
-            storage,
+            position._location.storage,
             base or levels.base,
             documents,
             levels.factors,
@@ -84,6 +76,31 @@ def build_staged(
         discard(position, staged)
         raise
     return staged
+
+
+def stage_empty(position: Position, levels: Levels) -> list[str]:
+    """Create all levels under hidden names, which are returned, without pixels."""
+    staged = [intents.staging_name(name.rpartition("/")[2]) for name in levels.names]
+    try:
+        _create(position, levels, staged)
+    except BaseException:
+        discard(position, staged)
+        raise
+    return staged
+
+
+def _create(position: Position, levels: Levels, staged: Sequence[str]) -> list[ArrayDocument]:
+    """Write the documents of levels under other names."""
+    location = position._location
+    storage, fmt = location.storage, location.zarr_format
+    documents = []
+    for hidden, document in zip(staged, levels.documents, strict=True):
+        place = location.child(hidden)
+        attributes = array_attributes(storage, document.path, fmt)  # those of the level that it replaces
+        files = array_files(fmt, document.content, attributes, where=place.where)
+        create_node(storage, place.path, files)
+        documents.append(ArrayDocument(place.path, fmt, files[-1][1]))
+    return documents
 
 
 def check_budget(position: Position, levels: Levels, resources: Resources, region: Any = None) -> None:
@@ -152,13 +169,19 @@ class NewBase:
     dtype : str
         Name of its data type.
     transform : sequence of TransformationMeta, optional
-        Its transformations, as the caller gave them.
+        Its transformations, as the caller gave them; by default those of the one that it replaces.
+    channels : int, optional
+        How many channels the position is to name after it replaced another one, if that changes.
+    with_pixels : bool
+        Whether its levels were computed.
     """
 
     staged: str | None
     shape: tuple[int, ...]
     dtype: str
     transform: Sequence[TransformationMeta] | None
+    channels: int | None = None
+    with_pixels: bool = True
 
 
 def install(position: Position, levels: Levels, staged: Sequence[str], new: NewBase | None = None) -> None:
@@ -214,8 +237,13 @@ def _record(
         image = image_of(draft.meta, position, levels.name)
         first: Sequence[TransformationMeta] = image.datasets[0].coordinate_transformations
     else:
-        first = steps = normalise(new.transform, len(new.shape))
-        place = None if found is None else edits.unlist_image(draft.meta, levels.name)
+        given = found[1].coordinate_transformations if found and new.transform is None else new.transform
+        first = steps = normalise(given, len(new.shape))
+        place = None
+        if found is not None:
+            former = summarise(position._array_document(levels.name)).dtype
+            place = edits.unlist_image(draft.meta, levels.name)
+            place.update(former=former, channels=new.channels)
         base = BaseEntry(
             staged=new.staged, shape=list(new.shape), dtype=new.dtype, transform=steps, place=place
         )
@@ -226,6 +254,7 @@ def _record(
         factors=[list(step) for step in levels.factors],
         base=base,
         levels=[LevelMove(path=name, staged=hidden, transform=steps) for name, hidden, steps in rows],
+        incomplete=True if new is not None and not new.with_pixels else None,
     )
     intent = Intent(operation="pyramid", id=intents.new_id(), path=levels.name, entry=entry.to_json())
     draft.add_intent(intent)
@@ -261,6 +290,8 @@ def finish_install(position: Position, intent: Intent) -> None:
             ]
             if len(image.datasets) > 1:
                 pyramids.describe(image, entry.method, entry.factors[: len(present)], _version())
+                if entry.incomplete:
+                    pyramids.mark_incomplete(image, [level.path for level in present])
         draft.drop_intent(intent.id)
 
     position._commit(relist, check=False)
@@ -329,16 +360,19 @@ def mark_regions(position: Position, levels: Levels, region: pyramids.Region) ->
 
 
 def complete(position: Position, levels: Levels, only: list[pyramids.Region] | None = None) -> None:
-    """Take the marks away, and say how the levels were made."""
+    """Take the marks away, of all or of some regions, and say how the levels were made."""
+    shape = summarise(levels.base).shape
 
     def change(draft: Draft[ImagesMeta]) -> None:
         image = image_of(draft.meta, position, levels.name)
-        if only is None:
+        if only is None or (pyramids.incomplete(image) and not pyramids.is_begun(image)):
             base = image.datasets[0].coordinate_transformations
             for dataset, steps in zip(image.datasets[1:], transforms(base, levels), strict=True):
                 dataset.coordinate_transformations = steps
             pyramids.describe(image, levels.method, levels.factors, _version())
         pyramids.unmark(image, only=only)
+        if only is not None and pyramids.incomplete(image):
+            pyramids.mark_filled(image, only, shape)
 
     with position._location.storage.lock(position._location.path):
         _require_same_base(position, levels)

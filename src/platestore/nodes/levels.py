@@ -212,6 +212,7 @@ def wanted(
     dims: Sequence[str] | None,
     factors: Sequence[Step] | None,
     wishes: Wishes = _AS_BEFORE,
+    names: list[str] | None = None,
 ) -> Levels:
     """The levels that are asked for, in the layout of level 0 unless another one is."""
     summary = summarise(base)
@@ -219,7 +220,7 @@ def wanted(
     steps = plan_factors(summary.shape, [axis.name for axis in image.axes], levels, dims, factors)
     shapes = level_shapes(summary.shape, steps)[1:]
     name = image.datasets[0].path if image.datasets else base.path.rpartition("/")[2]
-    names = _free_names(position, image, name, len(steps))
+    names = names or _free_names(position, image, name, len(steps))
     return Levels(
         base=base,
         name=name,

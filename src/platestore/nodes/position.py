@@ -121,7 +121,17 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         return [*self._keys(), *(f"{LABELS}/{name}" for name in self.label_names)]
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, (str, int)) and not isinstance(key, bool) and str(key) in self._keys()
+        return (
+            isinstance(key, (str, int)) and not isinstance(key, bool) and self._name_of(key) in self._keys()
+        )
+
+    def _name_of(self, key: int | str) -> str:
+        """The name of an array: a string is one; an integer is an image's name, or the index of a level."""
+        if isinstance(key, int) and not isinstance(key, bool):
+            images = [image.datasets for image in self._state().multiscales]
+            if not any(d and d[0].path == str(key) for d in images) and 0 <= key < len(images[0]):
+                return normalise_key(images[0][key].path)
+        return normalise_key(key)
 
     def _array_document(self, path: str) -> ArrayDocument:
         """Read the document of an array that the metadata lists."""
@@ -142,8 +152,8 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         Parameters
         ----------
         key : int or str
-            Name of the array (an integer is its name as a string), or a path such as
-            ``"labels/nuclei/0"``.
+            Name of the array, or a path such as ``"labels/nuclei/0"``. An integer is the index of a level,
+            whatever its name (0 for the finest), unless an image of its own has it as its name.
 
         Returns
         -------
@@ -158,7 +168,7 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         from platestore.arrays.image import open_array
         from platestore.nodes.reshaping import Keeper
 
-        path = normalise_key(key)
+        path = self._name_of(key)
         meta = self._state()
         listed = meta.find(path)
         if listed is not None:
@@ -191,14 +201,16 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
 
     @property
     def data(self) -> ImageArray:
-        """The array named "0", which is usually the finest level.
+        """The finest level, whatever its name: ``position[0]``.
+
+        Where there are several images, that named "0", or else the first.
 
         Raises
         ------
         NodeKeyError
-            If no array has that name.
+            If there is no image.
         """
-        image: ImageArray = self["0"]
+        image: ImageArray = self[0]
         return image
 
     def images(self) -> Iterator[tuple[str, ImageArray]]:
@@ -380,18 +392,22 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
 
         if not isinstance(value, np.ndarray):
             raise TypeError(f"an image must be a NumPy array, not {type(value).__name__}")
-        self.create_image(normalise_key(key), value)
+        self.create_image(self._name_of(key), value)
 
     def __delitem__(self, key: int | str) -> None:
         """Remove an image: its entry first, then its data."""
-        from platestore.nodes.creation import delete_image
+        from platestore.nodes.removal import delete_image
 
-        delete_image(self, normalise_key(key))
+        delete_image(self, self._name_of(key))
 
     def _relist(self, draft: Draft[ImagesMeta], intent: Intent) -> None:
         from platestore.nodes.creation import relist
 
         relist(draft, intent)
+
+    def _image_key(self, image: int | str) -> str:
+        """The name of an array, or "*", which stands for all."""
+        return self._name_of(image) if isinstance(image, int) else str(image)
 
     # --- transformations --------------------------------------------------------------------------
 
@@ -401,28 +417,28 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         datasets = self._state().multiscales[0].datasets
         return self.get_effective_scale(datasets[0].path if datasets else edits.WHOLE)
 
-    def get_effective_scale(self, image: str) -> list[float]:
+    def get_effective_scale(self, image: str | int) -> list[float]:
         """Scale of an image in physical units per pixel.
 
         Parameters
         ----------
-        image : str
-            Name of the image, or ``"*"`` for the position's own scale.
+        image : str or int
+            Name of the image, index of a level, or ``"*"`` for the position's own scale.
 
         Returns
         -------
         list of float
             One value per axis: the image's scale times the position's.
         """
-        return edits.effective_scale(self._state(), str(image))
+        return edits.effective_scale(self._state(), self._image_key(image))
 
-    def get_effective_translation(self, image: str) -> list[float]:
+    def get_effective_translation(self, image: str | int) -> list[float]:
         """Translation of an image in physical units.
 
         Parameters
         ----------
-        image : str
-            Name of the image, or ``"*"`` for the position's own translation.
+        image : str or int
+            Name of the image, index of a level, or ``"*"`` for the position's own translation.
 
         Returns
         -------
@@ -430,15 +446,15 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
             One value per axis: the image's translation times the position's scale, plus the position's
             translation (the specification applies the dataset's transformations first).
         """
-        return edits.effective_translation(self._state(), str(image))
+        return edits.effective_translation(self._state(), self._image_key(image))
 
-    def set_transform(self, image: str, transform: list[TransformationMeta]) -> None:
+    def set_transform(self, image: str | int, transform: list[TransformationMeta]) -> None:
         """Replace the coordinate transformations of an image or of the whole position.
 
         Parameters
         ----------
-        image : str
-            Name of the image, or ``"*"`` for the position.
+        image : str or int
+            Name of the image, index of a level, or ``"*"`` for the position.
         transform : list of TransformationMeta
             Written as its valid equivalent: one scale, then at most one translation.
 
@@ -449,9 +465,10 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         NodeKeyError
             If the image is not listed.
         """
-        self._commit(lambda d: edits.set_transform(d.meta, str(image), transform))
+        name = self._image_key(image)
+        self._commit(lambda d: edits.set_transform(d.meta, name, transform))
 
-    def set_scale(self, image: str, axis_name: str, new_scale: float) -> None:
+    def set_scale(self, image: str | int, axis_name: str, new_scale: float) -> None:
         """Set the scale of one axis.
 
         Parameters
@@ -477,4 +494,5 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         """
         axis = self.get_axis_index(axis_name)
         value = positive_scale(new_scale)
-        self._commit(lambda d: edits.set_scale(d.meta, d.own, str(image), axis, value))
+        name = self._image_key(image)
+        self._commit(lambda d: edits.set_scale(d.meta, d.own, name, axis, value))

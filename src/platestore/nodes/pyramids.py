@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from platestore.errors import ArgumentError
+from platestore.errors import ArgumentError, InvalidMetadataError, StoreWarning
 from platestore.nodes.wishes import Wishes
 from platestore.settings import resident_bytes
 from platestore.spec import pyramids
@@ -88,7 +89,8 @@ class Pyramids:
 
         Each level is made from the one above as it is stored (a cascade), all of them in one pass over
         level 0. Levels that exist are replaced at once when the new ones are complete; levels that were
-        initialised are filled in place. After an interruption, running it again finishes the job.
+        initialised are filled in place. After an interruption, running it again finishes the job. Label
+        images that have other levels than the image keep them, with a warning.
 
         Parameters
         ----------
@@ -106,7 +108,8 @@ class Pyramids:
             One per step from a level to the next: the factor of each axis, by name or in order.
         region : index, optional
             Part of level 0 that changed, as integers and slices: only the pixels that depend on it are
-            made anew, in place.
+            made anew, in place. Of levels that were initialised only, regions can be computed one by one as
+            they are acquired.
         max_memory : int or str, optional
             Bytes by which the process may grow (``"2GB"``), 1 GiB by default.
         workers : int, optional
@@ -139,7 +142,8 @@ class Pyramids:
         wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
         ask = _Ask(levels, method, dims, factors, region, wishes)
         with shown(progress, "pyramid") as tell:
-            compute(cast("Position", self), ask, Resources(max_memory, workers, tell, loaded))
+            left = compute(cast("Position", self), ask, Resources(max_memory, workers, tell, loaded))
+        _warn(left, 3)
 
     def delete_pyramid(self) -> None:
         """Delete all levels but level 0, here and in the label images.
@@ -170,6 +174,7 @@ class _Ask:
     factors: Sequence[Step] | None = None
     region: Any = None
     wishes: Wishes = field(default_factory=Wishes)
+    keep_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +204,11 @@ def initialise(position: Position, ask: _Ask) -> None:
     from platestore.nodes import level_making
 
     position._location.storage.require_writable(position._location.path)
-    for job in _jobs(position, ask):
+    jobs, left = _jobs(position, ask)
+    for job in jobs:
         if job.levels.names and len(_image(job.node).datasets) == 1:
             level_making.initialise(job.node, job.levels)
+    _warn(left, 4)
 
 
 def compute_again(
@@ -213,12 +220,12 @@ def compute_again(
     compute(position, _Ask(None, method), Resources(max_memory, workers), labels=False)
 
 
-def compute(position: Position, ask: _Ask, resources: Resources, *, labels: bool = True) -> None:
-    """Compute levels; see :meth:`Pyramids.compute_pyramid`."""
+def compute(position: Position, ask: _Ask, resources: Resources, *, labels: bool = True) -> list[str]:
+    """Compute levels; see :meth:`Pyramids.compute_pyramid`. Returns what is left as it is, and why."""
     from platestore.nodes import level_making
 
     position._location.storage.require_writable(position._location.path)
-    found = _jobs(position, ask) if labels else [_job(position, ask)]
+    found, left = _jobs(position, ask) if labels else ([_job(position, ask)], [])
     jobs = [job for job in found if job.levels.names]
     for job in jobs if len(jobs) > 1 else []:  # a single one is checked where it is built
         level_making.check_budget(job.node, job.levels, resources, job.region)
@@ -245,6 +252,41 @@ def compute(position: Position, ask: _Ask, resources: Resources, *, labels: bool
         for job, staged in built:
             level_making.discard(job.node, staged)
         raise
+    return left
+
+
+def compute_surveyed(
+    position: Position,
+    count: int | str | None,
+    method: str,
+    dims: Sequence[str] | None,
+    factors: Sequence[Step] | None,
+    resources: Resources,
+    *,
+    force: bool,
+) -> None:
+    """Compute levels as :func:`survey` said."""
+    compute(position, _Ask(count, method, dims, factors, keep_foreign=not force), resources)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What there is to do for one position.
+
+    Attributes
+    ----------
+    is_current : bool
+        Whether what is there is what would be made: all levels, unmarked, same method and factors; or is
+        another program's, not to be touched. Whether level 0 changed since cannot be told.
+    nbytes : int
+        Bytes of level 0 of the image and of its labels.
+    left : list of str
+        What is left as it is, and why.
+    """
+
+    is_current: bool
+    nbytes: int
+    left: list[str]
 
 
 def survey(
@@ -253,19 +295,26 @@ def survey(
     method: str,
     dims: Sequence[str] | None,
     factors: Sequence[Step] | None,
-) -> tuple[bool, int]:
+    *,
+    force: bool,
+) -> Survey:
     """What :func:`compute` would do, as far as the documents tell; nothing is changed.
 
-    Returns
-    -------
-    current : bool
-        Whether it would make what is there: all levels, unmarked, same method and factors. Whether level 0
-        changed since cannot be told.
-    nbytes : int
-        Bytes of level 0 of the image and of its labels.
+    With ``force``, levels that another program made are computed as well.
     """
-    jobs = _jobs(position, _Ask(count, method, dims, factors))
-    return all(map(_is_current, jobs)), sum(job.nbytes for job in jobs)
+    from platestore.nodes import levels
+
+    image = _image(position)
+    if pyramids.is_foreign(image) and not force:
+        levels.factors_of(position, image, levels.documents_of(position, image), exact=False)
+        return Survey(True, 0, [f"{position._location.where}: {_has_levels(image)}, skipped"])
+    jobs, left = _jobs(position, _Ask(count, method, dims, factors, keep_foreign=not force))
+    return Survey(all(map(_is_current, jobs)), sum(job.nbytes for job in jobs), left)
+
+
+def _warn(left: Sequence[str], level: int) -> None:
+    for text in left:
+        warnings.warn(text, StoreWarning, stacklevel=level)
 
 
 def _is_current(job: _Job) -> bool:
@@ -302,10 +351,13 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[in
     return lambda done, _: progress(before + done, total)
 
 
-def _jobs(position: Position, ask: _Ask) -> list[_Job]:
-    """What is to be done to the image and its labels; everything is checked before anything is done."""
+def _jobs(position: Position, ask: _Ask) -> tuple[list[_Job], list[str]]:
+    """What is to be done to the image and its labels, and which labels are left as they are, and why.
+
+    Everything is checked before anything is done.
+    """
     first = _job(position, ask)
-    jobs = [first]
+    jobs, left = [first], list[str]()
     names = position.axis_names
     for label in _labels_of(position):
         has = set(label.axis_names)  # labels may lack an axis of the image, such as C
@@ -315,8 +367,22 @@ def _jobs(position: Position, ask: _Ask) -> list[_Job]:
         ]
         part = None if first.region is None else dict(zip(names, first.region, strict=True))
         theirs = _Ask(len(steps) + 1, label._pyramid_method, None, steps, ask.region)
-        jobs.append(_job(label, theirs, part))
-    return jobs
+        image = _image(label)
+        if ask.keep_foreign and pyramids.is_foreign(image):
+            left.append(f"{label._location.where}: {_has_levels(image)}, left as they are")
+            continue
+        try:
+            jobs.append(_job(label, theirs, part))
+        except (ArgumentError, InvalidMetadataError) as error:
+            if len(image.datasets) < 2:
+                raise
+            # Levels of its own, whoever made them, are no reason to keep those of the image from anyone.
+            left.append(f"{label._location.where}: its levels are left as they are: {error.message}")
+    return jobs, left
+
+
+def _has_levels(image: MultiScaleMeta) -> str:
+    return f"has {len(image.datasets)} levels (made by {pyramids.maker(image)})"
 
 
 def _job(node: Position, ask: _Ask, of_image: dict[str, slice] | None = None) -> _Job:
@@ -350,12 +416,9 @@ def _job(node: Position, ask: _Ask, of_image: dict[str, slice] | None = None) ->
     if ask.levels is not None or ask.dims is not None or ask.factors is not None:
         _require_same(node, image, base, found, ask.levels, ask.dims, ask.factors)
     if ask.region is not None:
-        if pyramids.incomplete(image):
-            raise ArgumentError(
-                "the levels were never computed", path=where, hint="call compute_pyramid() without region="
-            )
         made = pyramids.described(image)
-        if made is not None and made[0] != ask.method:
+        untouched = pyramids.incomplete(image) and not pyramids.is_begun(image)
+        if made is not None and made[0] != ask.method and not untouched:
             raise ArgumentError(
                 f"the levels were made with {made[0]!r}: a region of them cannot be made with {ask.method!r}",
                 path=where,

@@ -328,14 +328,42 @@ def _check_label(label: LabelImage, shape: Sequence[int]) -> None:
         return
     image = position._state().multiscales[0]
     size = summarise(position._array_document(image.datasets[0].path)).shape
+    differing = _differing(label, shape, image, size)
+    if differing is not None:
+        name, n, full = differing
+        raise ArgumentError(
+            f"the label image would have {n} pixels along {name}, and its image has {full}",
+            path=label._location.where,
+            hint=f"change the shape of {image.datasets[0].path!r} of the position: labels follow",
+        )
+
+
+def check_fits(label: LabelImage, image: MultiScaleMeta, size: Sequence[int]) -> None:
+    """Refuse a new shape of an image, of other pixels, that a label image does not fit.
+
+    Raises
+    ------
+    ArgumentError
+        If it does not.
+    """
+    path = label._state().multiscales[0].datasets[0].path
+    differing = _differing(label, summarise(label._array_document(path)).shape, image, size)
+    if differing is not None:
+        name, n, full = differing
+        raise ArgumentError(
+            f"the label image has {n} pixels along {name}, and the new image would have {full}",
+            path=label._location.where,
+            hint="delete_label() first; or resize() the image, and write the pixels: labels follow",
+        )
+
+
+def _differing(
+    label: LabelImage, shape: Sequence[int], image: MultiScaleMeta, size: Sequence[int]
+) -> tuple[str, int, int] | None:
+    """An axis along which a shape is no label image's: its name, its size and that of the image."""
     full = {axis.name.lower(): n for axis, n in zip(image.axes, size, strict=True)}
-    for name, n in zip(label.axis_names, shape, strict=True):
-        if n not in (1, full.get(name, n)):
-            raise ArgumentError(
-                f"the label image would have {n} pixels along {name}, and its image has {full[name]}",
-                path=label._location.where,
-                hint=f"change the shape of {image.datasets[0].path!r} of the position: labels follow",
-            )
+    rows = zip(label.axis_names, shape, strict=True)
+    return next(((name, n, full[name]) for name, n in rows if n not in (1, full.get(name, n))), None)
 
 
 def check_own_level(label: LabelImage, name: str) -> None:

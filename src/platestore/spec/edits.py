@@ -13,7 +13,7 @@ from platestore.errors import ArgumentError, NodeKeyError
 from platestore.spec import pyramids
 from platestore.spec.axes import AxisMeta
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
-from platestore.spec.omero import WindowDict, fit_windows, new_channel, new_omero
+from platestore.spec.omero import WindowDict, fit_windows, new_channel, new_omero, refit_windows
 from platestore.spec.own import OwnMeta, PreviousTransform
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of, translation_of
 
@@ -125,6 +125,7 @@ def unlist_image(meta: ImagesMeta, name: str) -> dict[str, Any]:
         "level": next(i for i, d in enumerate(image.datasets) if d is dataset),
         "header": header,
         "alone": len(image.datasets) == 1 and len(meta.multiscales) > 1,
+        "transform": [step.to_json() for step in dataset.coordinate_transformations or ()],
     }
     image.datasets = [d for d in image.datasets if d is not dataset]
     if not image.datasets and len(meta.multiscales) > 1:
@@ -144,7 +145,8 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
     name : str
         Path of the array.
     place : dict
-        What :func:`unlist_image` returned, with the new ``transform`` as a list of JSON objects.
+        What :func:`unlist_image` returned, with another ``transform`` if one was given, and with the
+        ``former`` data type and, where it changes, the new number of ``channels``.
     dtype : str
         Name of the new data type.
     """
@@ -162,10 +164,9 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
             pyramids.mark_incomplete(image, [d.path for d in image.datasets[1:]])
     for item in meta.multiscales:
         _complete(item)
-    if meta.omero is not None and place["level"] == 0:
-        for channel in meta.omero.channels:
-            channel.window = None
-        fit_windows(meta.omero, dtype)
+    if meta.omero is not None and place["level"] == 0 and place["image"] == 0:
+        refit_windows(meta.omero, place.get("former"), dtype)
+        fit_channels(meta, place.get("channels") or len(meta.omero.channels), dtype)
 
 
 # --- transformations ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from pydantic import Field
@@ -170,6 +170,24 @@ def fit_windows(omero: OMEROMeta, dtype: str) -> None:
     for i, channel in enumerate(omero.channels):
         if channel.window is None:
             channel.window = dict(channel_window(channel.label or str(i), dtype))  # type: ignore[arg-type]
+
+
+def refit_windows(omero: OMEROMeta, former: str | None, dtype: str) -> None:
+    """Give channels the window of another data type, if theirs was that of the former, or lies beyond it."""
+    for i, channel in enumerate(omero.channels):
+        name, window = channel.label or str(i), channel.window or {}
+        was_default = former is not None and former != dtype and window == channel_window(name, former)
+        if was_default or not _lies_within(window, dtype):
+            channel.window = dict(channel_window(name, dtype))  # type: ignore[arg-type]
+
+
+def _lies_within(window: Mapping[str, Any], dtype: str) -> bool:
+    """Whether a data type has all values of a window."""
+    whole = channel_window("", dtype)
+    if dtype.startswith("float"):
+        return bool(window)
+    values = [window[key] for key in ("start", "end", "min", "max") if _is_finite(window.get(key))]
+    return bool(window) and all(whole["min"] <= float(v) <= whole["max"] for v in values)
 
 
 def check_window(window: Any) -> WindowDict:

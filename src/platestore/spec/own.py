@@ -135,6 +135,8 @@ class PyramidEntry(OptionalModel):
         Level 0, if it is new too.
     levels : list of LevelMove
         The levels, from the finest.
+    incomplete : bool, optional
+        Whether they have no pixels yet.
     """
 
     removed: list[str]
@@ -142,6 +144,7 @@ class PyramidEntry(OptionalModel):
     factors: list[list[int]]
     base: BaseEntry | None = None
     levels: list[LevelMove]
+    incomplete: bool | None = None
 
     @model_validator(mode="after")
     def _one_step_per_level(self) -> PyramidEntry:

@@ -12,6 +12,7 @@ from platestore.spec.own import NAMESPACE
 PRODUCER = "platestore.compute_pyramid"
 _INCOMPLETE = "incomplete"
 _REGIONS = "regions"
+_FILLED = "filled"
 
 Region = list[list[int]]
 
@@ -62,6 +63,22 @@ def described(image: MultiScaleMeta) -> tuple[str, list[list[int]]] | None:
     return method, factors
 
 
+def maker(image: MultiScaleMeta) -> str:
+    """What made the levels, as far as the document tells."""
+    metadata = image.metadata or {}
+    method, version = metadata.get("method"), metadata.get("version")
+    if isinstance(method, str) and method:
+        return f"{method} {version}" if isinstance(version, str) and version else method
+    if image.type and image.type not in ("none", "unspecified"):
+        return f"another program, by {image.type!r}"
+    return "another program"
+
+
+def is_foreign(image: MultiScaleMeta) -> bool:
+    """Whether the image has levels, all of them complete, that another program made."""
+    return len(image.datasets) > 1 and described(image) is None and is_whole(image)
+
+
 def _marks(image: MultiScaleMeta) -> dict[str, Any]:
     marks = (image.metadata or {}).get(NAMESPACE)
     return marks if isinstance(marks, dict) else {}
@@ -75,8 +92,11 @@ def incomplete(image: MultiScaleMeta) -> list[str]:
 
 def regions(image: MultiScaleMeta) -> list[Region]:
     """Regions of level 0 whose levels were being made anew: ``[[start, stop], ...]`` per axis."""
-    found = _marks(image).get(_REGIONS)
-    ndim = len(image.axes)
+    return _regions_at(image, _REGIONS)
+
+
+def _regions_at(image: MultiScaleMeta, mark: str) -> list[Region]:
+    found, ndim = _marks(image).get(mark), len(image.axes)
     return [r for r in found if _is_region(r, ndim)] if isinstance(found, list) else []
 
 
@@ -98,16 +118,36 @@ def mark_incomplete(image: MultiScaleMeta, paths: Sequence[str]) -> None:
     _mark(image, {**_marks(image), _INCOMPLETE: list(paths)})
 
 
+def mark_filled(image: MultiScaleMeta, done: Sequence[Region], shape: Sequence[int]) -> None:
+    """Say that regions of levels that were only initialised are computed; with the last one, they all are."""
+    filled = _regions_at(image, _FILLED)
+    for region in done:
+        filled = _with(filled, region)
+    if [[0, n] for n in shape] in filled:
+        _put(image, _INCOMPLETE, [])
+        filled = []
+    _put(image, _FILLED, filled)
+
+
+def is_begun(image: MultiScaleMeta) -> bool:
+    """Whether a region of levels that were initialised is computed already."""
+    return bool(_marks(image).get(_FILLED))
+
+
 def mark_region(image: MultiScaleMeta, region: Region) -> None:
     """Say that a region of the levels is being made anew; one that continues another one extends it."""
-    new, kept = region, regions(image)
-    for other in list(kept):
-        joined = _joined(other, new)
-        if joined is not None:
-            kept[kept.index(other)] = new = joined
-            while kept.count(new) > 1:
-                kept.remove(new)
-    _mark(image, {**_marks(image), _REGIONS: kept if new in kept else [*kept, new]})
+    _put(image, _REGIONS, _with(regions(image), region))
+
+
+def _with(known: Sequence[Region], new: Region) -> list[Region]:
+    """Regions and another one; those that together are one box become that."""
+    kept = list(known)
+    while True:
+        other = next((r for r in kept if _joined(r, new) is not None), None)
+        if other is None:
+            return [*kept, new]
+        kept.remove(other)
+        new = _joined(other, new) or new
 
 
 def _joined(one: Region, other: Region) -> Region | None:
@@ -124,14 +164,24 @@ def _joined(one: Region, other: Region) -> Region | None:
 
 def mark_resized(image: MultiScaleMeta, shape: Sequence[int], new: Sequence[Region]) -> None:
     """Say which regions are to be made anew after level 0 got another shape; those beyond it are gone."""
-    kept = []
-    for region in regions(image):
-        inside = [[start, min(stop, n)] for (start, stop), n in zip(region, shape, strict=True)]
-        if all(start < stop for start, stop in inside):
-            kept.append(inside)
-    _put(image, _REGIONS, kept)
+    _put(image, _REGIONS, _clipped(regions(image), shape))
+    if incomplete(image):
+        filled = _clipped(_regions_at(image, _FILLED), shape)
+        _put(image, _FILLED, [])
+        mark_filled(image, filled, shape)
+        return  # what is new is not computed either
     for region in new:
         mark_region(image, region)
+
+
+def _clipped(known: Sequence[Region], shape: Sequence[int]) -> list[Region]:
+    """What lies within a shape."""
+    out = []
+    for region in known:
+        inside = [[start, min(stop, n)] for (start, stop), n in zip(region, shape, strict=True)]
+        if all(start < stop for start, stop in inside):
+            out.append(inside)
+    return out
 
 
 def drop_level(image: MultiScaleMeta, index: int) -> None:
@@ -145,11 +195,14 @@ def drop_level(image: MultiScaleMeta, index: int) -> None:
     known = described(image)
     if known is None or len(known[1]) != len(image.datasets):
         return
-    method, steps = known
+    steps = known[1]
     if index < len(steps):  # the next level is made from the one before now
         steps[index] = [a * b for a, b in zip(steps[index - 1], steps[index], strict=True)]
     del steps[index - 1]
-    image.metadata = {**(image.metadata or {}), "kwargs": {"method": method, "factors": steps}}
+    kwargs = {**(image.metadata or {})["kwargs"], "factors": steps}
+    if isinstance(kwargs.get("methods"), list):
+        kwargs["methods"] = [m for i, m in enumerate(kwargs["methods"]) if i != index - 1]
+    image.metadata = {**(image.metadata or {}), "kwargs": kwargs}
 
 
 def unmark(image: MultiScaleMeta, *, only: Sequence[Region] | None = None) -> None:
@@ -157,6 +210,7 @@ def unmark(image: MultiScaleMeta, *, only: Sequence[Region] | None = None) -> No
     _put(image, _REGIONS, [] if only is None else [r for r in regions(image) if r not in only])
     if only is None:
         _put(image, _INCOMPLETE, [])
+        _put(image, _FILLED, [])
 
 
 def _put(image: MultiScaleMeta, mark: str, values: Sequence[Any]) -> None:

@@ -17,7 +17,6 @@ from platestore.pyramid.levels import Resources
 from platestore.settings import config
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
-from platestore.spec.names import normalise_key
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
 from platestore.storage.documents import check_json
 from platestore.xarray.coordinates import axis_type, channel_labels, coordinate_of, dimension_names, make_axis
@@ -78,9 +77,9 @@ class _Plan:
         return axis not in self.places or len(self.places[axis]) == self.shape[axis]
 
 
-def write(position: Position, array: xr.DataArray, image: str) -> None:
+def write(position: Position, array: xr.DataArray, image: str | int) -> None:
     """As :func:`platestore.xarray.positions.write_xarray`."""
-    name = normalise_key(image)
+    name = position._name_of(image)
     position._location.storage.require_writable(position._location.path)
     _check_array(position, array)
     try:
@@ -322,12 +321,6 @@ def _plan_later(position: Position, array: xr.DataArray, name: str, target: Imag
             plan.grids[i], plan.places[i] = _later_times(coordinate, present[i], array.shape[i], target, i)
             plan.shape[i] = max(plan.shape[i], max(plan.places[i], default=0) + 1)
     levels = 1 if found is None else len(found[0].datasets)
-    if plan.shape != list(target.shape) and levels > 1:
-        raise ArgumentError(
-            f"the image has further levels ({', '.join(meta.paths()[1:])}), which do not grow with it",
-            path=position._location.where,
-            hint="position.delete_pyramid(), write, then position.compute_pyramid()",
-        )
     whole = all(plan.covers(i) for i in range(target.ndim))
     for i in range(target.ndim):
         if i not in plan.places:
@@ -385,11 +378,14 @@ def _later_grid(
 
 
 def _grow(position: Position, name: str, target: ImageArray, plan: _Plan) -> None:
-    """Make the array as long as the plan needs it; longer ones stay, whoever made them so."""
-    location = position._location.child(name)
+    """Make the array as long as the plan needs it; longer ones stay, whoever made them so.
+
+    Levels and label images grow with it.
+    """
+    location = position._location
     if list(target.shape) == plan.shape:
         return
-    with location.storage.lock(location.path):
+    with location.storage.lock(location.path), location.storage.lock(location.child(name).path):
         target.refresh()
         target.resize([max(a, b) for a, b in zip(target.shape, plan.shape, strict=True)])
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from platestore.errors import InvalidMetadataError, NodeKeyError
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
-from platestore.spec.names import normalise_key
 from platestore.xarray.coordinates import make_coords
 from platestore.xarray.extra import import_xarray
 from platestore.xarray.wrappers import DaskArrayWrapper, Wraps, resolve
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def to_xarray(
-    position: Position, image: str = "0", array_wrapper: Wraps | Mapping[str, Any] | None = None
+    position: Position, image: str | int = 0, array_wrapper: Wraps | Mapping[str, Any] | None = None
 ) -> xr.DataArray:
     """An image as a labelled array; no pixels are read.
 
@@ -32,8 +31,8 @@ def to_xarray(
     ----------
     position : Position
         The position.
-    image : str
-        Name of the array.
+    image : str or int
+        Name of the array, or index of a level.
     array_wrapper : object with ``wrap``, or dict, optional
         What the pixels are wrapped in; ``DaskArrayWrapper()`` by default, whose blocks are whole chunks
         (whole shards, where there are shards).
@@ -57,14 +56,15 @@ def to_xarray(
     """
     import_xarray()
     wrapper = resolve(DaskArrayWrapper() if array_wrapper is None else array_wrapper)
-    return labelled(position, normalise_key(image), wrapper)
+    return labelled(position, position._name_of(image), wrapper)
 
 
-def write_xarray(position: Position, data_array: xr.DataArray, image: str = "0") -> None:
+def write_xarray(position: Position, data_array: xr.DataArray, image: str | int = 0) -> None:
     """Write a labelled array, or a part of one, into an image.
 
     The first write creates the image, with all channels of the position; it is listed when its pixels are
-    written. Later ones write into it, and make it longer where they bring later time points. What no write
+    written. Later ones write into it, and make it longer where they bring later time points (its levels
+    and label images with it). What no write
     has covered reads as zeros. Data of dask, and data that xarray has not loaded, is written by whole
     chunks (shards) and never taken into memory as a whole.
 
@@ -81,8 +81,8 @@ def write_xarray(position: Position, data_array: xr.DataArray, image: str = "0")
         point is index 0. The other coordinates are those of all pixels of the image.
 
         Of the first write, scale and translation are those of the coordinates (1 and 0 without one).
-    image : str
-        Name of the image.
+    image : str or int
+        Name of the image, or index of a level; a new one gets the index as its name.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import Any
 from platestore.checking.hierarchy.arrays import array_facts
 from platestore.checking.hierarchy.documents import Node, read_node, shown
 from platestore.checking.hierarchy.labels import image_of, label_findings, source_path
-from platestore.checking.hierarchy.levels import Image, Level, image_findings, usable_scale
+from platestore.checking.hierarchy.levels import Image, Level, image_findings, is_spatial_entry, usable_scale
 from platestore.checking.hierarchy.members import Found, Group, Members, inside, judge_group, quietly
 from platestore.checking.hierarchy.plates import entries
 from platestore.checking.rules.judge import judge
@@ -63,6 +63,7 @@ class Images:
         axes = [axis.get("name") for _, axis in entries(item.get("axes"))]
         names = [name for name in axes if isinstance(name, str)]
         whole = isinstance(item.get("axes"), list) and len(names) == len(item["axes"]) > 0
+        spatial = [is_spatial_entry(axis) for _, axis in entries(item.get("axes"))] if whole else []
         levels, datasets = [], list(entries(item.get("datasets")))
         for i, dataset in datasets:
             where = f"{location}.datasets[{i}].path"
@@ -80,7 +81,8 @@ class Images:
             if facts is not None:
                 scale = usable_scale(dataset.get("coordinateTransformations"), len(names) if whole else None)
                 levels.append(Level(where, path, scale, facts))
-        return Image(location, group.file, group.version, names if whole else None, levels, len(datasets))
+        listed = names if whole else None
+        return Image(location, group.file, group.version, listed, spatial, levels, len(datasets))
 
     def labels(self, listing: Group, parent: Image | None) -> Found:
         """The label images that a ``labels`` group lists, and the image that they belong to."""

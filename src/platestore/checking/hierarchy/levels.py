@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from platestore.checking.hierarchy.arrays import ArrayFacts
 from platestore.checking.hierarchy.documents import short, shown
+from platestore.spec.axes import AxisMeta, is_spatial
 from platestore.spec.findings import Finding
 
+# From here on, scales say that pixels of a level are larger than those of the finest.
+_LARGER = 1.5
 # More dimensions than arrays can have.
 _MAX_RANK = 64
 
@@ -36,6 +39,11 @@ class Level:
     scale: list[float] | None
     facts: ArrayFacts
 
+    @property
+    def shape(self) -> Sequence[int]:
+        """Shape of the array; empty if the document does not tell."""
+        return self.facts.shape or ()
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -51,6 +59,8 @@ class Image:
         OME-NGFF version.
     axes : list of str or None
         Names of the axes, if the document has usable ones.
+    spatial : list of bool
+        Whether each of these axes is one of space.
     levels : list of Level
         Its levels, from the finest.
     count : int
@@ -61,6 +71,7 @@ class Image:
     file: str
     version: str
     axes: list[str] | None
+    spatial: list[bool]
     levels: list[Level]
     count: int
 
@@ -89,7 +100,10 @@ def image_findings(image: Image, channels: int | None, channel_axis: int | None)
     for finer, coarser in itertools.pairwise(levels):
         yield from _order_findings(finer, coarser, image)
     for level in levels[1:]:
-        yield from _scale_findings(levels[0], level, image)
+        axis = other_size(levels[0], level, image.spatial)
+        if axis is not None:
+            yield _size_finding(levels[0], level, axis, image)
+        yield from _scale_findings(levels[0], level, image, axis)
     if channels is not None and levels:
         yield from _channel_findings(image, levels[0], channels, channel_axis)
 
@@ -172,7 +186,60 @@ def _order_findings(finer: Level, coarser: Level, image: Image) -> Iterator[Find
         )
 
 
-def _scale_findings(base: Level, level: Level, image: Image) -> Iterator[Finding]:
+#: What is done about a level of another size.
+SIZE_HINT = "delete_pyramid(), then compute the levels anew"
+
+
+def is_spatial_entry(axis: dict[str, Any]) -> bool:
+    """Whether an entry of a document's axes is an axis of space."""
+    kind = axis.get("type")
+    return is_spatial(AxisMeta(name=str(axis.get("name")), type=kind if isinstance(kind, str) else None))
+
+
+class Sized(Protocol):
+    """What has a shape and, maybe, a scale."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Shape of the array."""
+
+    @property
+    def scale(self) -> list[float] | None:
+        """Scale, if there is a usable one."""
+
+
+def other_size(base: Sized, level: Sized, spatial: Sequence[bool]) -> int | None:
+    """The first axis, none of space, along which a level has another size than the finest, if any.
+
+    Where the scales say that pixels along it are larger, another size is right.
+    """
+    full, shape = base.shape, level.shape
+    if not len(full) == len(shape) == len(spatial):
+        return None
+    for axis, (whole, part, is_space) in enumerate(zip(full, shape, spatial, strict=True)):
+        ratio = 1.0
+        if base.scale is not None and level.scale is not None:
+            ratio = level.scale[axis] / base.scale[axis]
+        if not is_space and whole != part and ratio < _LARGER:
+            return axis
+    return None
+
+
+def _size_finding(base: Level, level: Level, axis: int, image: Image) -> Finding:
+    name = image.axes[axis] if image.axes else str(axis)
+    return Finding(
+        "level-size",
+        level.location,
+        f"this level has {level.shape[axis]} along {name}, and the finest level {base.shape[axis]}",
+        file=image.file,
+        expected=str(base.shape[axis]),
+        found=str(level.shape[axis]),
+        rule=f"OME-NGFF {image.version}, multiscales: the levels are one image in several resolutions",
+        hint=SIZE_HINT,
+    )
+
+
+def _scale_findings(base: Level, level: Level, image: Image, told: int | None) -> Iterator[Finding]:
     """Whether shapes shrink as scales grow: within one pixel, as roundings differ."""
     full, shape = base.facts.shape or (), level.facts.shape or ()
     if base.scale is None or level.scale is None:
@@ -181,7 +248,7 @@ def _scale_findings(base: Level, level: Level, image: Image) -> Iterator[Finding
         return
     for axis, (whole, part) in enumerate(zip(full, shape, strict=True)):
         factor = level.scale[axis] / base.scale[axis]
-        if abs(part - whole / factor) > 1 + 1e-6 * whole:
+        if axis != told and abs(part - whole / factor) > 1 + 1e-6 * whole:
             name = image.axes[axis] if image.axes else str(axis)
             yield Finding(
                 "level-scale",

@@ -52,7 +52,7 @@ def audit_image(
     ImageAudit
         With these codes: ``chunk-empty``, ``chunk-truncated``, ``chunk-damaged``, ``shard-truncated``,
         ``shard-index`` and ``unreadable`` (errors, one for each file), ``chunk-outside``, ``chunk-foreign``,
-        ``chunk-missing`` (in the array that lacks them), ``level-stale``, ``level-shape``,
+        ``chunk-missing`` (in the array that lacks them), ``level-stale``, ``level-shape``, ``level-size``,
         ``array-unwritten``, ``codec-unknown``.
     """
     levels = _levels(storage, path, image, zarr_format)
@@ -66,6 +66,7 @@ def audit_image(
         finished = []  # nothing to hold them against
     same_rank = [v for v in finished if len(v.survey.grid.shape) == len(base.survey.grid.shape)]
     pyramid.shape_flaws(same_rank)
+    same_rank = pyramid.of_one_size(same_rank, image)
     nbytes, settled = 0, set(unfinished)
     if deep:
         if same_rank:

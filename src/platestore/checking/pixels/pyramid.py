@@ -14,6 +14,12 @@ from platestore.arrays.chunkarrays import ArrayReader
 from platestore.arrays.chunkfiles import ChunkReader
 from platestore.arrays.image import open_array
 from platestore.arrays.stored import stored_source
+from platestore.checking.hierarchy.levels import (
+    SIZE_HINT,
+    is_spatial_entry,
+    other_size,
+    usable_scale,
+)
 from platestore.checking.pixels.comparing import AuditReader, CompareWriter
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.decoding import decode_all, decoder_of
@@ -281,6 +287,41 @@ def shape_flaws(levels: Sequence[Level]) -> None:
                 f"{above.name!r} divided by whole factors"
             )
             level.survey.report("level-shape", None, text, level="warning")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    shape: tuple[int, ...]
+    scale: list[float] | None
+
+
+def of_one_size(levels: Sequence[Level], image: dict[str, Any]) -> list[Level]:
+    """The levels but those with another number of time points or channels than the first, which are noted."""
+    axes = [axis if isinstance(axis, dict) else {} for axis in _listed(image, "axes")]
+    spatial = [is_spatial_entry(axis) for axis in axes]
+    steps = {
+        row.get("path"): row.get("coordinateTransformations")
+        for row in _listed(image, "datasets")
+        if isinstance(row, dict)
+    }
+    out = list(levels[:1])
+    sized = [
+        _Sized(v.survey.grid.shape, usable_scale(steps.get(v.name), len(v.survey.grid.shape))) for v in levels
+    ]
+    for level, its in zip(levels[1:], sized[1:], strict=True):
+        axis = other_size(sized[0], its, spatial)
+        if axis is None:
+            out.append(level)
+            continue
+        name = axes[axis].get("name", axis)
+        text = f"has {its.shape[axis]} along {name}, and level {levels[0].name!r} {sized[0].shape[axis]}"
+        level.survey.report("level-size", None, text, hint=SIZE_HINT)
+    return out
+
+
+def _listed(image: dict[str, Any], key: str) -> list[Any]:
+    rows = image.get(key)
+    return rows if isinstance(rows, list) else []
 
 
 def _is_explained(n: int, m: int) -> bool:
