@@ -128,10 +128,13 @@ def read_ours(path: Path, kind: str) -> tuple[Found, list[str]]:
 
 
 def _seen(position: Any) -> Seen:
-    images = [image for _, image in position.images()]
-    scale = [a * b for a, b in zip(position.scale, [1.0] * len(position.scale), strict=True)]
+    images = [image.numpy() for _, image in position.images()]
+    for first in (position.data, position[0]):  # whatever its name
+        _same_pixels("the first dataset", first.numpy(), images[0])
     axes = "".join(axis.name for axis in position.axes)
-    return Seen([image.numpy() for image in images], axes, scale, list(position.channel_names))
+    return Seen(
+        images, axes, list(position.get_effective_scale(next(iter(position)))), list(position.channel_names)
+    )
 
 
 def plain_levels(path: Path) -> list[np.ndarray]:
