@@ -118,7 +118,9 @@ class ReadOnlyError(PlatestoreError, PermissionError):
 class LockTimeoutError(PlatestoreError, TimeoutError):
     """Another process held the lock on a document for longer than ``lock_timeout`` seconds."""
 
-    default_hint = "wait for the other process, or pass a longer lock_timeout="
+    default_hint = (
+        "wait for the other process; open_ome_zarr and copy wait longer with lock_timeout= (--lock-timeout)"
+    )
 
 
 class LockUnsupportedError(PlatestoreError, OSError):

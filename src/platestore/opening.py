@@ -41,7 +41,7 @@ from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import create_node, group_files, misplaced_metadata, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root
-from platestore.storage.ozx import OzxStorage, find_archive, names_archive
+from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -356,6 +356,7 @@ def _open_existing_path(path: str, request: _Request, *, created: bool = False) 
             "there is no such store", path=path, hint="check the path, or create it with mode='w-'"
         )
     if not os.path.isdir(path):
+        refuse_zip(path)
         raise InvalidMetadataError("is a file, not an OME-Zarr store", path=path)
     root, inner = find_root(path)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import pytest
 
@@ -288,11 +289,12 @@ def test_mode_r_refuses_pixels_in_every_way(tmp_path, version, way):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.filterwarnings("ignore:.*link out of the store:platestore.StoreWarning")
-def test_follow_links_writes_through(linked, tmp_path):
-    plate = ps.open_ome_zarr(linked, mode="r+", follow_links=True)
-    plate["A/2/0"].rename_channel("GFP", "YFP")
-    plate["A/2/0/0"][...] = 9
+def test_follow_links_writes_through_and_does_not_say_otherwise(linked, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plate = ps.open_ome_zarr(linked, mode="r+", follow_links=True)
+        plate["A/2/0"].rename_channel("GFP", "YFP")
+        plate["A/2/0/0"][...] = 9
     assert ps.open_ome_zarr(tmp_path / "elsewhere/0").channel_names == ["DAPI", "YFP"]
     assert (ps.open_ome_zarr(tmp_path / "elsewhere/0").data.numpy() == 9).all()
 

@@ -12,7 +12,7 @@ from typing import Any
 from platestore.errors import ArgumentError, NodeNotFoundError
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.local import LocalStorage, find_root
-from platestore.storage.ozx import OzxStorage, find_archive, names_archive
+from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
 
 # A field lies so deep in its plate, a label image in it three deeper.
 _ABOVE = 6
@@ -52,6 +52,8 @@ def find_place(target: Any, options: StorageOptions) -> Place:
     ------
     NodeNotFoundError
         If there is nothing.
+    InvalidMetadataError
+        If it is a zip archive by another name, or a broken one.
     ArgumentError
         If it is no path, store or node.
     """
@@ -82,6 +84,7 @@ def _find_path(text: Any, options: StorageOptions) -> Place:
         return Place(LocalStorage(root, options), inner)
     if not os.path.exists(path):
         raise NodeNotFoundError("there is no such file or directory", path=path)
+    refuse_zip(path)
     return Place(None, path)
 
 

@@ -24,7 +24,7 @@ from platestore.checking.report import Report, counted, promoted
 from platestore.errors import ArgumentError, NodeNotFoundError, PlatestoreError, StoreWarning
 from platestore.spec.findings import Finding
 from platestore.storage.base import StorageOptions
-from platestore.storage.ozx import OzxStorage
+from platestore.storage.ozx import OzxStorage, is_zip
 
 _SHOWN = 200
 
@@ -102,7 +102,7 @@ def _unusable(error: Exception, path: str) -> Finding:
     if isinstance(error, NodeNotFoundError):
         hint = "pass a zarr Store for what is not on this machine" if "://" in path else error.hint
         return Finding("not-found", "", error.message, file=path, hint=hint)
-    if path.lower().endswith(".ozx") and isinstance(error, PlatestoreError):
+    if isinstance(error, PlatestoreError) and (path.lower().endswith(".ozx") or is_zip(path)):
         return Finding("archive", "", error.message, file=path, hint=error.hint)
     return unreadable(error, path)
 

@@ -8,12 +8,13 @@ import warnings
 
 import click
 
+from platestore.cli import values
 from platestore.cli.output import echo
 from platestore.progress import shown_to_people
 
 
 @click.command("check")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
 @click.option("-d", "--deep", is_flag=True, help="Read and decode every chunk, and compare pyramids.")
 @click.option("-r", "--repair", is_flag=True, help="Repair what can be; no pixels are deleted.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what a repair would do.")

@@ -31,7 +31,13 @@ _SHOWN = 20
 @click.option("-p", "--positions", multiple=True, metavar="GLOB", help="Positions, such as 'A/*/0'.")
 @click.option("-w", "--wells", multiple=True, metavar="GLOB", help="Wells, such as 'B/*'.")
 @click.option("-a", "--acquisition", multiple=True, type=int, help="Fields of an acquisition.")
-@click.option("-c", "--channels", multiple=True, callback=values.names, metavar="NAMES", help="GFP,DAPI")
+@click.option(
+    "-c",
+    "--channels",
+    multiple=True,
+    metavar="NAMES",
+    help="GFP,DAPI, or -c for each; a name that has a comma counts as it is.",
+)
 @click.option("-t", "--time", metavar="RANGE", help="Time points: 3, 0:10, ::2.")
 @click.option("-z", "--z", metavar="RANGE", help="Planes: 3, 0:10, ::2.")
 @click.option("--crop", metavar="Y0:Y1,X0:X1", help="Pixels of the full resolution.")
@@ -54,12 +60,28 @@ _SHOWN = 20
 @click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
 @click.option("--pyramid", type=values.levels, metavar="N|auto", help="Make this many levels anew.")
 @click.option("--map", "map_", type=click.Path(), metavar="CSV", help="New wells: columns from and to.")
+@click.option(
+    "--channels-differ",
+    type=click.Choice(["keep", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="Merged positions whose channels differ: each keeps its own, or nothing is copied.",
+)
+@click.option("--axes-case", type=click.Choice(["lower"]), help="Names of axes in lower case: t, c, z, y, x.")
 @click.option("--overwrite", is_flag=True, help="Replace DST when the copy is complete; start anew.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished copy.")
 @click.option("--verify", is_flag=True, help="Read the copy again and compare it.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
 @click.option("--workers", type=int, help="Number of threads; all processors by default.")
+@click.option(
+    "--lock-timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another program that changes the plate that DST lies in.",
+)
 @click.option(
     "--durability",
     type=click.Choice(["process", "metadata", "full"]),
@@ -73,6 +95,7 @@ def command(
     acquisition: tuple[int, ...],
     positions: tuple[str, ...],
     wells: tuple[str, ...],
+    channels: tuple[str, ...],
     no_labels: bool,
     map_: str | None,
     as_json: bool,
@@ -81,23 +104,25 @@ def command(
     """Copy plates, wells, positions or series: whole or in part, as they are or in another layout.
 
     A DST that ends with .ozx becomes an archive; one inside a plate (PLATE.zarr/B/2/0) becomes a part of
-    it. Several SRC are merged into one plate. The copy grows in DST.copying and gets its name when it is
-    complete.
+    it, and makes the plate if there is none. Several SRC are merged into one plate. The copy grows in
+    DST.copying and gets its name when it is complete. Notes say what stays behind, and what is different.
     """
     from platestore.copying.api import copy
     from platestore.errors import VerifyError
 
     if len(paths) < 2:
         raise click.UsageError("name at least one source and the destination: SRC... DST")
+    sources = values.nodes(click.get_current_context(), None, paths[:-1])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             with shown_to_people("copying") as show:
                 report = copy(
-                    list(paths[:-1]),
+                    list(sources),
                     paths[-1],
                     positions=positions or None,
                     wells=wells or None,
+                    channels=channels or None,
                     acquisition=acquisition or None,
                     labels=not no_labels,
                     map=map_,
@@ -146,6 +171,8 @@ def _print(report: CopyReport) -> None:
         done.append("resumed")
     if report.verified:
         done.append("verified")
+    if report.unclaimed:
+        done.append(f"{_plural(report.unclaimed, 'file')} that look like chunks belong to no array")
     for note in report.notes:
         echo(f"Note: {note}", err=True)
     echo("; ".join(done))

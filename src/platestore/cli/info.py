@@ -7,13 +7,14 @@ import sys
 
 import click
 
+from platestore.cli import values
 from platestore.cli.output import echo
 from platestore.errors import PlatestoreError
 from platestore.summary import describe, render
 
 
 @click.command("info")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
 @click.option("-v", "--verbose", is_flag=True, help="Count all positions, and measure the size on disk.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, with an object for each path.")
 def command(paths: tuple[str, ...], verbose: bool, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from platestore.progress import shown_to_people
 
 
 @click.command("pyramid")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
 @click.option(
     "-l",
     "--levels",

@@ -11,12 +11,13 @@ import click
 
 from platestore.checking.report import Report, counted, rendered
 from platestore.checking.validation import validate
+from platestore.cli import values
 from platestore.cli.output import echo
 from platestore.spec.findings import Finding
 
 
 @click.command("validate")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
 @click.option("--strict", is_flag=True, help="Require what the strict schemas ask for.")
 @click.option("--pedantic", is_flag=True, help="Take warnings for errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

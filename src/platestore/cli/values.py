@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 
 import click
+
+from platestore.storage.base import DOCUMENTS
 
 
 def shape(value: str) -> tuple[int, ...]:
@@ -33,6 +36,24 @@ def levels(value: str) -> int | str:
         return int(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from None
+
+
+def nodes(ctx: click.Context, param: click.Parameter | None, values: Sequence[str]) -> tuple[str, ...]:
+    """Paths of stores and nodes, without the documents that a pattern of the shell caught beside them.
+
+    ``PLATE.zarr/*/*/*`` are the positions of a plate of 0.4, and also ``PLATE.zarr/A/1/zarr.json`` in 0.5. A
+    document is passed over where something else is named that lies as deep.
+    """
+    depths = {_depth(path) for path in values if not _is_document(path)}
+    return tuple(path for path in values if not (_is_document(path) and _depth(path) in depths))
+
+
+def _is_document(path: str) -> bool:
+    return os.path.basename(path.rstrip("/\\")) in DOCUMENTS and not os.path.isdir(path)
+
+
+def _depth(path: str) -> int:
+    return os.path.normpath(path).count(os.sep)
 
 
 def names(ctx: click.Context, param: click.Parameter, values: Iterable[str]) -> list[str] | None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
 from platestore.copying.files import can_share, free_bytes, scan, stamp_of
-from platestore.copying.members import own_place
+from platestore.copying.members import own_place, with_known_channels
 from platestore.copying.place import WorkPlace, check_apart, finish_interrupted, installed, require_same
 from platestore.copying.plan import Plan
 from platestore.copying.planner import Planner, open_sources, version_of
 from platestore.copying.plates import SameLook
 from platestore.copying.report import CopyReport
 from platestore.copying.run import Work, memory_needed
-from platestore.errors import ArgumentError, NoSpaceError, VerifyError
+from platestore.errors import ArgumentError, NoSpaceError, UnsafeTargetError, VerifyError
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
@@ -30,16 +31,23 @@ from platestore.progress import Progress, shown
 from platestore.settings import config, human_bytes, parse_bytes, resident_bytes
 from platestore.storage.base import Durability, StorageOptions
 from platestore.storage.local import LocalStorage
+from platestore.storage.zarr_store import ZarrStorage
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
 #: New places: a mapping, a CSV file, or (number of the source, old, new).
 Moves = Mapping[str, str] | str | os.PathLike[str] | Sequence[tuple[int | None, str, str]] | None
-#: What can be copied: a path, or a node.
-Copyable = str | os.PathLike[str] | NGFFNode[Any]
+#: What can be copied: a path, a node, or a zarr store.
+Copyable: TypeAlias = "str | os.PathLike[str] | NGFFNode[Any] | Store | StorePath"
+#: Where a copy can go.
+Target: TypeAlias = "str | os.PathLike[str] | Store | StorePath"
 
 
 def copy(
     src: Copyable | Sequence[Copyable],
-    dst: str | os.PathLike[str],
+    dst: Target,
     *,
     positions: str | Sequence[str] | None = None,
     wells: str | Sequence[str] | None = None,
@@ -67,6 +75,7 @@ def copy(
     dry_run: bool = False,
     max_memory: int | str | None = None,
     workers: int | None = None,
+    lock_timeout: float = 60.0,
     durability: Durability = "process",
     progress: bool | Progress | None = None,
 ) -> CopyReport:
@@ -78,16 +87,18 @@ def copy(
 
     Parameters
     ----------
-    src : path, node, or sequence of them
-        What is copied: a plate, well, position or series, in a directory or an ``.ozx`` archive. Several
-        are merged into one plate.
-    dst : path
-        The copy. A name that ends with ``.ozx`` makes an archive (RFC-9). A path inside a plate that exists
-        (``plate.zarr/B/2/0``) adds a position, or a well, to it.
+    src : path, node, zarr Store, or sequence of them
+        What is copied: a plate, well, position or series, in a directory, an ``.ozx`` archive or a zarr
+        Store. Several are merged into one plate.
+    dst : path or zarr Store
+        The copy. A name that ends with ``.ozx`` makes an archive (RFC-9). A path inside a plate
+        (``plate.zarr/B/2/0``) adds a position, or a well, to it, and makes the plate if there is none. A
+        zarr Store, or a StorePath in one, must be empty; its root's document is written last, and nothing
+        stays there if the copy is interrupted.
     positions, wells : str or sequence of str, optional
         Globs of paths (``"A/*/0"``, ``"B/1"``); each must match something.
     channels : str or sequence of str, optional
-        Names of channels, in the order they get.
+        Names of channels, in the order they get. ``"GFP,DAPI"`` names two, unless a channel is called so.
     time, z : str, int or slice, optional
         Ranges of time points and planes: ``"2:10"``, ``"::2"``, ``5``.
     crop : str or mapping, optional
@@ -126,6 +137,8 @@ def copy(
         Bytes by which the process may grow; that of ``platestore.config`` by default.
     workers : int, optional
         Number of threads; that of ``platestore.config`` by default.
+    lock_timeout : float
+        Seconds to wait for another process that changes the plate that the copy is added to.
     durability : {"process", "metadata", "full"}
         What is flushed to the device before the copy gets its name.
     progress : bool or callable, optional
@@ -178,6 +191,7 @@ def copy(
             dry_run=bool(dry_run),
             max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
             workers=config.threads if workers is None else check_workers(workers),
+            lock_timeout=StorageOptions(lock_timeout=lock_timeout).lock_timeout,
             durability=StorageOptions(durability=durability).durability,
             progress=tell,
             resident=resident,
@@ -213,6 +227,7 @@ class _How:
     dry_run: bool
     max_memory: int
     workers: int
+    lock_timeout: float
     durability: Durability
     progress: Progress | None
     resident: int
@@ -223,7 +238,7 @@ class _Copy:
 
     def __init__(self, nodes: list[NGFFNode[Any]], ask: Ask, destination: Destination, how: _How) -> None:
         self._nodes = nodes
-        self._ask = ask
+        self._ask = with_known_channels(ask, nodes)
         self._destination = destination
         self._place = destination.place
         self._how = how
@@ -232,16 +247,23 @@ class _Copy:
     def run(self) -> CopyReport:
         """Check everything, plan, and do it."""
         place, how = self._place, self._how
-        check_apart(place, self._sources)
-        done = how.resume and place.is_done()
-        if not done:
-            place.check(overwrite=how.overwrite, resume=how.resume)
+        done = False
+        if self._destination.store is not None:
+            self._destination.check_store(overwrite=how.overwrite, resume=how.resume)
+            self._require_other_store(self._destination.store)
+        else:
+            check_apart(place, self._sources)
+            done = how.resume and place.is_done()
+            if not done:
+                place.check(overwrite=how.overwrite, resume=how.resume)
+        if self._destination.made:
+            self._make_plate()
         plate = note = None
         if self._destination.root is not None:
             if len(self._nodes) > 1:
                 raise ArgumentError("only one position or well is added to a plate", path=place.final)
             self._destination.check_fits(self._nodes[0])
-            plate = self._destination.plate(how.durability)
+            plate = self._destination.plate(how.durability, how.lock_timeout)
             self._destination.check_free(plate)
             same = SameLook(self._ask.channels_differ)
             same.check_pair(plate, self._nodes[0], self._ask.selection.channels)
@@ -262,9 +284,33 @@ class _Copy:
             self._carry_out(plan, report, plate)
         return report
 
+    def _make_plate(self) -> None:
+        """Let the copy go into a plate that is made for it."""
+        if len(self._nodes) > 1 or self._ask.moves:
+            what = "several sources" if len(self._nodes) > 1 else "map="
+            raise ArgumentError(
+                f"{what} and a place in a plate that is not there do not go together",
+                path=self._place.final,
+                hint="name the plate, and give the places in a map (map=, --map)",
+            )
+        self._destination.check_fits(self._nodes[0])
+        self._ask = replace(self._ask, moves=self._destination.moves(self._nodes[0]))
+
+    def _require_other_store(self, target: ZarrStorage) -> None:
+        """Refuse to copy a store over itself."""
+        for node in self._nodes:
+            storage = node._location.storage
+            if isinstance(storage, ZarrStorage) and storage.store == target.store:
+                one, other = f"{node._location.path}/".lstrip("/"), f"{target.branch}/".lstrip("/")
+                if one.startswith(other) or other.startswith(one):
+                    raise UnsafeTargetError("source and destination are in one store", path=target.url)
+
     def _memory(self, plan: Plan) -> int:
         how = self._how
-        return memory_needed(plan, how.max_memory, how.workers, archive=self._place.is_archive)
+        kind: Literal["directory", "archive", "store"] = "directory"
+        if self._place.is_archive or self._destination.store is not None:
+            kind = "archive" if self._place.is_archive else "store"
+        return memory_needed(plan, how.max_memory, how.workers, kind)
 
     def _finish(self, plan: Plan, report: CopyReport, plate: Plate | None) -> CopyReport:
         """Finish what was interrupted after the copy got its name."""
@@ -299,7 +345,9 @@ class _Copy:
         self._destination.add(plate, fields, is_well=isinstance(node, Well))
 
     def _check_space(self, plan: Plan) -> None:
-        """Refuse a copy that there is no room for."""
+        """Refuse a copy that there is no room for; a store that is no directory does not tell."""
+        if self._destination.store is not None:
+            return
         place, parent = self._place, self._place.final
         while not os.path.isdir(parent := os.path.dirname(parent)):
             pass
@@ -329,7 +377,10 @@ class _Copy:
         return False
 
     def _carry_out(self, plan: Plan, report: CopyReport, plate: Plate | None) -> None:
-        how = self._how
+        how, target = self._how, self._destination.store
+        if target is not None:
+            self._into_store(target, plan, report)
+            return
         work = WorkPlace(self._place, plan, how.durability, resume=how.resume, overwrite=how.overwrite)
         with work.opened(options=self._options()) as storage:
             run = Work(
@@ -360,6 +411,33 @@ class _Copy:
                 work.install()
         report.files, report.nbytes = run.files, run.nbytes
         report.verified, report.resumed = how.verify, work.resumed
+
+    def _into_store(self, target: ZarrStorage, plan: Plan, report: CopyReport) -> None:
+        """Copy into a zarr store, whose root's document comes last."""
+        how = self._how
+        if how.overwrite:
+            target.remove_tree("")
+        run = Work(
+            plan=plan,
+            target=target,
+            workers=how.workers,
+            max_memory=how.max_memory,
+            resume=False,
+            sync=False,
+            progress=how.progress,
+            least=report.memory,
+            resident=how.resident,
+        )
+        try:
+            run.run()
+            if how.verify:
+                run.verify()
+            run.finish()
+        except BaseException:
+            with contextlib.suppress(NotImplementedError):  # a zip
+                target.remove_tree("")  # nothing could continue it, and it would be in the way of the next
+            raise
+        report.files, report.nbytes, report.verified = run.files, run.nbytes, how.verify
 
 
 def plate_from_positions(

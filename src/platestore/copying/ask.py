@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from platestore.copying.selection import Selection, parse_crop, parse_range
 from platestore.errors import ArgumentError, NodeNotFoundError
+from platestore.nodes.axes_case import AxesCase
 from platestore.nodes.wishes import Wishes
 from platestore.pyramid.geometry import check_levels
 from platestore.spec.names import split_well
@@ -16,8 +17,6 @@ from platestore.spec.versions import Version, check_version
 
 #: What becomes of positions that are merged, and whose channels differ.
 ChannelsDiffer: TypeAlias = Literal["keep", "refuse"]
-#: How axes are spelled in the copy.
-AxesCase: TypeAlias = Literal["lower"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from platestore.copying.members import own_well
 from platestore.copying.place import Place
-from platestore.errors import ArgumentError, UnsafeTargetError, UnsupportedError
+from platestore.errors import (
+    ArgumentError,
+    NodeExistsError,
+    ReadOnlyError,
+    UnsafeTargetError,
+    UnsupportedError,
+)
 from platestore.nodes.case import check_axis_case
 from platestore.nodes.growth import grow_plate
 from platestore.nodes.node import NGFFNode
@@ -18,9 +25,20 @@ from platestore.nodes.specs import Staged, read_spec
 from platestore.nodes.surgery import check_places
 from platestore.nodes.well import Well
 from platestore.opening import open_ome_zarr
-from platestore.storage.base import Durability
+from platestore.storage.base import Durability, StorageOptions
 from platestore.storage.local import find_root
 from platestore.storage.ozx import find_archive
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+    from zarr.storage import StorePath
+
+    from platestore.storage.zarr_store import ZarrStorage
+
+_SHOWN = 5
+# What other programs write: a copy of this name would be taken for one.
+_OTHER_FILES = {".tif", ".tiff", ".zip", ".tar", ".gz", ".h5", ".hdf5", ".n5", ".nd2", ".czi", ".lif"}
+_OTHER_FILES |= {".png", ".jpg", ".jpeg", ".npy", ".npz", ".csv", ".json", ".xml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +53,17 @@ class Destination:
         The plate that it becomes a part of.
     inner : str
         Its path in that plate.
+    made : str
+        Its path in a plate that is made for it; the place is then that of the plate.
+    store : ZarrStorage or None
+        The zarr store that it goes to, which is no directory.
     """
 
     place: Place
     root: str | None = None
     inner: str = ""
+    made: str = ""
+    store: ZarrStorage | None = None
 
     @property
     def name(self) -> str:
@@ -49,10 +73,10 @@ class Destination:
             name = name.removesuffix(suffix)
         return name or "plate"
 
-    def plate(self, durability: Durability) -> Plate:
+    def plate(self, durability: Durability, lock_timeout: float = 60.0) -> Plate:
         """Open the plate that the copy becomes a part of."""
         assert self.root is not None
-        node = open_ome_zarr(self.root, mode="r+", durability=durability)
+        node = open_ome_zarr(self.root, mode="r+", durability=durability, lock_timeout=lock_timeout)
         if not isinstance(node, Plate):
             raise UnsafeTargetError(
                 f"lies inside the store {self.root}, which is no plate",
@@ -69,15 +93,51 @@ class Destination:
         ArgumentError
             If it is neither a position for row/column/field nor a well for row/column.
         """
-        depth = self.inner.count("/") + 1
+        inner = self.inner or self.made
+        depth = inner.count("/") + 1
         fits = (depth == 3 and isinstance(node, Position)) or (depth == 2 and isinstance(node, Well))
         if not fits:
             raise ArgumentError(
-                f"{self.inner} in the plate {self.root} cannot hold this",
-                path=self.place.final,
+                f"{inner} in the plate {self.root or self.place.final} cannot hold this",
+                path=os.path.join(self.root or self.place.final, *inner.split("/")),
                 hint="a position goes to PLATE/row/column/field, a well to PLATE/row/column",
             )
-        read_spec((*self.inner.split("/"), "0")[:3])
+        read_spec((*inner.split("/"), "0")[:3])
+
+    def moves(self, node: NGFFNode[Any]) -> tuple[tuple[int | None, str, str], ...]:
+        """Where the source goes in the plate that is made for it."""
+        well = "" if isinstance(node, Position) else own_well(node)
+        return ((None, "." if isinstance(node, Position) else well, self.made),)
+
+    def check_store(self, *, overwrite: bool, resume: bool) -> None:
+        """Refuse a zarr store that holds something, before anything is written.
+
+        Raises
+        ------
+        ReadOnlyError
+            If it is read-only.
+        NodeExistsError, UnsafeTargetError
+            If it is not empty, and not to be replaced, or holds what is no part of a store.
+        """
+        assert self.store is not None
+        where = self.store.url
+        if resume:
+            raise ArgumentError("a copy into a zarr Store is not resumed", path=where, hint="start it anew")
+        if self.store.store.read_only:
+            raise ReadOnlyError("the store is read-only", path=where, hint="open it for writing")
+        if not any(self.store.list("")):
+            return
+        if not overwrite:
+            raise NodeExistsError(
+                "the store is not empty", path=where, hint="overwrite=True replaces what it holds"
+            )
+        foreign = self.store.foreign_keys("")
+        if foreign:
+            raise UnsafeTargetError(
+                f"holds keys that are not part of a zarr store: {', '.join(foreign[:_SHOWN])}",
+                path=where,
+                hint="nothing was deleted; remove them first",
+            )
 
     def check_free(self, plate: Plate) -> None:
         """Refuse a row or column that the plate cannot have, before anything is copied."""
@@ -105,22 +165,26 @@ class Destination:
         grow_plate(plate, specs, staged=Staged(staged, is_well))
 
 
-def find_destination(dst: str | os.PathLike[str]) -> Destination:
+def find_destination(dst: str | os.PathLike[str] | Store | StorePath) -> Destination:
     """Find out what a destination is.
 
     Raises
     ------
     ArgumentError
-        If it is no path.
+        If it is neither a path nor a zarr store, or is named as a file of another kind.
     UnsupportedError
         If it lies in an archive.
     """
+    if not isinstance(dst, (str, bytes, os.PathLike)):
+        return _in_store(dst)
     text = os.fspath(dst)
     if not isinstance(text, str) or not text or "\0" in text:
         raise ArgumentError(f"{dst!r} is no path")
     if "://" in text:
         raise UnsupportedError(
-            "URLs are no destinations", path=text, hint="copy into a local directory or archive"
+            "URLs are no destinations",
+            path=text,
+            hint="copy into a local directory or archive, or pass a zarr Store (FsspecStore.from_url(...))",
         )
     final = os.path.abspath(text)
     inside = find_archive(os.path.dirname(final))
@@ -130,6 +194,7 @@ def find_destination(dst: str | os.PathLike[str]) -> Destination:
         )
     if final.lower().endswith(".ozx"):
         return Destination(Place(final, is_archive=True, work=final + ".copying"))
+    _check_suffix(final)
     start = final
     while not os.path.isdir(os.path.dirname(start)):
         start = os.path.dirname(start)  # a row that is not there yet
@@ -137,7 +202,52 @@ def find_destination(dst: str | os.PathLike[str]) -> Destination:
     if inner:
         inner = os.path.relpath(final, root).replace(os.sep, "/")
     else:
-        return Destination(Place(final, is_archive=False, work=final + ".copying"))
+        return _new_store(final)
     # Beside the rows, as the well may not be there yet.
     work = os.path.join(root, f".{inner.replace('/', '-')}.copying")
     return Destination(Place(final, is_archive=False, work=work, inside=True), root, inner)
+
+
+def _check_suffix(final: str) -> None:
+    """Refuse a name that promises a file of another kind than a store."""
+    suffix = os.path.splitext(final)[1].lower()
+    if suffix in _OTHER_FILES:
+        raise ArgumentError(
+            f"a copy is an OME-Zarr store, and no {suffix} file",
+            path=final,
+            hint="name it NAME.zarr, for a directory, or NAME.ozx, for a zip archive of one (RFC-9)",
+        )
+
+
+def _new_store(final: str) -> Destination:
+    """A store of its own, or a part of a plate that is not there yet: ``new.zarr/A/1/0``."""
+    above, names = final, list[str]()
+    while not above.endswith(".zarr") and os.path.dirname(above) != above:
+        above, name = os.path.split(above)
+        names.insert(0, name)
+    if not names or not above.endswith(".zarr"):
+        return Destination(Place(final, is_archive=False, work=final + ".copying"))
+    if os.path.exists(above):
+        raise UnsafeTargetError(
+            f"lies in {above}, which is no store", path=final, hint="name a path of its own, or a new plate"
+        )
+    return Destination(Place(above, is_archive=False, work=above + ".copying"), made="/".join(names))
+
+
+def _in_store(dst: Any) -> Destination:
+    """A zarr store as the destination; a local one is a directory like any other."""
+    from zarr.abc.store import Store
+    from zarr.storage import LocalStore, StorePath
+
+    from platestore.storage.zarr_store import BranchStorage, ZarrStorage
+
+    store, path = (dst.store, dst.path) if isinstance(dst, StorePath) else (dst, "")
+    if not isinstance(store, Store):
+        raise ArgumentError(
+            f"{dst!r} is no destination", hint="name a path, or pass a zarr Store (MemoryStore(), ...)"
+        )
+    if isinstance(store, LocalStore):
+        return find_destination(os.path.join(str(store.root.absolute()), *filter(None, path.split("/"))))
+    options = StorageOptions(read_only=False)
+    storage = BranchStorage(store, path, options) if path else ZarrStorage(store, options)
+    return Destination(Place(storage.url, is_archive=False, work=""), store=storage)

@@ -19,6 +19,7 @@ from platestore.copying.report import ArrayReport
 from platestore.copying.selection import Pick, is_whole, level_pick, picked_transform
 from platestore.copying.stamps import Stamp
 from platestore.errors import ArgumentError
+from platestore.nodes.axes_case import lower_dimensions, lowered
 from platestore.nodes.labels import LabelImage
 from platestore.nodes.levels import documents_of
 from platestore.nodes.position import Position
@@ -114,6 +115,7 @@ class ImagePlanner:
         self.groups = groups
         self.zarr_format = groups.zarr_format
         self._edits = bool(ask.selection) or ask.levels != "all" or ask.pyramid is not None
+        self._edits = self._edits or ask.axes_case is not None
         # Arrays of one plate have the same document more often than not.
         self._main_names: list[str] = []
         self._encodings: dict[tuple[bytes, str, tuple[str, ...]], Encoding] = {}
@@ -142,6 +144,9 @@ class ImagePlanner:
         others = set(meta.paths())
         channels: Pick | None = None
         for image in meta.multiscales:
+            if self.ask.axes_case is not None:
+                changed = True
+                image.axes = lowered(image.axes)
             if not image.datasets:
                 continue
             documents = documents_of(node, image)
@@ -230,7 +235,10 @@ class ImagePlanner:
         key = (array.data, repr(picks), (*axis_names, "", *self._main_names))
         if key not in self._encodings:
             layout = self._layout(axis_names)
-            self._encodings[key] = choose_encoding(array, picks, self.zarr_format, layout, axis_names, where)
+            encoding = choose_encoding(array, picks, self.zarr_format, layout, axis_names, where)
+            if self.ask.axes_case is not None:
+                lower_dimensions(encoding.content)
+            self._encodings[key] = encoding
         return self._encodings[key]
 
     def _layout(self, axis_names: Sequence[str]) -> Wishes:

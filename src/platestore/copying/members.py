@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from platestore.copying.ask import Ask
+from platestore.copying.selection import split_channels
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate, enclosing_plate
 from platestore.nodes.position import Position
+from platestore.nodes.series import Bioformats2RawSeries
 from platestore.nodes.well import Well
 from platestore.spec.names import check_field_name
 from platestore.storage.base import join
@@ -131,8 +133,7 @@ class Members:
         if isinstance(node, Plate):
             wells = {path: node._open_child(Well, path) for path in node._entries()}
         elif isinstance(node, Well):
-            in_plate = self._in_plate and enclosing_plate(node._location, 2) is not None
-            wells = {"/".join(node._location.path.split("/")[-2:]) if in_plate else "": node}
+            wells = {own_well(node) if self._in_plate else "": node}
         for path, well in wells.items():
             images = well._state().images
             for image in images:
@@ -162,6 +163,28 @@ class Members:
                         path=nodes[0]._location.where,
                         hint="`platestore ls` lists the positions",
                     )
+
+
+def with_known_channels(ask: Ask, nodes: Sequence[NGFFNode[Any]]) -> Ask:
+    """The same with texts such as ``"GFP,DAPI"`` taken apart, unless a channel has such a name."""
+    given = ask.selection.channels or ()
+    if not any("," in text for text in given):
+        return ask
+    known: set[str] = set()
+    for node in nodes:
+        if isinstance(node, (Plate, Well, Bioformats2RawSeries)):
+            for _, position in node.positions():
+                known.update(position.channel_names)
+        else:
+            known.update(node.channel_names)
+    names = tuple(split_channels(given, known))
+    return replace(ask, selection=replace(ask.selection, channels=names))
+
+
+def own_well(well: NGFFNode[Any]) -> str:
+    """Path of a well in its plate; empty for one that lies in none."""
+    inside = enclosing_plate(well._location, 2) is not None
+    return "/".join(well._location.path.split("/")[-2:]) if inside else ""
 
 
 def own_place(node: NGFFNode[Any]) -> tuple[str, str, int | None]:

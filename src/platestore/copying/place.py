@@ -207,7 +207,9 @@ class WorkPlace:
                 stack.enter_context(locks.locked(work, work, 0))
             except LockTimeoutError:
                 raise LockTimeoutError(
-                    "another process is copying to this destination", path=self.place.final
+                    "another process is copying to this destination",
+                    path=self.place.final,
+                    hint="wait until it is done, or choose another destination",
                 ) from None
             yield
 

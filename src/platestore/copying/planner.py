@@ -32,7 +32,7 @@ from platestore.storage.hierarchy import read_group
 from platestore.storage.ozx import OzxStorage
 
 
-def open_sources(given: Sequence[str | os.PathLike[str] | NGFFNode[Any]]) -> list[NGFFNode[Any]]:
+def open_sources(given: Sequence[Any]) -> list[NGFFNode[Any]]:
     """Open what is to be copied.
 
     Raises
@@ -42,9 +42,9 @@ def open_sources(given: Sequence[str | os.PathLike[str] | NGFFNode[Any]]) -> lis
     """
     nodes: list[NGFFNode[Any]] = []
     for item in given:
-        if not isinstance(item, (str, os.PathLike, NGFFNode)):
+        if not isinstance(item, (str, os.PathLike, NGFFNode)) and not hasattr(item, "read_only"):
             raise ArgumentError(
-                f"{item!r} cannot be copied", hint="name a path or a node, or several in a list"
+                f"{item!r} cannot be copied", hint="name a path, node or zarr Store, or several in a list"
             )
         node = item if isinstance(item, NGFFNode) else open_ome_zarr(item, mode="r")
         if not isinstance(node, (Plate, Well, Position, Bioformats2RawSeries)):
@@ -89,10 +89,11 @@ class Planner:
     def make(self) -> Plan:
         """Make the plan."""
         node, several = self._nodes[0], len(self._nodes) > 1
-        plain = self._ask.is_plain and self._same_version and not several
+        plain = self._ask.is_plain and self._same_version and not several and not self._destination.made
+        itself = isinstance(node, Position) and bool(self._ask.moves)
         if plain and plan_plain(self.plan, node._location):
             self.plan.positions = _count(node)
-        elif several or isinstance(node, Plate) or (isinstance(node, Position) and self._ask.moves):
+        elif several or isinstance(node, Plate) or self._destination.made or itself:
             self._plate()
         elif isinstance(node, Well):
             self._well(node)
@@ -113,7 +114,9 @@ class Planner:
                     "a series is not merged", path=node._location.where, hint="copy its positions: SERIES/0"
                 )
         entries = Members(self._nodes, self._ask, in_plate=True).entries
-        plan_plate(self._groups, self._nodes, entries, self._ask.selection.channels, self._destination.name)
+        ask = self._ask
+        chosen, name = ask.selection.channels, self._destination.name
+        plan_plate(self._groups, self._nodes, entries, chosen, name, ask.axes_case)
         several = len(self._nodes) > 1
         same = SameLook(self._ask.channels_differ) if several else None
         self._positions(entries, same=same)

@@ -12,6 +12,7 @@ from platestore.copying.groups import GroupWriter
 from platestore.copying.members import Entry
 from platestore.copying.series import OME, has_ome, moved_series, plan_ome
 from platestore.errors import ArgumentError
+from platestore.nodes.axes_case import AxesCase, lowered
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.plate import Plate
 from platestore.nodes.position import Position
@@ -106,6 +107,7 @@ def plan_plate(
     entries: Sequence[Entry],
     channels: Sequence[str] | None,
     name: str,
+    axes_case: AxesCase | None,
 ) -> None:
     """Plan the documents of a plate, its rows and its wells.
 
@@ -121,6 +123,8 @@ def plan_plate(
         Names of the channels that are chosen.
     name : str
         Name of the plate, if it has more than one source.
+    axes_case : {"lower"}, optional
+        How the axes are spelled that new positions get.
     """
     wells: _Wells = {}
     for entry in entries:
@@ -137,6 +141,8 @@ def plan_plate(
     if meta.field_count is not None:
         meta.field_count = max((sum(not e.is_empty for e in each) for each in wells.values()), default=0)
     own.intents = None
+    if axes_case is not None and own.axes is not None:
+        own.axes = lowered(own.axes)
     _inherited(own, entries[0].node if entries else None, channels)
     if base is not None:
         groups.attributes(

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 from platestore.arrays.metadata import summarise
 from platestore.copying.looks import check_unchanged
@@ -23,8 +24,10 @@ from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
 from platestore.storage.hierarchy import create_node
 from platestore.storage.local import LocalStorage
+from platestore.storage.zarr_store import ZarrStorage
 
-#: Called with the bytes that are done, and all there are.
+#: What a copy goes into.
+Kind: TypeAlias = Literal["directory", "archive", "store"]
 # No thread that decodes and encodes gets less memory than this.
 _LEAST_SHARE = 16 * 2**20
 # Arrays below this are copied side by side, one thread each; larger ones with all threads.
@@ -300,7 +303,7 @@ def levels_memory(plan: Plan, storage: Storage, max_memory: int) -> int:
     return most
 
 
-def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -> int:
+def memory_needed(plan: Plan, max_memory: int, workers: int, kind: Kind) -> int:
     """Bytes that encoding chunks anew, and making levels, takes at least.
 
     Parameters
@@ -311,8 +314,8 @@ def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -
         Bytes by which the process may grow.
     workers : int
         Number of threads.
-    archive : bool
-        Whether it goes into an archive, where shards are held in memory while several are under way.
+    kind : {"directory", "archive", "store"}
+        What it goes into: beside directories, shards are held in memory while they are under way.
 
     Raises
     ------
@@ -323,13 +326,13 @@ def memory_needed(plan: Plan, max_memory: int, workers: int, *, archive: bool) -
         return 0
     # Positions whose documents are alike need not have chunks that are compressed alike.
     anywhere = _AnyDirectory(os.path.abspath(os.sep), StorageOptions())
-    with _stand_in(archive=archive) as storage:
+    with _stand_in(kind) as storage:
         most = levels_memory(plan, storage, max_memory)
         seen: set[tuple[bytes, bytes, str]] = set()
         for each in plan.pixels:
-            kind = (each.array.data, each.target.data, repr(each.picks))
-            if kind not in seen:
-                seen.add(kind)
+            alike = (each.array.data, each.target.data, repr(each.picks))
+            if alike not in seen:
+                seen.add(alike)
                 job = replace(_job(each, storage), source=anywhere)
                 most = max(most, _least(job))
                 plan_pixels(job, max_memory=max_memory, workers=workers)
@@ -370,10 +373,15 @@ class _AnyArchive(_AnySize, ArchiveStorage):
 
 
 @contextlib.contextmanager
-def _stand_in(*, archive: bool) -> Iterator[Storage]:
+def _stand_in(kind: Kind) -> Iterator[Storage]:
     """A store that is like the copy in what matters to its memory: whether files can grow in it."""
-    if not archive:
+    if kind == "directory":
         yield _AnyDirectory(os.path.abspath(os.sep), StorageOptions())
+        return
+    if kind == "store":
+        from zarr.storage import MemoryStore
+
+        yield ZarrStorage(MemoryStore(), StorageOptions())
         return
     with (
         tempfile.TemporaryDirectory() as directory,

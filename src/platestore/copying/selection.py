@@ -6,9 +6,10 @@ more per axis, or the indices of channels in the order that was asked for. All b
 
 from __future__ import annotations
 
+import csv
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -147,6 +148,31 @@ def _crop_parts(text: Any) -> list[tuple[Any, Any]]:
     if len(parts) == 2 and not any(equals for _, equals, _ in parts):
         return [("y", parts[0][0]), ("x", parts[1][0])]
     raise ArgumentError(f"crop={text!r} cannot be read", hint=_CROP_HINT)
+
+
+def split_channels(given: Sequence[str], known: Collection[str]) -> list[str]:
+    """The names of channels in texts that hold one name, or several with commas.
+
+    Parameters
+    ----------
+    given : sequence of str
+        The texts; names that are known count before commas, and one in double quotes is a name.
+    known : collection of str
+        Names of channels that there are.
+    """
+    out: list[str] = []
+    for text in given:
+        parts = [text] if text in known else text.split(",")
+        if len(parts) > 1 and '"' in text:
+            parts = next(csv.reader([text], skipinitialspace=True), [])
+        start = 0
+        while start < len(parts):
+            ends = range(len(parts), start + 1, -1)
+            stop = next((n for n in ends if ",".join(parts[start:n]).strip() in known), start + 1)
+            name = ",".join(parts[start:stop])
+            out += [name if name in known else name.strip()] if name.strip() else []
+            start = stop
+    return out
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Transfer:
             return
         with pool(self.workers, self.stop) as submit:
             for tree in trees:
-                if isinstance(tree.source, LocalStorage):
+                if isinstance(tree.source, LocalStorage) and isinstance(self.target, LocalStorage):
                     for batch in _batches(_folders(tree.source, tree)):
                         submit(self._copy_folders, tree, batch)
                 else:

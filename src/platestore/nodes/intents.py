@@ -12,7 +12,7 @@ from __future__ import annotations
 import uuid
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from platestore.arrays.metadata import grow_axis, summarise
 from platestore.errors import NodeNotFoundError, StoreWarning
@@ -203,6 +203,12 @@ def _resize(node: Position, intent: Intent) -> None:
     finish_resize(node, intent)
 
 
+def _axes_case(node: NGFFNode[Any], intent: Intent) -> None:
+    from platestore.nodes.axes_case import finish_axes_case
+
+    finish_axes_case(cast("Position", node), intent)
+
+
 _STEPS: dict[str, Callable[[Any, Intent], None]] = {
     "delete": _delete,
     "delete-position": _delete_position,
@@ -211,5 +217,6 @@ _STEPS: dict[str, Callable[[Any, Intent], None]] = {
     "add-images": _add_images,
     "append-channel": _append_channel,
     "pyramid": _pyramid,
+    "axes-case": _axes_case,
     "resize": _resize,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from platestore.errors import InvalidMetadataError, InvalidNameError, NodeKeyError
 from platestore.nodes.draft import Draft
@@ -278,6 +278,16 @@ class Plate(NGFFNode[PlateMeta]):
         for path, well in self.wells():
             for name, position in well.positions():
                 yield f"{path}/{name}", position
+
+    def set_axes_case(self, case: Literal["lower"]) -> None:
+        """Put the names of axes into lower case in all positions: see :meth:`Position.set_axes_case`.
+
+        Positions that cannot be opened are warned of, and left alone.
+        """
+        from platestore.nodes.axes_case import check_axes_case, set_plate_axes
+
+        check_axes_case(case)
+        set_plate_axes(self)
 
     # --- creation ---------------------------------------------------------------------------------
 

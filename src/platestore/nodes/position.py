@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from platestore.errors import (
     DanglingError,
@@ -110,6 +110,22 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
     def axis_names(self) -> list[str]:
         """Names of the axes in lower case."""
         return [axis.name.lower() for axis in self.axes]
+
+    def set_axes_case(self, case: Literal["lower"]) -> None:
+        """Put the names of the axes, of label images too, into lower case, as some readers demand.
+
+        Documents change, with the ``dimension_names`` of arrays; pixels do not. An interrupted change is
+        completed by the next one of the position.
+
+        Parameters
+        ----------
+        case : {"lower"}
+            The case.
+        """
+        from platestore.nodes.axes_case import check_axes_case, set_position_axes
+
+        check_axes_case(case)
+        set_position_axes(self)
 
     # --- images -----------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class Intent(OptionalModel):
     ----------
     operation : str
         ``"move"``, ``"delete"``, ``"delete-position"``, ``"replace"``, ``"append-channel"``,
-        ``"add-images"``, ``"pyramid"`` or ``"resize"``.
+        ``"add-images"``, ``"pyramid"``, ``"resize"`` or ``"axes-case"``.
     id : str
         Identifier of this change.
     path : str
@@ -184,7 +184,8 @@ def check_intent(intent: Intent, *, document: str) -> None:
     InvalidMetadataError
         If one does: completing it would move or delete what is not of the store.
     """
-    paths = [intent.path] if intent.operation not in ("add-images", "append-channel") else []
+    bare = ("add-images", "append-channel", "axes-case")
+    paths = [intent.path] if intent.operation not in bare else []
     paths += [intent.target] if intent.target is not None else []
     paths += [*(intent.arrays or {}), *(intent.images or {}), *(intent.shapes or {}), *(intent.regions or {})]
     paths += [path for level in (intent.levels or {}).items() for path in level]

@@ -62,6 +62,16 @@ class WorkPlace:
                 path=found.place.final,
                 hint="write a .zarr, then `platestore copy OUT.zarr OUT.ozx`",
             )
+        if found.store is not None:
+            raise UnsupportedError(
+                "an image grows in a directory, not in a zarr Store", path=found.place.final
+            )
+        if found.made:
+            raise ArgumentError(
+                f"there is no plate {found.place.final} to hold {found.made}",
+                path=os.path.join(found.place.final, *found.made.split("/")),
+                hint="create the plate first: open_ome_zarr(..., layout='hcs', mode='w-'), or name a store",
+            )
         work = found.place.work.removesuffix(".copying") + _SUFFIX
         self.destination: Destination = replace(found, place=replace(found.place, work=work))
         if self.destination.root is not None and self.destination.inner.count("/") != 2:

@@ -242,6 +242,8 @@ class LocalStorage(LocalObjects, Storage):
         self._known_real.add(path)
         if is_link and self._leads_out(full):
             self._linked.add(path)
+            if self.options.follow_links:
+                return  # it is read and written through, as was asked
             warnings.warn(
                 f"{self.where(path)}: is a link out of the store, to {os.path.realpath(full)}; "
                 "it is read, but not written through",

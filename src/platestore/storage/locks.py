@@ -158,7 +158,6 @@ def _acquire(directory: str, deadline: float, timeout: float) -> int:
                     raise LockTimeoutError(
                         f"another process has held the lock for {timeout:g} s{_holder(descriptor)}",
                         path=directory,
-                        hint="wait for it, or pass a longer lock_timeout=",
                     )
                 time.sleep(pause * (0.5 + random.random()))
                 pause = min(pause * 1.5, 0.02)

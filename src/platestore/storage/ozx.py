@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 _SUFFIX = ".ozx"
+# Of the first entry, or of the end of an archive without one.
+_ZIP_HEADS = (b"PK\x03\x04", b"PK\x05\x06")
 _PIECE = 2**18
 _SHOWN = 5
 _BOMB_BYTES, _BOMB_RATIO = 2**30, 200
@@ -450,6 +452,32 @@ def names_archive(path: str) -> bool:
             return True
         current = parent
     return False
+
+
+def refuse_zip(path: str) -> None:
+    """Say how a zip archive is opened that has another name than ``.ozx``.
+
+    Raises
+    ------
+    InvalidMetadataError
+        If a file is one.
+    """
+    if is_zip(path):
+        raise InvalidMetadataError(
+            "is a zip archive that is not named .ozx",
+            path=path,
+            hint="rename it to .ozx if it holds OME-Zarr 0.5 (zarr v3) at its root; else unpack it, or open "
+            "zarr.storage.ZipStore(path, mode='r') in Python",
+        )
+
+
+def is_zip(path: str) -> bool:
+    """Whether a file begins as a zip archive does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in _ZIP_HEADS
+    except OSError:
+        return False
 
 
 def _refuse_without_root(path: str, index: ArchiveIndex) -> NoReturn:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from zarr.abc.store import Store
 
+from platestore.errors import UnsupportedError
 from platestore.storage import zarr_compat
-from platestore.storage.base import DOCUMENTS, Storage, StorageOptions
+from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
 from platestore.storage.objects import Piece, ReadBuffer
 
 _ROOT_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -26,6 +27,9 @@ class ZarrStorage(Storage):
     options : StorageOptions
         How it is written.
     """
+
+    #: Path in the store below which everything lies.
+    branch = ""
 
     def __init__(self, store: Store, options: StorageOptions) -> None:
         super().__init__(options)
@@ -191,6 +195,78 @@ class ZarrStorage(Storage):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         ZarrStorage.__init__(self, state["store"], state["options"])  # type: ignore[arg-type]
+
+
+class BranchStorage(ZarrStorage):
+    """What lies below a path of a zarr store, as a store of its own: for copies, which need no zarr there.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The store.
+    path : str
+        The path.
+    options : StorageOptions
+        How it is written.
+    """
+
+    def __init__(self, store: Store, path: str, options: StorageOptions) -> None:
+        super().__init__(store, options)
+        self.branch = path.strip("/")
+
+    @property
+    def url(self) -> str:
+        """What the store calls itself, and the path."""
+        return f"{self.store}/{self.branch}"
+
+    def read(self, key: str) -> bytes | None:
+        """Value of a key, or None."""
+        return super().read(join(self.branch, key))
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a key."""
+        return super().exists(join(self.branch, key))
+
+    def write(self, key: str, data: bytes) -> None:
+        """Replace a value."""
+        super().write(join(self.branch, key), data)
+
+    def read_part(
+        self, key: str, buffer: ReadBuffer, start: int = 0, length: int | None = None
+    ) -> memoryview | None:
+        """Read a part of a value."""
+        return super().read_part(join(self.branch, key), buffer, start, length)
+
+    def size_of(self, key: str) -> int | None:
+        """Bytes of a value, or None if there is none."""
+        if not self.exists(key):
+            return None
+        return zarr_compat.run(self.store.getsize(join(self.branch, key)))
+
+    def remove(self, key: str) -> None:
+        """Remove a key."""
+        super().remove(join(self.branch, key))
+
+    def remove_tree(self, path: str) -> None:
+        """Remove all keys below a path, the root documents first."""
+        for key in _roots_last(path, self._keys(path))[::-1]:
+            self.remove(key)
+        zarr_compat.run(self.store.delete_dir(join(self.branch, path)))
+
+    def _keys(self, path: str) -> list[str]:
+        start = len(self.branch) + 1
+        return [key[start:] for key in super()._keys(join(self.branch, path))]
+
+    def _names(self, path: str) -> Sequence[str]:
+        return super()._names(join(self.branch, path))
+
+    def zarr_store(self, *, writable: bool = True, guarded: bool = False) -> Store:
+        """Refused: zarr would see the whole store."""
+        raise UnsupportedError(
+            "arrays with codecs that only zarr knows are not written below a path of a Store",
+            path=self.url,
+            hint="copy to the root of a store, or to a directory first",
+        )
 
 
 def _roots_last(path: str, keys: list[str]) -> list[str]:
