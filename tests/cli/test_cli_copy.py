@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,12 +42,15 @@ OPTIONS = {
     "--compressor": None,
     "--pyramid": None,
     "--map": None,
+    "--channels-differ": None,
+    "--axes-case": None,
     "--overwrite": None,
     "--resume": None,
     "--verify": None,
     "--dry-run": "-n",
     "--max-memory": None,
     "--workers": None,
+    "--lock-timeout": None,
     "--durability": None,
     "--json": None,
     "--help": "-h",
@@ -703,3 +707,31 @@ def test_a_second_command_says_that_the_first_is_under_way(src, here, tmp_path):
         process.communicate()
     assert invoke(src, here / "out.zarr", "--resume").exit_code == 0
     assert snapshot(here / "out.zarr") == snapshot(src)
+
+
+def test_documents_that_a_pattern_of_the_shell_caught_are_passed_over(sources, here):
+    src = Path(shutil.copytree(sources / "src.zarr", here / "src.zarr"))
+    pattern = sorted(str(path) for path in src.glob("*/*/*"))
+    assert any(path.endswith("zarr.json") for path in pattern)
+    result = invoke(*pattern, here / "out.zarr")
+    assert result.exit_code == 0, result.stderr
+    assert len(list(ps.open_ome_zarr(here / "out.zarr").positions())) == 3
+    for command in ("info", "validate", "check"):
+        assert invoke_command(command, *pattern).exit_code == 0
+    assert invoke_command("pyramid", *pattern, "-l", "2").exit_code == 0
+    alone = invoke_command("info", src / "zarr.json")
+    assert alone.exit_code == 1, "what is named alone is meant"
+    assert invoke_command("validate", src / "zarr.json").exit_code == 0
+
+
+def test_notes_of_what_no_array_claims_are_printed(sources, here):
+    src = Path(shutil.copytree(sources / "src.zarr", here / "src.zarr"))
+    array = src / "A/1/0/0"
+    (array / "0.0.0.0.0").write_bytes(b"1234")
+    result = invoke(src, here / "out.zarr", "--verify")
+    assert result.exit_code == 0
+    assert "Note: A/1/0/0: 1 file named like 0.0.0.0.0" in result.stderr
+    assert "1 file named like chunks, but of no array" in result.stdout
+    report = json.loads(invoke(src, here / "b.zarr", "--json").stdout)
+    assert report["unclaimed"] == 1
+    assert "0.0.0.0.0" in report["notes"][0]

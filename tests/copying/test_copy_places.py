@@ -88,8 +88,8 @@ def test_a_path_in_a_store_is_a_store_of_its_own(source, tmp_path, options):
     store, given = MemoryStore(), OPTIONS[options]
     ps.copy(source / "A/1/0", StorePath(store, "other"))
     before = dict(store._store_dict)
-    ps.copy(source, StorePath(store, "deep/er"), verify=True, **given)
-    ps.copy(source, tmp_path / "there.zarr", **given)
+    ps.copy(source, StorePath(store, "deep/er"), verify=True, only_ome=True, **given)
+    ps.copy(source, tmp_path / "there.zarr", only_ome=True, **given)
     ps.copy(StorePath(store, "deep/er"), tmp_path / "back.zarr")
     assert snapshot(tmp_path / "back.zarr") == snapshot(tmp_path / "there.zarr")
     with pytest.raises(ps.NodeExistsError, match="deep/er"):
@@ -102,7 +102,7 @@ def test_a_path_in_a_store_is_a_store_of_its_own(source, tmp_path, options):
 def test_nothing_stays_in_a_store_of_a_copy_that_stops(source, monkeypatch):
     store = MemoryStore()
 
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("platestore.copying.run.check_unchanged", stop)

@@ -64,11 +64,10 @@ def test_a_plate_changes_in_all_its_documents_and_in_no_pixel(plate, version):
     assert not [f for f in ps.validate(plate).findings if f.level != "advice"]
     assert ps.check(plate).whole
     assert [axis.name for axis in node.axes] == list(LOWER)
-    assert [axis.name for axis in node.create_position("B", "1", "0").axes] == list(LOWER)
     after = snapshot(plate)
     ps.open_ome_zarr(plate, mode="r+").set_axes_case("lower")
-    assert chunks(plate) == before
-    assert {k: v for k, v in snapshot(plate).items() if v != after.get(k)} == {}
+    assert snapshot(plate) == after
+    assert [axis.name for axis in node.create_position("B", "1", "0").axes] == list(LOWER)
 
 
 def test_one_position_changes_alone(plate):
@@ -135,7 +134,8 @@ def test_a_copy_has_lower_case_and_the_source_stays(plate, tmp_path, version, op
     report = ps.copy(plate, tmp_path / "b.zarr", axes_case="lower", verify=True, **options)
     assert spelled(tmp_path / "b.zarr") == {LOWER}
     assert not [f for f in ps.validate(tmp_path / "b.zarr").findings if f.level != "advice"]
-    assert ("files" in {array.how for array in report.arrays}) == (options.keys() <= {"version"})
+    if options.keys() <= {"version"}:
+        assert {array.how for array in report.arrays} == {"files"}
     assert snapshot(plate) == before
     with pytest.raises(ps.ArgumentError, match="axes_case"):
         ps.copy(plate, tmp_path / "c.zarr", axes_case="upper")

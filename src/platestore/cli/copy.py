@@ -172,7 +172,7 @@ def _print(report: CopyReport) -> None:
     if report.verified:
         done.append("verified")
     if report.unclaimed:
-        done.append(f"{_plural(report.unclaimed, 'file')} that look like chunks belong to no array")
+        done.append(f"{_plural(report.unclaimed, 'file')} named like chunks, but of no array")
     for note in report.notes:
         echo(f"Note: {note}", err=True)
     echo("; ".join(done))

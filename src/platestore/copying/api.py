@@ -249,8 +249,8 @@ class _Copy:
         place, how = self._place, self._how
         done = False
         if self._destination.store is not None:
-            self._destination.check_store(overwrite=how.overwrite, resume=how.resume)
             self._require_other_store(self._destination.store)
+            self._destination.check_store(overwrite=how.overwrite, resume=how.resume)
         else:
             check_apart(place, self._sources)
             done = how.resume and place.is_done()

@@ -195,7 +195,10 @@ class Plan:
         """Make notes of the remarks: one for each kind."""
         for what, (paths, count) in self.remarks.items():
             named = paths[0] if len(paths) == 1 else f"{len(paths)} places ({paths[0]}, ...)"
-            self.notes.append(f"{named}: {f'{count} ' if count else ''}{what}")
+            if count:
+                one = what.replace("files", "file", 1).replace("documents", "document", 1)
+                what = f"{count} {one if count == 1 else what}"
+            self.notes.append(f"{named}: {what}")
         if self.left:
             shown = ", ".join(self.left[:_SHOWN]) + (", ..." if len(self.left) > _SHOWN else "")
             self.notes.append(f"left behind, since only_ome is asked for ({len(self.left)}): {shown}")

@@ -174,27 +174,29 @@ class Planner:
         listing, location = position._listing(), position._location.child(LABELS)
         contents = self._groups.contents(location)
         labels = {} if listing is None else {name: listing[name] for name in listing._keys()}
-        unlisted = [] if listing is not None and listing.has_list else self._unlisted(position, contents[0])
-        if unlisted:
-            what = "no document lists its label images; they are copied, and listed"
-            self.plan.remark(f"{what} ({', '.join(name for name, _ in unlisted)})", target)
-            labels = dict(unlisted)
+        own = None if listing is None else listing.own_list
+        if own is None and not labels:
+            labels = self._unlisted(position, contents[0])
+        new = [name for name in labels if name not in (own or ())]
+        if new:
+            what = f"its document does not list the label images {', '.join(new)}"
+            self.plan.remark(f"{what}; they are copied, and listed", target)
         if listing is not None:
-            self._groups.write(listing, target, {"labels": list(labels)} if unlisted else None)
-        elif unlisted or read_group(location.storage, location.path, location.zarr_format) is not None:
+            self._groups.write(listing, target, {"labels": list(labels)} if new else None)
+        elif labels or read_group(location.storage, location.path, location.zarr_format) is not None:
             self._groups.new("labels", target, {"labels": list(labels)}, {})
         for name, label in labels.items():
             self._images.image(label, join(target, name), main)
             self._members(label._location, join(target, name), label._state().paths())
         self._members(location, target, list(labels), contents, listed=True)
 
-    def _unlisted(self, position: Position, names: Sequence[str]) -> list[tuple[str, LabelImage]]:
-        """The label images that lie in a position, by their names; others there are no label images."""
-        out = []
+    def _unlisted(self, position: Position, names: Sequence[str]) -> dict[str, LabelImage]:
+        """The label images that lie in a position: those of these names that are one."""
+        out = {}
         for name in names:
             if is_image(position._location.child(LABELS, name)):
                 with contextlib.suppress(InvalidMetadataError):
-                    out.append((name, position._open_child(LabelImage, LABELS, name)))
+                    out[name] = position._open_child(LabelImage, LABELS, name)
         return out
 
     def _members(

@@ -55,7 +55,7 @@ class Strays:
         """
         fate = "copied as they are" if come_along else "left behind"
         if self.named:
-            what = f"named like {self.example}, not like {pattern}: by its document they are no chunks"
+            what = f"named like {self.example}, not like {pattern}: no chunks, by its document"
             yield f"files {what}; {fate}", self.named
         if self.outside:
             yield f"chunk files outside of its shape; {fate}", self.outside

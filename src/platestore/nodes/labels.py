@@ -233,9 +233,10 @@ class LabelsGroup(NGFFNode[LabelsMeta]):
         return list(self._state().labels)
 
     @property
-    def has_list(self) -> bool:
-        """Whether its document has a list of label images, if only an empty one."""
-        return "labels" in versions.unpack(self._loaded().attributes, self._location.zarr_format, "labels")
+    def own_list(self) -> list[str] | None:
+        """The label images that its own document lists; None if it has no list."""
+        parts = versions.unpack(self._loaded().attributes, self._location.zarr_format, "labels")
+        return list(parts["labels"]) if "labels" in parts else None
 
     def _listed(self, path: str, names: Sequence[str]) -> tuple[str, str] | None:
         """The listed label image that a path leads to or into, and what is left of the path."""

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from zarr.abc.store import Store
 
-from platestore.errors import UnsupportedError
 from platestore.storage import zarr_compat
 from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
 from platestore.storage.objects import Piece, ReadBuffer
@@ -261,12 +260,8 @@ class BranchStorage(ZarrStorage):
         return super()._names(join(self.branch, path))
 
     def zarr_store(self, *, writable: bool = True, guarded: bool = False) -> Store:
-        """Refused: zarr would see the whole store."""
-        raise UnsupportedError(
-            "arrays with codecs that only zarr knows are not written below a path of a Store",
-            path=self.url,
-            hint="copy to the root of a store, or to a directory first",
-        )
+        """A zarr store for reading: what is written to one goes around this."""
+        return zarr_compat.StorageStore(self)
 
 
 def _roots_last(path: str, keys: list[str]) -> list[str]:
