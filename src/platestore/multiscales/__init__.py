@@ -19,7 +19,13 @@ _PUBLIC = {
     ),
     "platestore.multiscales.images": ("to_ngff_image",),
     "platestore.multiscales.generate": ("to_multiscales",),
-    "platestore.multiscales.write": ("to_ngff_zarr", "to_ome_zarr"),
+    "platestore.multiscales.write": (
+        "DASK_SUPPORTS_SHARDING",
+        "IS_ZARR_V3_PLUS",
+        "to_ngff_zarr",
+        "to_ome_zarr",
+        "zarr_version",
+    ),
     "platestore.multiscales.read": ("from_ngff_zarr", "from_ome_zarr"),
     "platestore.multiscales.progress": ("NgffProgress", "NgffProgressCallback"),
 }
@@ -27,6 +33,8 @@ _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 # Written out, for type checkers that read no code.
 __all__ = [
+    "DASK_SUPPORTS_SHARDING",
+    "IS_ZARR_V3_PLUS",
     "LPS",
     "RAS",
     "AnatomicalOrientation",
@@ -44,6 +52,7 @@ __all__ = [
     "to_ngff_image",
     "to_ngff_zarr",
     "to_ome_zarr",
+    "zarr_version",
 ]
 
 
@@ -54,7 +63,13 @@ if TYPE_CHECKING:
     from platestore.multiscales.model import Metadata, Multiscales, NgffImage, NgffMultiscales
     from platestore.multiscales.progress import NgffProgress, NgffProgressCallback
     from platestore.multiscales.read import from_ngff_zarr, from_ome_zarr
-    from platestore.multiscales.write import to_ngff_zarr, to_ome_zarr
+    from platestore.multiscales.write import (
+        DASK_SUPPORTS_SHARDING,
+        IS_ZARR_V3_PLUS,
+        to_ngff_zarr,
+        to_ome_zarr,
+        zarr_version,
+    )
     from platestore.spec.orientation import (
         LPS,
         RAS,

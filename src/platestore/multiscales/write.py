@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
 
 from platestore.arrays.origins import origins, require_there
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError, UnsafeTargetError, UnsupportedError
@@ -19,6 +22,13 @@ from platestore.progress import Progress
 if TYPE_CHECKING:
     from platestore.multiscales.model import NgffMultiscales
     from platestore.storage.base import Storage
+
+#: Version of zarr that is installed.
+zarr_version = Version(importlib.metadata.version("zarr"))
+#: Whether it writes zarr v3: this library needs one that does.
+IS_ZARR_V3_PLUS = zarr_version.major >= 3
+#: Whether dask's own ``to_zarr`` writes shards; the writer here needs none of it.
+DASK_SUPPORTS_SHARDING = Version(importlib.metadata.version("dask")) >= Version("2025.12.0")
 
 #: Those whose content is written: orientation (4), and archives (9); 2 is zarr v3 itself.
 _RFCS = (2, 4, 9)
