@@ -33,6 +33,9 @@ PLANE = np.zeros((8, 16), "uint16")
 
 def test_public_names_are_there_and_cost_nothing_until_they_are_used():
     others = ("LPS", "RAS", "Multiscales", "to_ome_zarr", "from_ome_zarr")
+    others += ("DASK_SUPPORTS_SHARDING", "IS_ZARR_V3_PLUS", "zarr_version")
+    assert (str(pm.zarr_version), pm.IS_ZARR_V3_PLUS) == (zarr.__version__, True)
+    assert pm.DASK_SUPPORTS_SHARDING in (True, False)
     for name in pm.__all__:
         assert getattr(getattr(pm, name), "__name__", "") == name or name in others
     assert pm.Multiscales is pm.NgffMultiscales

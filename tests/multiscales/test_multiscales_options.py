@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import dask.array as da
 import numcodecs
 import numpy as np
@@ -232,3 +234,18 @@ def test_a_factor_of_1_is_a_level_of_the_same_size(tmp_path, version, method, fa
 def test_factors_do_not_shrink(tmp_path):
     with pytest.raises(ArgumentError, match="smaller than 2 above"):
         made(factors=[2, 1])
+
+
+@pytest.mark.filterwarnings("ignore:axis 'x'")
+@pytest.mark.parametrize("unit", ["pixel", "a.u."])
+def test_a_unit_that_is_not_listed_is_carried_on(tmp_path, unit):
+    to_ngff_zarr(tmp_path / "a.zarr", made())
+    document = tmp_path / "a.zarr" / ".zattrs"
+    content = json.loads(document.read_text())
+    content["multiscales"][0]["axes"][1]["unit"] = unit
+    document.write_text(json.dumps(content))
+    image = from_ngff_zarr(tmp_path / "a.zarr")
+    to_ngff_zarr(tmp_path / "b.zarr", image, version="0.5")
+    to_ngff_zarr(tmp_path / "c.zarr", to_multiscales(image.images[0], [2]))
+    for name in ("b.zarr", "c.zarr"):
+        assert from_ngff_zarr(tmp_path / name).images[0].axes_units == {"x": unit}

@@ -169,6 +169,12 @@ def test_what_could_not_be_opened_again_is_not_made(tmp_path, codecs):
     assert not [*tmp_path.iterdir()]
 
 
+def _make_levels(path):
+    group = stacks.open_multiscale_group(path)
+    group.add_downsample_level(1, overwrite=True)
+    group.add_downsample_level(2)
+
+
 def test_levels_of_an_array_that_says_too_little_say_all(tmp_path):
     """As other programs write them: zarr-python reads the array, and the levels are ours."""
     path = tmp_path / "v.zarr"
@@ -181,9 +187,7 @@ def test_levels_of_an_array_that_says_too_little_say_all(tmp_path):
     ]
     document.write_text(json.dumps(content))
     with pytest.warns(platestore.StoreWarning, match="byte order"):
-        group = stacks.open_multiscale_group(path)
-        group.add_downsample_level(1, overwrite=True)
-        group.add_downsample_level(2)
+        _make_levels(path)
     assert inner_codecs(path, "1") == inner_codecs(path, "2") == [BYTES, ZSTD]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platestore import AxisMeta, TransformationMeta
-from platestore.errors import ArgumentError
+from platestore.errors import ArgumentError, StoreWarning
 from platestore.xarray import coords_from_transforms, transforms_from_coords
 
 KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -116,8 +116,11 @@ def test_units_are_normalised():
     x = xr.DataArray([0.0, 1], dims="x", name="x", attrs={"units": "µm"})
     assert transforms_from_coords([x])[0][0].unit == "micrometer"
     assert transforms_from_coords([x], normalize_units=False)[0][0].unit == "µm"
-    with pytest.raises(ArgumentError, match="parrot"):
-        transforms_from_coords([x.assign_attrs(units="parrot")])
+    assert transforms_from_coords([x.assign_attrs(units="pixel")])[0][0].unit == "pixel"
+    with pytest.warns(StoreWarning, match="did you mean 'parsec'"):
+        assert transforms_from_coords([x.assign_attrs(units="parsek")])[0][0].unit == "parsek"
+    with pytest.raises(ArgumentError, match="string"):
+        transforms_from_coords([x.assign_attrs(units=7)])
 
 
 def test_precision():

@@ -320,11 +320,25 @@ def test_a_new_image_needs_regular_coordinates(tmp_path, dim):
     refused(p, labelled(shape=(3, 3, 3, 8, 6), **{dim: np.full(n, np.nan)}), "finite")
 
 
-def test_units_must_be_known(tmp_path):
+@pytest.mark.parametrize("unit", ["pixel", "px", "a.u.", "furlong", "second"])
+def test_units_that_are_not_listed_are_carried(tmp_path, unit):
     p = position(tmp_path / "a.zarr")
     array = labelled()
-    array.x.attrs["units"] = "px"
-    refused(p, array, "'px' is no unit")
+    array.x.attrs["units"] = unit
+    p.write_xarray(array)
+    assert p.axes[-1].unit == unit
+    found = ps.open_ome_zarr(tmp_path / "a.zarr").to_xarray()
+    assert found.x.attrs["units"] == unit
+
+
+def test_units_that_look_misspelt_are_named(tmp_path):
+    p = position(tmp_path / "a.zarr")
+    array = labelled()
+    array.x.attrs["units"] = "micormeter"
+    with pytest.warns(ps.StoreWarning, match="did you mean 'micrometer'"):
+        p.write_xarray(array)
+    array.x.attrs["units"] = 3
+    refused(p, array, "a unit must be a string")
 
 
 def test_types_must_be_castable(tmp_path):

@@ -177,6 +177,12 @@ def test_units_of_others(tmp_path):
     (array,) = read_multiscale_group(tmp_path / "a.zarr").values()
     assert array.y.attrs["units"] == "micrometer"
     assert array.x.attrs["units"] == "pixel"
+    for version in ("0.4", "0.5"):
+        path = tmp_path / f"{version}.zarr"
+        write_multiscale_group(store=path, path="", arrays={"0": array}, ngff_version=version)
+        (again,) = read_multiscale_group(path).values()
+        assert again.x.attrs["units"] == "pixel"
+        assert [axis.unit for axis in ps.open_ome_zarr(path).axes] == ["micrometer", "pixel"]
 
 
 def test_too_few_names_of_channels(tmp_path):

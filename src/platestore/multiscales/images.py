@@ -15,7 +15,7 @@ from platestore.multiscales.model import NgffImage, NgffMultiscales
 from platestore.spec.axes import AxisMeta, check_axes
 from platestore.spec.omero import check_channel_names
 from platestore.spec.orientation import AnatomicalOrientation, check_orientations
-from platestore.spec.units import normalise_unit
+from platestore.spec.units import known_unit, normalise_unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +80,9 @@ def to_ngff_image(
     if channel_names is not None:
         image.channel_names = check_channel_names(channel_names)
     checked = check_image(image)
+    for dim, unit in _mapping(axes_units, "axes_units").items():
+        if unit is not None and checked.types[dim] in ("space", "time"):
+            normalise_unit(unit, checked.types[dim], dim)  # what is said here must be one that is listed
     image.dims = checked.dims
     image.scale = dict(zip(checked.dims, checked.scale, strict=True))
     image.translation = dict(zip(checked.dims, checked.translation, strict=True))
@@ -279,8 +282,12 @@ def check_image(image: NgffImage, orientation: Any = None) -> CheckedImage:
 
 
 def _unit(unit: Any, dim: str, kind: str) -> str:
-    """A unit of space or time by the specification's name; those of other axes as they are."""
-    return normalise_unit(unit, kind, dim) if kind in ("space", "time") else str(unit)
+    """A unit of space or time by the specification's name; one that is none, and others, as they are."""
+    if kind not in ("space", "time"):
+        return str(unit)
+    if isinstance(unit, str) and known_unit(unit) is None:
+        return unit  # as an image may have it that was read: it is carried on
+    return normalise_unit(unit, kind, dim)
 
 
 def type_of(data: Any) -> np.dtype[Any]:

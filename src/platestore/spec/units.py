@@ -101,15 +101,23 @@ def normalise_unit(unit: str, kind: str | None = None, axis: str | None = None) 
     found = known_unit(unit)
     if found is not None and kind in (None, type_of_unit(found)):
         return found
-    import difflib
-
-    names = {"space": SPACE_UNITS, "time": TIME_UNITS}.get(kind or "", SPACE_UNITS | TIME_UNITS)
-    close = difflib.get_close_matches(unit.strip().lower(), sorted(names), 1)
-    nearest = f"did you mean {close[0]!r}? " if close else ""
+    close, names = nearest_unit(unit, kind), _names(kind)
+    nearest = f"did you mean {close!r}? " if close else ""
     raise ArgumentError(
         f"{unit!r} is no unit of {kind or 'length or time'}{what}",
         hint=f"{nearest}OME-NGFF has {', '.join(sorted(names))}",
     )
+
+
+def _names(kind: str | None) -> frozenset[str]:
+    return {"space": SPACE_UNITS, "time": TIME_UNITS}.get(kind or "", SPACE_UNITS | TIME_UNITS)
+
+
+def nearest_unit(unit: str, kind: str | None = None) -> str | None:
+    """The listed name that a unit may be a misspelling of; None if it resembles none."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(unit.strip().lower(), sorted(_names(kind)), 1)), None)
 
 
 def known_unit(unit: object) -> str | None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import collections
 import math
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from platestore.errors import ArgumentError
+from platestore.errors import ArgumentError, StoreWarning
 from platestore.spec.axes import AxisMeta, channel_index
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of, translation_of
-from platestore.spec.units import known_unit, normalise_unit, type_of_unit
+from platestore.spec.units import known_unit, nearest_unit, normalise_unit, type_of_unit
 from platestore.xarray.extra import import_xarray
 from platestore.xarray.grids import Grid, Irregular, fit, samples, stated_scale, stated_translation
 
@@ -166,7 +167,8 @@ def transforms_from_coords(
         a dimension without a coordinate. Scalars and coordinates of other dimensions than their own name
         are ignored.
     normalize_units : bool
-        Whether ``attrs["units"]`` is replaced by the specification's name, and an error if it is none.
+        Whether ``attrs["units"]`` is replaced by the specification's name. A unit that it does not list
+        (``"pixel"``) stays as it is; a warning names one that looks like a misspelling.
     infer_axis_type : bool
         Whether an axis without ``attrs["type"]`` gets the type that its name (t, c, z, y, x) or else its
         unit says.
@@ -185,7 +187,7 @@ def transforms_from_coords(
     Raises
     ------
     ArgumentError
-        If coordinates are irregular or descend, a unit is unknown, or a scale is rounded to 0.
+        If coordinates are irregular or descend, a unit is no string, or a scale is rounded to 0.
     """
     found = describe(
         coords, normalize_units, infer_axis_type, transform_precision, irregular=check_irregular(irregular)
@@ -274,12 +276,30 @@ def make_axis(name: str, coordinate: xr.DataArray | None, *, normalize: bool, in
     attrs: Mapping[Any, Any] = {} if coordinate is None else coordinate.attrs
     unit, kind = attrs.get("units"), attrs.get("type")
     if unit is not None:
-        unit = normalise_unit(unit) if normalize else str(unit)
+        unit = _unit(unit, name) if normalize else str(unit)
     if kind is not None and not isinstance(kind, str):
         raise ArgumentError(f"coords[{name!r}].attrs['type'] must be a string, not {kind!r}")
     if kind is None and infer:
         kind = _TYPES.get(name.lower()) or type_of_unit(unit)
     return AxisMeta(name=name, type=kind, unit=unit)
+
+
+def _unit(unit: Any, name: str) -> str:
+    """The specification's name of a unit; one that it does not list is carried on as it is."""
+    known = known_unit(unit)
+    if known is not None:
+        return known
+    if not isinstance(unit, str):
+        return normalise_unit(unit, axis=name)  # which says what is wrong
+    close = nearest_unit(unit)
+    if close is not None:
+        warnings.warn(
+            f"coords[{name!r}].attrs['units'] is {unit!r}, which is no unit of OME-NGFF and is written as it "
+            f"is; did you mean {close!r}?",
+            StoreWarning,
+            stacklevel=2,
+        )
+    return unit
 
 
 def channel_labels(coordinate: xr.DataArray) -> tuple[str, ...]:

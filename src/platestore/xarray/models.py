@@ -156,7 +156,7 @@ def model_multiscale_group(
     ------
     ArgumentError
         If arrays differ in axes, channels or data type, coordinates are irregular or descend, a unit is
-        unknown, the axes break the specification, or an argument is wrong.
+        no string, the axes break the specification, or an argument is wrong.
     UnsupportedVersionError
         If the version is another one.
     """
