@@ -561,7 +561,6 @@ SHARDED = codec("sharding_indexed", chunk_shape=[1, 3], codecs=[LITTLE], index_c
         (v3(codecs=[LITTLE, {"name": "x", "must_understand": False}]), "encoded by x, which zarr v2"),
         (v3(codecs=["packbits"]), "its chunks are encoded by packbits in turn"),
         (v3(codecs=[codec("transpose", order=[1, 0])]), "encoded by transpose in turn"),
-        (v3(codecs=["bytes"]), "its codec bytes states no byte order (endian is None)"),
         (v3(codecs=[codec("bytes", endian="little", x=1)]), "bytes has settings that are not known: x"),
         (v3(codecs=[codec("bytes", endian="middle")], data_type="uint8"), "(endian is 'middle')"),
         (v3(codecs=[codec("transpose", order="F"), LITTLE]), "its chunks are transposed by F;"),

@@ -117,3 +117,47 @@ def test_names_that_are_in_both_lists_are_left_where_they_are(plate, version):
 
     ome(plate, version, change)
     assert "plate-exchanged" not in codes(ps.check(plate))
+
+
+# --- tables, and findings that are alike --------------------------------------------------------------
+
+
+def tables(group, version):
+    """Tables as ngio keeps them: a list in the attributes, and groups with arrays of their own."""
+    import zarr
+
+    fmt = 2 if version == "0.4" else 3
+    top = zarr.open_group(group / "tables", mode="w", zarr_format=fmt, attributes={"tables": ["rois"]})
+    table = top.create_group("rois", attributes={"type": "roi_table", "encoding-type": "anndata"})
+    table.create_array("X", shape=(3, 6), dtype="float32")[:] = 1
+    table.create_group("obs", attributes={"encoding-type": "dataframe"})
+
+
+def test_tables_beside_levels_are_no_finding(plate, version):
+    for well in WELLS:
+        for field in FIELDS:
+            tables(plate / well / field, version)
+    tables(plate, version)
+    for deep in (False, True):
+        report = ps.check(plate, deep=deep)
+        assert report.findings == ()
+    assert [name for name, _ in ps.open_ome_zarr(plate).positions()] == [
+        f"{w}/{f}" for w in WELLS for f in FIELDS
+    ]
+
+
+def test_the_command_tells_findings_of_a_kind_together(plate, version):
+    from click.testing import CliRunner
+
+    from platestore.cli.check import command
+
+    for well in WELLS:
+        for field in FIELDS:
+            ome(plate / well / field, version, lambda parts: parts["omero"]["channels"].pop())
+    report = ps.check(plate)
+    assert [f.code for f in report.findings] == ["channel-count"] * len(WELLS) * len(FIELDS)
+    printed = CliRunner().invoke(command, [str(plate)]).output
+    assert printed.count("[channel-count]") == 3
+    assert "and the same in 3 more places" in printed
+    plain = CliRunner().invoke(command, ["--json", str(plate)]).output
+    assert plain.count('"channel-count"') == 6

@@ -227,6 +227,7 @@ def _repair(
     done: list[str] = []
     failed: list[str] = []
     tried: Counter[Fix] = Counter()
+    lost = [p for p in problems if p.finding.code == "chunk-missing"]  # only a deep look sees it again
     for _ in range(_ROUNDS):
         fixes = [fix for fix in _fixes(problems) if tried[fix] < _TRIES]
         if not fixes:
@@ -239,6 +240,8 @@ def _repair(
         done += repairs.done
         failed += [line for line in repairs.failed if line not in failed]
         problems = look.confirmed()
+        told = {p.key for p in problems}
+        problems += [p for p in lost if p.key not in told]
     return problems, done, failed, quarantine.path if done or failed else None
 
 

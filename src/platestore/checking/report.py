@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from platestore.spec.findings import Finding
 
+# What tells members apart in a message: paths and names in quotes, and numbers.
+_NAMED = re.compile(r"'[^']*'|\S*/\S*|\d+(?:\.\d+)?")
 _ORDER = {"error": 0, "warning": 1, "advice": 2}
 
 
@@ -70,6 +74,48 @@ def promoted(findings: Iterable[Finding], *, pedantic: bool) -> tuple[Finding, .
     if not pedantic:
         return tuple(findings)
     return tuple(replace(f, level="error") if f.level == "warning" else f for f in findings)
+
+
+def told(
+    findings: Sequence[Finding], *, alike: Callable[[Finding], Hashable] | None = None, most: int = 1
+) -> Iterator[str]:
+    """Findings as lines for people; of what is alike, some are told, with how many more there are.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        In the order of the store.
+    alike : callable, optional
+        What findings that are alike have in common; all that they say, by default.
+    most : int
+        How many of them are told.
+    """
+    key = alike or _same
+    total = Counter(key(finding) for finding in findings)
+    shown: Counter[Hashable] = Counter()
+    file = None
+    for finding in findings:
+        kind = key(finding)
+        shown[kind] += 1
+        if shown[kind] > most:
+            continue
+        if finding.file != file:
+            file = finding.file
+            yield f"{file}:"
+        yield from (f"  {line}" for line in rendered(finding))
+        more = total[kind] - most
+        if shown[kind] == most and more > 0:
+            yield f"           ... and the same in {more} more {'place' if more == 1 else 'places'}"
+
+
+def _same(finding: Finding) -> Hashable:
+    facts = (finding.message, finding.expected, finding.found)
+    return (finding.code, finding.level, finding.location, *facts)
+
+
+def of_a_kind(finding: Finding) -> Hashable:
+    """What findings have in common that say the same of different members: names and numbers aside."""
+    return (finding.code, finding.level, _NAMED.sub("", finding.message), _NAMED.sub("", finding.location))
 
 
 def rendered(finding: Finding) -> list[str]:

@@ -12,6 +12,9 @@ from platestore.cli import values
 from platestore.cli.output import echo
 from platestore.progress import shown_to_people
 
+# Findings of one kind that are told one by one; `--json` has all of them.
+_EXAMPLES = 3
+
 
 @click.command("check")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
@@ -38,7 +41,7 @@ def command(
     store. The exit code is 0 only if everything is whole (after a repair: now).
     """
     from platestore.checking.check import check
-    from platestore.checking.report import rendered
+    from platestore.checking.report import of_a_kind, told
     from platestore.errors import PlatestoreError
 
     reports, broken = [], False
@@ -64,9 +67,8 @@ def command(
         reports.append(report.to_json())
         if as_json:
             continue
-        for finding in report.findings:
-            echo(f"{finding.file}")
-            echo("\n".join(f"  {line}" for line in rendered(finding)))
+        for line in told(report.findings, alike=of_a_kind, most=_EXAMPLES):
+            echo(line)
         for action in report.actions:
             echo(f"{'would' if dry_run else 'done '}    {action}")
         for failure in report.failed:

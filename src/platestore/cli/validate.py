@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import click
 
-from platestore.checking.report import Report, counted, rendered
+from platestore.checking.report import Report, counted, told
 from platestore.checking.validation import validate
 from platestore.cli import values
 from platestore.cli.output import echo
@@ -40,24 +39,8 @@ def command(paths: tuple[str, ...], strict: bool, pedantic: bool, as_json: bool,
 
 def lines(report: Report) -> Iterator[str]:
     """A report for people: what is the same in many files is told once."""
-    seen = Counter(_same(finding) for finding in report.findings)
-    file = None
-    for finding in report.findings:
-        count = seen.pop(_same(finding), 0)
-        if not count:
-            continue
-        if finding.file != file:
-            file = finding.file
-            yield f"{file}:"
-        yield from (f"  {line}" for line in rendered(finding))
-        if count > 1:
-            yield f"           ... and the same in {count - 1} more {'place' if count == 2 else 'places'}"
+    yield from told(report.findings)
     yield _verdict(report.valid, report.findings, report.paths)
-
-
-def _same(finding: Finding) -> tuple[str | None, ...]:
-    facts = (finding.message, finding.expected, finding.found)
-    return (finding.code, finding.level, finding.location, *facts)
 
 
 def _verdict(valid: bool, findings: Sequence[Finding], paths: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from platestore.checking.whole.facts import (
     is_damaged,
     is_inside,
     is_ours,
+    is_tables,
     label_images_of,
     labels_listed_above,
     paths_in,
@@ -252,7 +253,7 @@ class Audit:
         """Directories that are nothing to the document's kind: empty ones, and those of others."""
         for child in self.disk.children(here.path):
             name = child.path.rpartition("/")[2]
-            if name in known or name in SPECIAL or self._is_recorded(child.path):
+            if name in known or name in SPECIAL or self._is_recorded(child.path) or is_tables(child):
                 continue
             if (
                 any(k.startswith(f"{name}/") for k in known)

@@ -169,6 +169,12 @@ def is_ours(here: Directory) -> bool:
     return ours and not set(here.files) - DOCUMENTS and here.state in ("bare", "group")
 
 
+def is_tables(here: Directory) -> bool:
+    """Whether a group holds tables of measurements, as ngio and fractal keep them beside the levels."""
+    listed = here.attributes.get("tables")
+    return here.path.rpartition("/")[2] == "tables" and here.state == "group" and isinstance(listed, list)
+
+
 def paths_in(value: Any) -> Iterator[str]:
     """Every string of a record that may be a path."""
     if isinstance(value, str):

@@ -14,13 +14,15 @@ from platestore.spec.findings import Finding
 from platestore.spec.multiscales import MultiScaleMeta
 from platestore.storage.base import DOCUMENTS, Storage, join
 
-# Where level 0 lost chunks, its levels hold what is left of them: they are not made anew for that.
 # A file whose chunks may be read in part is written anew; one of which nothing can be read is set aside.
 _SET_ASIDE = frozenset({"chunk-empty", "chunk-truncated", "chunk-outside", "chunk-damaged"})
 _SALVAGED = frozenset({"shard-index", "shard-truncated", "chunk-damaged"})
 # What documents with impossible values lead to, in libraries that decode chunks.
 _UNFORESEEN = (PlatestoreError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 _MADE_ANEW = frozenset({"level-stale"})
+# What levels would be made anew for: then all is decoded first, to see whether they hold what level 0 lost.
+_LEADS_TO_LEVELS = (_SET_ASIDE | _SALVAGED | _MADE_ANEW) - {"chunk-outside"}
+_LOST = "chunk-missing"
 
 
 @dataclass(slots=True)
@@ -77,19 +79,22 @@ class PixelAudit:
         document["datasets"] = [d for d in document["datasets"] if d["path"] in paths]
         storage, zarr_format = disk.storage, here.zarr_format or 3
 
-        def look() -> ImageAudit:
-            return audit_image(
-                storage, here.path, document, zarr_format, deep=self.deep, workers=self.workers
-            )
+        def look(deep: bool) -> ImageAudit:
+            return audit_image(storage, here.path, document, zarr_format, deep=deep, workers=self.workers)
 
         try:
-            audit = look()
+            audit = look(self.deep)
+            findings = _seen_twice(audit.findings, lambda: look(self.deep).findings)
+            codes = {f.code for f in findings}
+            if not self.deep and first and codes & _LEADS_TO_LEVELS and _LOST not in codes:
+                findings += [f for f in look(True).findings if f.code == _LOST]
         except _UNFORESEEN as error:
             return [_unforeseen(storage, here, error)]
-        findings = _seen_twice(audit.findings, lambda: look().findings)
         self._count(len(paths), audit, sum(audit.missing.values()))
         sharded = [a for a in (join(here.path, p) for p in paths) if has_shards(disk[a])]
-        base = join(here.path, paths[0]) if first and len(paths) > 1 else None
+        # What level 0 lost, its levels still hold: they are not made anew from what is left of it.
+        lost = any(finding.code == _LOST for finding in findings)
+        base = join(here.path, paths[0]) if first and len(paths) > 1 and not lost else None
         mending = _Mending(storage, here.path, sharded, base)
         out = [mending.of(finding) for finding in findings]
         for path in paths:
