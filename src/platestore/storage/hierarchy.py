@@ -79,7 +79,7 @@ def read_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = Non
         None if there is no group (there may be an array).
     """
     if zarr_format != 2:
-        document = read_document(storage, join(path, "zarr.json"))
+        document = _read_v3(storage, path, sought=zarr_format == 3)
         if document is not None:
             if document.content.get("node_type") == "array":
                 return None
@@ -95,6 +95,19 @@ def read_group(storage: Storage, path: str, zarr_format: ZarrFormat | None = Non
     if not storage.exists(join(path, ".zgroup")):
         return None  # the attributes of an array, or of a group that is not complete
     return Group(path, 2, document)
+
+
+def _read_v3(storage: Storage, path: str, *, sought: bool) -> Document | None:
+    """The ``zarr.json`` of a group; where it was not asked for, one that is refused may not be there.
+
+    Stores that nobody may list refuse what is not there, too.
+    """
+    try:
+        return read_document(storage, join(path, "zarr.json"))
+    except OSError:
+        if sought or not storage.exists(join(path, ".zgroup")):
+            raise
+        return None
 
 
 def _check_v3(document: Document, storage: Storage) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
 
 from zarr.abc.store import Store
 
+from platestore.errors import PlatestoreError, UnsupportedError
 from platestore.storage import zarr_compat
 from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
 from platestore.storage.objects import Piece, ReadBuffer
 
+T = TypeVar("T")
 _ROOT_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -45,17 +48,55 @@ class ZarrStorage(Storage):
         """No directory on this machine."""
         return
 
+    def _run(self, coroutine: Coroutine[Any, Any, T], key: str) -> T:
+        """Run one operation; whatever the store's client raises is an error of input and output.
+
+        Raises
+        ------
+        OSError
+            If the store refuses, or cannot be reached.
+        """
+        try:
+            return zarr_compat.run(coroutine)
+        except (OSError, PlatestoreError, NotImplementedError):
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            raise OSError(errno.EIO, text, self.where(key)) from error
+
+    def _listed(self, names: AsyncIterator[str], path: str) -> list[str]:
+        """Collect what a store lists.
+
+        Raises
+        ------
+        UnsupportedError
+            If it lists nothing, as many a web server does not.
+        """
+        try:
+            if self.store.supports_listing:
+                return self._run(_collect(names), path)
+            why = "it lists nothing"
+        except FileNotFoundError:
+            return []
+        except (OSError, NotImplementedError) as error:
+            why = str(error) or "it lists nothing"
+        raise UnsupportedError(
+            f"the store cannot be listed: {why}",
+            path=self.where(path),
+            hint="what its documents name is read; copy it to where files can be listed for all else",
+        )
+
     def read(self, key: str) -> bytes | None:
         """Value of a key, or None."""
-        return zarr_compat.run(zarr_compat.get_bytes(self.store, key))
+        return self._run(zarr_compat.get_bytes(self.store, key), key)
 
     def exists(self, key: str) -> bool:
         """Whether there is a key."""
-        return zarr_compat.run(self.store.exists(key))
+        return self._run(self.store.exists(key), key)
 
     def write(self, key: str, data: bytes) -> None:
         """Replace a value; stores do so as a whole."""
-        zarr_compat.run(self.store.set(key, zarr_compat.to_buffer(data)))
+        self._run(self.store.set(key, zarr_compat.to_buffer(data)), key)
 
     def create(self, key: str, data: bytes) -> None:
         """Write a value."""
@@ -65,14 +106,14 @@ class ZarrStorage(Storage):
         self, key: str, buffer: ReadBuffer, start: int = 0, length: int | None = None
     ) -> memoryview | None:
         """Read a part of a value; stores bring their own memory."""
-        data = zarr_compat.run(zarr_compat.get_bytes(self.store, key, start, length))
+        data = self._run(zarr_compat.get_bytes(self.store, key, start, length), key)
         return None if data is None else memoryview(data)
 
     def size_of(self, key: str) -> int | None:
         """Bytes of a value, or None if there is none."""
         if not self.exists(key):
             return None
-        return zarr_compat.run(self.store.getsize(key))
+        return self._run(self.store.getsize(key), key)
 
     def write_object(self, key: str, data: Piece, *, fresh: bool) -> None:
         """Write a value."""
@@ -88,7 +129,7 @@ class ZarrStorage(Storage):
 
     def remove(self, key: str) -> None:
         """Remove a key."""
-        zarr_compat.run(self.store.delete(key))
+        self._run(self.store.delete(key), key)
 
     def remove_tree(self, path: str) -> None:
         """Remove all keys below a path, the root documents first: half a node is no node."""
@@ -117,7 +158,7 @@ class ZarrStorage(Storage):
 
     def _keys(self, path: str) -> list[str]:
         prefix = f"{path}/" if path else ""
-        keys = zarr_compat.run(_collect(self.store.list_prefix(prefix)))
+        keys = self._listed(self.store.list_prefix(prefix), path)
         return sorted(key for key in keys if key.startswith(prefix))
 
     @contextlib.contextmanager
@@ -186,7 +227,7 @@ class ZarrStorage(Storage):
         return directories, [name for name in names if name not in directories]
 
     def _names(self, path: str) -> Sequence[str]:
-        names = zarr_compat.run(_collect(self.store.list_dir(path)))
+        names = self._listed(self.store.list_dir(path), path)
         return sorted({name.rstrip("/") for name in names} - {""})
 
     def __getstate__(self) -> dict[str, object]:

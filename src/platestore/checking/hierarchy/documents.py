@@ -265,6 +265,11 @@ def read_node(storage: Storage, path: str, *, array: bool = False) -> Node:
     content, findings = read_json(storage, join(path, "zarr.json"))
     if content is ABSENT:
         return _read_v2(storage, path, array=array)
+    if content is BROKEN and findings[0].code == "unreadable":
+        # Servers that list nothing may refuse what is not there.
+        other = _read_v2(storage, path, array=array)
+        if other.what != "nothing":
+            return other
     file = storage.where(join(path, "zarr.json"))
     beside = [name for name in (".zgroup", ".zattrs") if not array and _exists(storage, join(path, name))]
     if beside:

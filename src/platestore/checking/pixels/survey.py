@@ -14,7 +14,7 @@ from platestore.arrays.chunkcodec import ABSENT, ChunkFormat, chunk_format
 from platestore.arrays.grid import ArrayGrid, Place, array_grid, cover
 from platestore.checking.pixels.headers import HEAD_BYTES, Header
 from platestore.checking.pixels.listing import list_files
-from platestore.errors import DamagedChunkError, PlatestoreError
+from platestore.errors import DamagedChunkError, PlatestoreError, UnsupportedError
 from platestore.spec.findings import Finding, Level
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.files import is_left
@@ -23,6 +23,8 @@ from platestore.storage.objects import ReadBuffer
 
 # Of names that mean nothing, so many are told one by one.
 _MOST_NAMES = 100
+# Where nothing can be listed, so many files are asked for by their names.
+_MOST_ASKED = 100_000
 _RESTORE = "restore the file from a backup, or write its region again"
 
 
@@ -169,11 +171,28 @@ def survey(storage: Storage, document: ArrayDocument) -> Survey | None:
     return out
 
 
+def _files(out: Survey) -> Iterator[tuple[str, int]]:
+    """The files of an array, relative to it, with their bytes."""
+    try:
+        yield from list_files(out.storage, out.path, out.unlisted)
+    except UnsupportedError as error:
+        count = math.prod(out.grid.counts)
+        if count > _MOST_ASKED:
+            out.is_listed = False
+            text = f"{error.message}; its {count} files were not looked for one by one"
+            out.report("unreadable", None, text, level="warning")
+            return
+        for unit in np.ndindex(*out.grid.counts):
+            size = out.storage.size_of(out.key(unit))
+            if size is not None:
+                yield out.grid.key(unit), size
+
+
 def _list(out: Survey) -> None:
     """Sort the files into chunks, chunks outside of the array, and others."""
     outside: list[str] = []
     foreign: list[str] = []
-    for relative, size in list_files(out.storage, out.path, out.unlisted):
+    for relative, size in _files(out):
         parts = relative.split("/")
         under_way = next((k for k, part in enumerate(parts, 1) if is_left(part)), None)
         if under_way is not None:

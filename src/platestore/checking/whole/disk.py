@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from platestore.errors import InvalidMetadataError, PlatestoreError, UnsafeTargetError
+from platestore.checking.whole.naming import named_members
+from platestore.errors import InvalidMetadataError, PlatestoreError, UnsafeTargetError, UnsupportedError
 from platestore.spec import versions
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.documents import MAX_DOCUMENT_BYTES, parse
@@ -104,6 +106,9 @@ class Disk:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        #: Whether directories can be listed; otherwise what documents name is looked at.
+        self.is_listed = True
+        self._named: dict[str, set[str]] = {}
         self._known: dict[str, Directory] = {}
         self._roles: dict[str, Role] = {}
 
@@ -144,7 +149,7 @@ class Disk:
     def _read(self, path: str) -> Directory:
         out = Directory(path)
         try:
-            directories, files = self.storage.list(path)
+            directories, files = self._list(path)
         except FileNotFoundError:
             return out
         except UnicodeEncodeError:
@@ -162,7 +167,53 @@ class Disk:
             out.state, out.problem = "broken", error.message
         except (OSError, PlatestoreError) as error:
             out.state, out.problem = "unreadable", str(error)
+        if not self.is_listed:
+            self._name_members(out)
         return out
+
+    def _list(self, path: str) -> tuple[list[str], list[str]]:
+        """What is in a directory; of one that cannot be listed, the documents that are there."""
+        if self.is_listed:
+            try:
+                return self.storage.list(path)
+            except UnsupportedError:
+                self.is_listed = False
+        files: list[str] = []
+        refused: dict[str, OSError] = {}
+        for name in sorted(DOCUMENTS):
+            try:
+                if self.storage.exists(join(path, name)):
+                    files.append(name)
+            except OSError as error:
+                refused[name] = error  # as some servers answer for what is not there
+        if refused and (not files or (_V2_ATTRIBUTES in refused and _V3 not in files)):
+            raise next(iter(refused.values()))
+        if not files and not self._named.get(path):
+            raise FileNotFoundError(path)
+        return [], files
+
+    def _name_members(self, out: Directory) -> None:
+        """Take what documents name for what is in a directory."""
+        attributes, zarr_format = out.attributes, out.zarr_format or 3
+        paths = list(named_members(attributes, zarr_format))
+        optional = {"image": ["labels"], "label": [], "series": ["OME"]}.get(out.kind, [])
+        if out.kind == "series" and not paths:
+            numbers = itertools.takewhile(
+                lambda n: self._is_there(join(out.path, n)), map(str, itertools.count())
+            )
+            paths = list(numbers)
+        for name in (*paths, *(name for name in optional if self._is_there(join(out.path, name)))):
+            above = out.path
+            for segment in name.split("/"):
+                self._named.setdefault(above, set()).add(segment)
+                above = join(above, segment)
+        out.directories = sorted(self._named.get(out.path, ()))
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return any(self.storage.exists(join(path, name)) for name in (_V3, _V2_GROUP, _V2_ARRAY))
+        except (OSError, PlatestoreError):
+            return False
 
     def _leads_up(self, path: str) -> bool:
         """Whether a directory is a link to one that it lies in: a walk through it would not end."""

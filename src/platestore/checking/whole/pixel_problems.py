@@ -9,7 +9,7 @@ from platestore.checking.pixels.audits import ArrayAudit, ImageAudit
 from platestore.checking.whole import leftovers
 from platestore.checking.whole.disk import Directory, Disk
 from platestore.checking.whole.problems import Fix, Problem, Step
-from platestore.errors import PlatestoreError
+from platestore.errors import PlatestoreError, UnsupportedError
 from platestore.spec.findings import Finding
 from platestore.spec.multiscales import MultiScaleMeta
 from platestore.storage.base import DOCUMENTS, Storage, join
@@ -183,7 +183,10 @@ def _suspected(storage: Storage, array: str, problems: list[Problem]) -> list[Pr
     empty = sum(p.finding.code == "chunk-empty" for p in flawed)
     if len(flawed) - empty < 2:
         return problems
-    files = sum(key.rpartition("/")[2] not in DOCUMENTS for key in storage.keys(array))
+    try:
+        files = sum(key.rpartition("/")[2] not in DOCUMENTS for key in storage.keys(array))
+    except UnsupportedError:
+        return problems  # where nothing can be listed, nothing is repaired either
     if 2 * (len(flawed) - empty) <= files:
         return problems
     text = f"{len(flawed)} of {files} files do not fit the document of the array: it may be wrong itself"
