@@ -23,6 +23,7 @@ from platestore.checking.whole.facts import (
     wells_of,
 )
 from platestore.checking.whole.images import Array, channels_of
+from platestore.checking.whole.notes import Notes
 from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import UnsafeTargetError
 from platestore.spec import pyramids, versions
