@@ -15,7 +15,7 @@ from validate_cases import Trial
 import platestore as ps
 from platestore.checking.hierarchy.arrays import array_facts
 from platestore.checking.hierarchy.documents import Node
-from platestore.checking.hierarchy.levels import usable_scale
+from platestore.checking.rules.crossing import usable_scale
 
 DATASET = "multiscales[0].datasets[1].path"
 
@@ -290,7 +290,8 @@ def test_documents_that_zarr_writes_are_right(dtype, zarr_format):
     if zarr_format == 2:
         content.update(dtype=np.dtype(dtype).str, compressor=None, shape=[6, 4], chunks=[3, 2])
     else:
-        content = {**V3, **{k: content[k] for k in ("data_type",)}, "shape": [6, 4]}
+        codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
+        content = {**V3, "data_type": content["data_type"], "shape": [6, 4], "codecs": codecs}
     facts, findings = array_facts(Node("a", "array", zarr_format, "a/doc", content=content))
     assert (facts.dtype, facts.shape, findings) == (dtype, (6, 4), [])
 

@@ -302,7 +302,7 @@ def node_of(path: str, content: Any, file: str, findings: list[Finding]) -> Node
     if content.get("zarr_format") != 3 or isinstance(content.get("zarr_format"), float):
         findings.append(_wrong(3, "zarr_format", "3", content.get("zarr_format"), file))
     stated = content.get("node_type")
-    what: What = "array" if stated == "array" or "shape" in content else "group"
+    what: What = "array" if stated == "array" or (stated != "group" and "shape" in content) else "group"
     if stated not in ("group", "array"):
         findings.append(_wrong(3, "node_type", "'group' or 'array'", stated, file))
     attributes = content.get("attributes", {})

@@ -8,9 +8,18 @@ from typing import Any
 from platestore.checking.hierarchy.arrays import array_facts
 from platestore.checking.hierarchy.documents import Node, read_node, shown
 from platestore.checking.hierarchy.labels import image_of, label_findings, source_path
-from platestore.checking.hierarchy.levels import Image, Level, image_findings, is_spatial_entry, usable_scale
-from platestore.checking.hierarchy.members import Found, Group, Members, inside, judge_group, quietly
+from platestore.checking.hierarchy.levels import Image, Level, image_findings, is_spatial_entry
+from platestore.checking.hierarchy.members import (
+    Found,
+    Group,
+    Members,
+    inside,
+    judge_group,
+    not_a_group,
+    quietly,
+)
 from platestore.checking.hierarchy.plates import entries
+from platestore.checking.rules.crossing import usable_scale
 from platestore.checking.rules.judge import judge
 from platestore.spec.findings import Finding
 from platestore.storage.base import join
@@ -37,6 +46,8 @@ class Images:
         if node.what in ("group", "broken"):
             yield from self._members.link_findings(path)
             yield from node.findings
+        if node.what == "array":
+            yield not_a_group(group.where("labels"), "labels", group.file)
         if node.what == "group":
             listing = yield from judge_group(node, "labels", strict=self._members.strict, parent=group)
             if listing is not None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from platestore.checking.hierarchy.arrays import ArrayFacts
 from platestore.checking.hierarchy.documents import short, shown
+from platestore.checking.rules.crossing import are_finer
 from platestore.spec.axes import AxisMeta, is_spatial
 from platestore.spec.findings import Finding
 
@@ -173,6 +174,8 @@ def _type_findings(image: Image) -> Iterator[Finding]:
 
 def _order_findings(finer: Level, coarser: Level, image: Image) -> Iterator[Finding]:
     one, other = finer.facts.shape or (), coarser.facts.shape or ()
+    if finer.scale and coarser.scale and are_finer(coarser.scale, finer.scale):
+        return  # which the document says by itself
     if len(one) == len(other) and any(b > a for a, b in zip(one, other, strict=True)):
         yield Finding(
             "level-order",
@@ -281,18 +284,3 @@ def _channel_findings(image: Image, level: Level, channels: int, axis: int | Non
         f"OME-NGFF {image.version}, omero: one entry for each channel of the image",
         "`platestore check --repair` fits the list",
     )
-
-
-def usable_scale(transforms: Any, rank: int | None) -> list[float] | None:
-    """The scale of a dataset; None if there is none, or none that lengths could be divided by."""
-    for step in transforms if isinstance(transforms, list) else ():
-        if isinstance(step, dict) and step.get("type") == "scale":
-            values = step.get("scale")
-            if isinstance(values, list) and all(_is_size(v) for v in values):
-                return [float(v) for v in values] if rank in (None, len(values)) else None
-    return None
-
-
-def _is_size(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and 1e-100 < value < 1e100

@@ -131,6 +131,12 @@ def inside(location: str, path: Any, file: str) -> Generator[Finding, None, str 
     return None
 
 
+def not_a_group(location: str, path: str, file: str) -> Finding:
+    """An array where the specification has a group."""
+    text = f"there is an array at {shown(path)}, not a group"
+    return Finding("member-type", location, text, file=file, expected="group", found="array")
+
+
 class Members:
     """What the groups of a store list.
 

@@ -14,7 +14,15 @@ from platestore.checking.hierarchy.documents import Node, read_node, shown
 from platestore.checking.hierarchy.images import Images
 from platestore.checking.hierarchy.labels import image_of
 from platestore.checking.hierarchy.levels import Image
-from platestore.checking.hierarchy.members import Found, Group, Members, inside, judge_group, quietly
+from platestore.checking.hierarchy.members import (
+    Found,
+    Group,
+    Members,
+    inside,
+    judge_group,
+    not_a_group,
+    quietly,
+)
 from platestore.checking.hierarchy.plates import Fields
 from platestore.checking.hierarchy.series import XML, xml_findings
 from platestore.checking.rules.judge import judge
@@ -218,6 +226,8 @@ class _Walk:
         while (node := read_node(self._storage, join(group.path, str(count)))).what != "nothing":
             yield from self._members.link_findings(node.path)
             yield from node.findings
+            if node.what == "array":
+                yield not_a_group(group.where(_LAYOUT), str(count), group.file)
             count += 1
             if node.what != "group":
                 continue

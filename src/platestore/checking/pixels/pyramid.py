@@ -18,7 +18,6 @@ from platestore.checking.hierarchy.levels import (
     SIZE_HINT,
     is_spatial_entry,
     other_size,
-    usable_scale,
 )
 from platestore.checking.pixels.comparing import AuditReader, CompareWriter
 from platestore.checking.pixels.damage import Damage
@@ -31,6 +30,7 @@ from platestore.checking.pixels.presence import (
     tell_lost,
 )
 from platestore.checking.pixels.survey import Survey
+from platestore.checking.rules.crossing import usable_scale
 from platestore.errors import BudgetError
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.gaussian import halo

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from platestore.checking.rules.grammar import wrong_type
 from platestore.spec import rules, units
 from platestore.spec.findings import Finding, Level
 from platestore.spec.values import canonical, number, whole
@@ -67,11 +68,46 @@ def _image(image: dict[str, Any], where: str, loose: Level) -> Iterator[Finding]
     if not isinstance(datasets, list):
         return
     yield from rules.datasets(_column(datasets, "path"), f"{where}.datasets")
+    yield from _order(datasets, f"{where}.datasets")
     for i, dataset in enumerate(datasets):
         if isinstance(dataset, dict):
             transforms = dataset.get("coordinateTransformations")
             inner = f"{where}.datasets[{i}].coordinateTransformations"
             yield from _transforms(transforms, ndim, inner, loose)
+
+
+def _order(datasets: list[Any], where: str) -> Iterator[Finding]:
+    """Levels whose pixels are smaller than those of the level before."""
+    before = None
+    for i, dataset in enumerate(datasets):
+        given = dataset.get("coordinateTransformations") if isinstance(dataset, dict) else None
+        scale = usable_scale(given, None)
+        if scale is not None and before is not None and are_finer(scale, before):
+            rule = "multiscales: datasets are ordered from the largest to the smallest (MUST)"
+            text = "by its scale this level has smaller pixels than the one before"
+            yield Finding("level-order", f"{where}[{i}].path", text, rule=rule)
+        before = scale
+
+
+def usable_scale(transforms: Any, rank: int | None) -> list[float] | None:
+    """The scale of a dataset; None if there is none, or none that lengths could be divided by."""
+    for step in transforms if isinstance(transforms, list) else ():
+        if isinstance(step, dict) and step.get("type") == "scale":
+            values = step.get("scale")
+            if isinstance(values, list) and all(_is_size(v) for v in values):
+                return [float(v) for v in values] if rank in (None, len(values)) else None
+    return None
+
+
+def _is_size(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 1e-100 < value < 1e100
+
+
+def are_finer(scale: list[float], before: list[float]) -> bool:
+    """Whether pixels of a scale are smaller than those of another, and along no axis larger."""
+    pairs = list(zip(scale, before, strict=False))
+    return len(scale) == len(before) and all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
 def _transforms(steps: Any, ndim: int | None, where: str, loose: Level) -> Iterator[Finding]:
@@ -98,7 +134,13 @@ def _step(step: dict[str, Any], ndim: int | None) -> tuple[str | None, int | Non
 
 
 def _units_and_orientations(axes: list[dict[str, Any]], where: str) -> Iterator[Finding]:
+    # The schemas want two axes of space whose units, if any, are strings; of all others they say nothing.
+    named = [a for a in axes if a.get("type") == "space" and isinstance(a.get("unit", ""), str)]
     for i, axis in enumerate(axes):
+        if not isinstance(axis.get("unit", ""), str):
+            level: Level = "error" if axis.get("type") == "space" and len(named) < 2 else "warning"
+            rule = "axes: 'unit' is a string"
+            yield wrong_type(axis["unit"], "a string", f"{where}[{i}].unit", rule, level)
         kind, unit = axis.get("type"), axis.get("unit")
         if isinstance(unit, str) and kind in ("space", "time"):
             yield from units.unit_findings(unit, str(kind), f"{where}[{i}].unit")

@@ -41,7 +41,7 @@ def _multiscale(stamp: Mapping[str, Key]) -> Record:
     axis = Record(
         "axes",
         "an axis",
-        {"name": Key(_TEXT, "must"), "type": Key(_TEXT, "should"), "unit": Key(_TEXT)},
+        {"name": Key(_TEXT, "must"), "type": Key(_TEXT, "should")},
     )
     transform = Record(
         "multiscales",

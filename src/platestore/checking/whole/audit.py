@@ -208,6 +208,8 @@ class Audit(Notes):
         for child in self.disk.children(here.path):
             if self.disk.role(child.path) == "image":
                 self._image(child)
+            elif child.state == "array":
+                self._note("document-unusable", child.path, "an array where an image should be")
 
     def _labels(self, here: Directory) -> None:
         self._begin(here)
@@ -254,7 +256,10 @@ class Audit(Notes):
         self._others(here, {*arrays, *(meta.paths() if meta else ())})
         self._pixels(here, meta, facts)
         labels = self.disk[join(here.path, "labels")]
-        if "labels" in here.directories and self.disk.role(labels.path) != "array":
+        if "labels" in here.directories and labels.state == "array":
+            text = "an array where the group of label images should be"
+            self._note("document-unusable", labels.path, text)
+        elif "labels" in here.directories and self.disk.role(labels.path) != "array":
             self._labels(labels)
 
     def _facts(self, here: Directory, meta: ImagesMeta, facts: dict[str, Array]) -> None:
