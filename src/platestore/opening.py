@@ -195,8 +195,8 @@ def open_ome_zarr(
     version : {"0.4", "0.5"}
         OME-NGFF version of a new store (zarr v2 or v3); an existing one says its own.
     disable_path_checking : bool
-        Whether ``mode="w"`` may replace a store whose name does not contain ``.zarr``. That it must be
-        a zarr hierarchy, or a tree without a single file, is never lifted.
+        Whether ``mode="w"`` may replace a store whose name does not contain ``.zarr``, or that has no OME
+        metadata. That it must be a zarr hierarchy, or a tree without a single file, is never lifted.
     **kwargs
         ``overwriting_creation`` (bool): creating a child that exists replaces it.
         ``name`` (str), ``acquisitions`` (list of AcquisitionMeta), ``plate_format`` (6 to 1536): of a

@@ -8,16 +8,26 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from platestore.arrays.codecs import COMPRESSORS, DEFAULT_COMPRESSOR, Compressor, complete_chain
+from platestore.arrays.codecs import (
+    COMPRESSORS,
+    DEFAULT_COMPRESSOR,
+    Compressor,
+    CompressorLike,
+    complete_chain,
+)
 from platestore.arrays.convert import Unconvertible, convert_array
-from platestore.arrays.layout import ArrayLayout, layout_of, plan
+from platestore.arrays.layout import ArrayLayout, axis_labels, layout_of, plan
 from platestore.errors import ArgumentError
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
 _HINT = (
-    f"one of {', '.join(COMPRESSORS)} (a level may follow: 'zstd:9'), a codec of numcodecs or zarr, or None"
+    f"one of {', '.join(COMPRESSORS)} (a level may follow: 'zstd:9'); in OME-NGFF 0.4 also lz4, bz2, lzma "
+    "and zlib; a codec of numcodecs or zarr, or None"
 )
+# Compressors of numcodecs by name, and what their level is called. They are of zarr v2.
+_NUMCODECS = {"lz4": "acceleration", "bz2": "level", "lzma": "preset", "zlib": "level"}
 _BLOSC = {
     "cname": ("lz4", "lz4hc", "blosclz", "zstd", "snappy", "zlib"),
     "shuffle": (-1, 0, 1, 2, "noshuffle", "shuffle", "bitshuffle", None),
@@ -52,6 +62,8 @@ def with_compressor(
         compressor = compressor[0] if compressor else None
     if compressor is None:
         compressor = "none"
+    if isinstance(compressor, str) and compressor.partition(":")[0].strip().lower() in _NUMCODECS:
+        compressor = _of_numcodecs(compressor)
     if isinstance(compressor, str):
         compressor = DEFAULT_COMPRESSOR if compressor == "auto" else Compressor.parse(compressor)
     if isinstance(compressor, Compressor):
@@ -59,6 +71,48 @@ def with_compressor(
     document = layout.document(zarr_format, names)
     _put_codec(document, codec_json(compressor), layout.dtype, zarr_format)
     return layout_of(document, zarr_format)
+
+
+def plan_with(
+    compressor: CompressorLike | None,
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    *,
+    zarr_format: ZarrFormat,
+    axis_names: Sequence[str] | None,
+    **wishes: Any,
+) -> ArrayLayout:
+    """As :func:`platestore.arrays.layout.plan`, with any compressor; None is the default.
+
+    Raises
+    ------
+    ArgumentError
+        If a wish cannot be fulfilled.
+    """
+    plain = compressor is None or isinstance(compressor, Compressor)
+    named = isinstance(compressor, str) and compressor.partition(":")[0].strip().lower() not in _NUMCODECS
+    given: Any = compressor if plain or named else None
+    layout = plan(shape, dtype, zarr_format=zarr_format, axis_names=axis_names, compressor=given, **wishes)
+    if plain or named:
+        return layout
+    return with_compressor(layout, compressor, zarr_format, axis_labels(len(layout.shape), axis_names))
+
+
+def _of_numcodecs(name: str) -> dict[str, Any]:
+    """The JSON of a compressor of numcodecs, with its level if one follows."""
+    kind, colon, level = name.strip().lower().partition(":")
+    if colon and not level.isdecimal():
+        raise ArgumentError(f"{level!r} in the compressor {name!r} is no level", hint="'bz2:9'")
+    content: dict[str, Any] = {"id": kind}
+    if colon:
+        content[_NUMCODECS[kind]] = int(level)
+    import numcodecs
+
+    try:
+        found: dict[str, Any] = numcodecs.get_codec(content).get_config()
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"the compressor {name!r} cannot be had: {error}", hint=_HINT) from None
+    return found
 
 
 def _put_codec(

@@ -23,9 +23,9 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 
@@ -58,6 +58,20 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 # Data types that numpy computes with.
 _NUMBER_V2 = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c8|c16)")
 _NUMBER_V3 = re.compile(r"bool|u?int(?:8|16|32|64)|float(?:16|32|64)|complex(?:64|128)")
+
+
+class NumcodecsCodec(Protocol):
+    """A codec of numcodecs."""
+
+    def get_config(self) -> Any:
+        """Its JSON, as ``.zarray`` has it."""
+
+
+class ZarrCodec(Protocol):
+    """A codec of zarr-python."""
+
+    def to_dict(self) -> Any:
+        """Its JSON, as ``zarr.json`` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +186,10 @@ class Compressor:
             "shuffle": "bitshuffle",
         }
         return [{"name": "blosc", "configuration": configuration}]
+
+
+#: What is taken as ``compressor=``: a name, a codec of numcodecs or zarr, or the JSON of one.
+CompressorLike: TypeAlias = "str | Compressor | NumcodecsCodec | ZarrCodec | Mapping[str, Any]"
 
 
 #: What is used unless something else is asked for.

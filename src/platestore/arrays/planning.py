@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from platestore.arrays.codecs import Compressor
+from platestore.arrays.codecs import CompressorLike
 from platestore.arrays.layout import (
     MAX_CHUNK_BYTES,
     ArrayLayout,
@@ -20,7 +20,6 @@ from platestore.arrays.layout import (
     axis_labels,
     grid,
     is_aligned,
-    plan,
     stack_axes,
     touched,
 )
@@ -171,7 +170,7 @@ def plan_for(
     chunks: Sequence[int] | None = None,
     shards_ratio: Sequence[int] | None = None,
     shards: Shards | None = None,
-    compressor: str | Compressor | None = None,
+    compressor: CompressorLike | None = None,
     checksum: bool = False,
 ) -> LayoutPlan:
     """Say what a layout would mean, or what that of an existing array means.
@@ -207,15 +206,17 @@ def plan_for(
         if all(wish is None for wish in wishes) and not checksum and _format(existing) in (None, zarr_format):
             return explain(existing, axis_names, zarr_format)
         shape, dtype = existing.shape, existing.dtype
+    from platestore.arrays.codec_objects import plan_with
+
     kind: Any = dtype
-    layout = plan(
+    layout = plan_with(
+        compressor,
         shape or (),
         kind,
         zarr_format=zarr_format,
         chunks=chunks,
         shards_ratio=shards_ratio,
         shards=shards,
-        compressor=compressor,
         checksum=checksum,
         axis_names=axis_names,
     )

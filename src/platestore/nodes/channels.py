@@ -111,8 +111,14 @@ class Channels(NGFFNode[ImagesMeta]):
             )
         image[tuple(index if i == axis else slice(None) for i in range(image.ndim))] = block
 
-    def set_contrast_limits(self, channel_name: str, window: WindowDict) -> None:
-        """Set the contrast window of a channel.
+    def set_contrast_limits(
+        self,
+        channel_name: str,
+        window: WindowDict | None = None,
+        *,
+        percentiles: Sequence[float] | None = None,
+    ) -> None:
+        """Set the contrast window of a channel, as it is given or from its pixels.
 
         Parameters
         ----------
@@ -120,14 +126,28 @@ class Channels(NGFFNode[ImagesMeta]):
             Name of the channel.
         window : WindowDict
             ``start`` and ``end`` (shown first), ``min`` and ``max`` (of the slider), in grey values.
+        percentiles : (float, float), optional
+            Instead of a window: ``start`` and ``end`` are these percentiles of the pixels, ``min`` and
+            ``max`` their extremes. The coarsest computed level with planes of at least 256 x 256 pixels is
+            read, else the finest, chunk by chunk.
 
         Raises
         ------
         ArgumentError
-            If the channel is unknown or the window incomplete.
+            If the channel is unknown, the window incomplete, or neither or both are given.
+
+        Examples
+        --------
+        >>> position.set_contrast_limits("DAPI", percentiles=(0.1, 99.9))  # doctest: +SKIP
         """
-        checked = check_window(window)
         names = self.channel_names
+        if (window is None) == (percentiles is None):
+            raise ArgumentError("a window or percentiles say what the contrast is", hint="pass one of them")
+        if percentiles is not None:
+            from platestore.nodes.contrast import window_of
+
+            window = window_of(self._position, edits.index_of(names, channel_name), percentiles)
+        checked = check_window(window)
         self._commit(
             lambda d: edits.set_window(d.meta, self._fresh_names(d.meta, names), channel_name, checked)
         )

@@ -265,7 +265,9 @@ def _plan(
     if len(full) != len(axes):
         raise ArgumentError(
             f"an image of shape {full} has {len(full)} dimensions; the position has "
-            f"{len(axes)} axes ({', '.join(axis.name for axis in axes)})"
+            f"{len(axes)} axes ({', '.join(axis.name for axis in axes)})",
+            hint="pass one dimension per axis (data[np.newaxis]), or create the store with other axes="
+            + ("" if check_shape else "; check_shape=False lifts the check of channels, which is all it can"),
         )
     layout = wishes.layout(full, dtype, location.zarr_format, [axis.name for axis in axes])
     normalise(transform, len(axes))

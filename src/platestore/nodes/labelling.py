@@ -15,6 +15,7 @@ from platestore.storage.hierarchy import Group, attributes_key, read_group, requ
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.arrays.codecs import CompressorLike
     from platestore.nodes.labels import LabelImage, LabelsGroup
     from platestore.nodes.position import Position
 
@@ -161,7 +162,7 @@ class Labelled(NGFFNode[ImagesMeta]):
         pyramid_levels: int | str | None = None,
         *,
         shards: Sequence[int] | str | None = None,
-        compressor: Any = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
         pyramid_method: str | None = None,
     ) -> LabelImage:

@@ -27,6 +27,7 @@ from platestore.storage.hierarchy import read_group
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.layout import Shards
     from platestore.spec.transforms import TransformationMeta
 
@@ -370,7 +371,7 @@ class Plate(NGFFNode[PlateMeta]):
         image: str = "0",
         *,
         shards: Shards | None = None,
-        compressor: str | None = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
         channel_names: Sequence[str] | None = None,
     ) -> list[Position]:

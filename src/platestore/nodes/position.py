@@ -32,6 +32,7 @@ from platestore.storage.hierarchy import ArrayDocument, find_array, group_exists
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.image import ImageArray
     from platestore.arrays.layout import Shards
     from platestore.arrays.planning import LayoutPlan
@@ -251,7 +252,7 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         check_shape: bool = True,
         *,
         shards: Shards | None = None,
-        compressor: str | None = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
         pyramid_levels: int | str | None = None,
         pyramid_method: str | None = None,
@@ -280,13 +281,15 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
             Coordinate transformations; a scale of ones by default. An array coarser than the last
             level joins the image as a further level if this is given.
         check_shape : bool
-            Whether to hold the shape against the channel names.
+            Whether to hold the shape against the channel names. That it has one dimension per axis cannot be
+            left out: the specification demands it, and no reader could tell the dimensions.
         shards : sequence of int, str or int, optional
             What a shard holds, instead of ``shards_ratio``: its shape, its size (``"1GB"``), or the axes
             that it spans (``"ZYX"``).
-        compressor : str, optional
+        compressor : str or codec, optional
             ``"blosc-lz4"`` (the default), ``"blosc-zstd"``, ``"zstd"``, ``"gzip"`` or ``"none"``; a level
-            may follow, as in ``"zstd:9"``.
+            may follow, as in ``"zstd:9"``. In 0.4 also ``"lz4"``, ``"bz2"``, ``"lzma"`` and ``"zlib"``, which
+            zarr v3 does not have. A codec of numcodecs or zarr, or the JSON of one, is taken too.
         checksum : bool
             Whether a crc32c follows each chunk (0.5 only).
         pyramid_levels : int or "auto", optional
@@ -332,7 +335,7 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         check_shape: bool = True,
         *,
         shards: Shards | None = None,
-        compressor: str | None = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
     ) -> ImageArray:
         """Create an image of zeros; only its document is written, whatever its size.
@@ -371,7 +374,7 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         shards_ratio: Sequence[int] | None = None,
         *,
         shards: Shards | None = None,
-        compressor: str | None = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
     ) -> LayoutPlan:
         """Say what a layout means: files, bytes, memory per writer, and which writes rewrite others' pixels.

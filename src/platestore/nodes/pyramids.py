@@ -14,6 +14,7 @@ from platestore.settings import resident_bytes
 from platestore.spec import pyramids
 
 if TYPE_CHECKING:
+    from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.layout import Shards
     from platestore.nodes.levels import Levels
     from platestore.nodes.position import Position
@@ -38,7 +39,7 @@ class Pyramids:
         chunks: Sequence[int] | None = None,
         shards_ratio: Sequence[int] | None = None,
         shards: Shards | None = None,
-        compressor: str | None = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
     ) -> None:
         """Create the levels of a pyramid, without pixels.
@@ -82,7 +83,7 @@ class Pyramids:
         chunks: Sequence[int] | None = None,
         shards_ratio: Sequence[int] | None = None,
         shards: Shards | None = None,
-        compressor: str | None = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
     ) -> None:
         """Compute the levels of the pyramid from level 0, and those of the label images with them.

@@ -23,6 +23,7 @@ from platestore.nodes.levels import documents_of, factors_of
 from platestore.pyramid.geometry import changed_regions, moved_shapes
 from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
+from platestore.spec.omero import fit_windows
 from platestore.spec.own import Intent
 from platestore.storage.base import join
 from platestore.storage.hierarchy import group_exists, read_array
@@ -130,6 +131,8 @@ def _record(node: Position, name: str, change: _Change, channels: int | None) ->
             pyramids.mark_resized(found[0], change.shapes[name], change.regions)
         if channels is not None:
             edits.fit_channels(draft.meta, channels, dtype)
+        if draft.meta.omero is not None:
+            fit_windows(draft.meta.omero, dtype)
         draft.add_intent(intent)
 
     node._commit(record, check=False)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.layout import Shards
     from platestore.arrays.tiled import TiledImageArray
     from platestore.spec.transforms import TransformationMeta
@@ -41,7 +42,7 @@ class TiledPosition(Position):
         chunks: Sequence[int] | None = None,
         shards_ratio: Sequence[int] | None = None,
         shards: Shards | None = None,
-        compressor: str | None = None,
+        compressor: CompressorLike | None = None,
         checksum: bool = False,
     ) -> TiledImageArray:
         """Make a tiled image of zeros.

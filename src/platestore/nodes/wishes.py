@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.layout import ArrayLayout, Shards
     from platestore.pyramid.geometry import Step
     from platestore.storage.hierarchy import ZarrFormat
@@ -21,7 +22,7 @@ class Wishes:
     chunks: Sequence[int] | None = None
     shards_ratio: Sequence[int] | None = None
     shards: Shards | None = None
-    compressor: str | None = None
+    compressor: CompressorLike | None = None
     checksum: bool = False
 
     def __bool__(self) -> bool:
@@ -42,16 +43,16 @@ class Wishes:
         ArgumentError
             If a wish cannot be fulfilled.
         """
-        from platestore.arrays.layout import plan
+        from platestore.arrays.codec_objects import plan_with
 
-        return plan(
+        return plan_with(
+            self.compressor,
             shape,
             dtype,
             zarr_format=zarr_format,
             chunks=self.chunks,
             shards_ratio=self.shards_ratio,
             shards=self.shards,
-            compressor=self.compressor,
             checksum=self.checksum,
             axis_names=axis_names,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from platestore.errors import ArgumentError, NodeKeyError
 from platestore.spec import pyramids
-from platestore.spec.axes import AxisMeta
+from platestore.spec.axes import AxisMeta, is_spatial
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import WindowDict, fit_windows, new_channel, new_omero, refit_windows
 from platestore.spec.own import OwnMeta, PreviousTransform
@@ -99,7 +99,10 @@ def _is_coarser(
     if last_shape is None or len(last_shape) != len(shape):
         return False
     fewer = all(n <= m for n, m in zip(shape, last_shape, strict=True)) and list(shape) != list(last_shape)
-    return larger and fewer
+    # Other time points or channels are those of another image, unless the scale says that they are larger.
+    rows = zip(image.axes, shape, last_shape, scale, last, strict=True)
+    same = all(is_spatial(axis) or n == m or s > r for axis, n, m, s, r in rows)
+    return larger and fewer and same
 
 
 def _complete(image: MultiScaleMeta) -> None:
@@ -125,7 +128,8 @@ def unlist_image(meta: ImagesMeta, name: str) -> dict[str, Any]:
         "level": next(i for i, d in enumerate(image.datasets) if d is dataset),
         "header": header,
         "alone": len(image.datasets) == 1 and len(meta.multiscales) > 1,
-        "transform": [step.to_json() for step in dataset.coordinate_transformations or ()],
+        "transform": (steps := [step.to_json() for step in dataset.coordinate_transformations or ()]),
+        "replaced": steps,
     }
     image.datasets = [d for d in image.datasets if d is not dataset]
     if not image.datasets and len(meta.multiscales) > 1:
@@ -157,6 +161,12 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
     else:
         image = meta.multiscales[place["image"]]
     steps = normalise(place.get("transform"), len(image.axes))
+    if place["level"] == 0 and "replaced" in place:
+        former = normalise(place["replaced"], len(image.axes))
+        for dataset in image.datasets:
+            dataset.coordinate_transformations = _carried(
+                dataset.coordinate_transformations, former, steps, len(image.axes)
+            )
     image.datasets.insert(place["level"], DatasetMeta(path=name, coordinate_transformations=steps))
     if len(image.datasets) > 1:
         image.type = header.type
@@ -167,6 +177,28 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
     if meta.omero is not None and place["level"] == 0 and place["image"] == 0:
         refit_windows(meta.omero, place.get("former"), dtype)
         fit_channels(meta, place.get("channels") or len(meta.omero.channels), dtype)
+
+
+def _carried(
+    steps: Sequence[TransformationMeta],
+    old: Sequence[TransformationMeta],
+    new: Sequence[TransformationMeta],
+    ndim: int,
+) -> list[TransformationMeta]:
+    """Transformations of a level after those of level 0 became others."""
+    if list(old) == list(new):
+        return list(steps)
+    ratios = [b / a if a else 1.0 for a, b in zip(scale_of(old, ndim), scale_of(new, ndim), strict=True)]
+    offsets = (translation_of(each, ndim) for each in (steps, old, new))
+    shift = [n + (t - o) * ratio for t, o, n, ratio in zip(*offsets, ratios, strict=True)]
+    out = [
+        TransformationMeta(
+            type="scale", scale=[s * ratio for s, ratio in zip(scale_of(steps, ndim), ratios, strict=True)]
+        )
+    ]
+    if any(shift) or any(step.type == "translation" for step in new):
+        out.append(TransformationMeta(type="translation", translation=shift))
+    return out
 
 
 # --- transformations ------------------------------------------------------------------------------

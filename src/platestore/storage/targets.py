@@ -15,8 +15,10 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from platestore.errors import ArgumentError, NodeExistsError, ReadOnlyError, UnsafeTargetError
+from platestore.spec.versions import NAMESPACE
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.files import is_left, rename, sync_directory, temporary_name
 from platestore.storage.files import replace as replace_file
@@ -26,6 +28,11 @@ from platestore.storage.local import find_root, is_node
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _CHUNK = re.compile(r"(?:c[./])?\d+(?:\.\d+)*|c")
 _MAX_SHOWN = 5
+# Keys of attributes that say that a group is one of OME-NGFF, or of this library.
+_MARKERS = frozenset(
+    {"ome", "multiscales", "plate", "well", "labels", "omero", "image-label", "bioformats2raw.layout"}
+    | {NAMESPACE}
+)
 
 
 def exists(path: str) -> bool:
@@ -64,7 +71,7 @@ def check_replaceable(path: str, *, check_name: bool) -> None:
     path : str
         Absolute path of an existing target.
     check_name : bool
-        Whether its name must contain ``.zarr``.
+        Whether its name must contain ``.zarr``, and it must have OME metadata, or nothing in it.
 
     Raises
     ------
@@ -97,6 +104,12 @@ def check_replaceable(path: str, *, check_name: bool) -> None:
         foreign.append(os.path.relpath(item, path))
         if len(foreign) > _MAX_SHOWN:
             break
+    if check_name and not foreign and not _has_marker(path) and not _is_bare(path):
+        raise UnsafeTargetError(
+            "is a zarr hierarchy without OME metadata: data of another kind",
+            path=path,
+            hint="check the path; disable_path_checking=True lifts this rule",
+        )
     if foreign:
         shown = ", ".join(foreign[:_MAX_SHOWN]) + (", ..." if len(foreign) > _MAX_SHOWN else "")
         raise UnsafeTargetError(
@@ -173,12 +186,39 @@ def _foreign_files(directory: str, *, in_array: bool = False) -> Iterator[str]:
 def _is_array(directory: str) -> bool:
     if os.path.exists(os.path.join(directory, ".zarray")):
         return True
+    return _document(directory, "zarr.json").get("node_type") == "array"
+
+
+def _document(directory: str, name: str) -> dict[str, Any]:
+    """A document; empty if there is none, or it cannot be read."""
     try:
-        with open(os.path.join(directory, "zarr.json"), "rb") as file:
+        with open(os.path.join(directory, name), "rb") as file:
             content = json.load(file)
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("node_type") == "array"
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _attributes(directory: str) -> dict[str, Any]:
+    found = _document(directory, "zarr.json").get("attributes")
+    return {**(found if isinstance(found, dict) else {}), **_document(directory, ".zattrs")}
+
+
+def _has_marker(directory: str) -> bool:
+    """Whether a group of a tree has attributes of OME-NGFF, or of this library; arrays are not walked."""
+    if not _MARKERS.isdisjoint(_attributes(directory)):
+        return True
+    return not _is_array(directory) and any(_has_marker(inner) for inner in _directories(directory))
+
+
+def _is_bare(directory: str) -> bool:
+    """Whether a group has neither attributes nor members."""
+    return not _is_array(directory) and not _attributes(directory) and not any(_directories(directory))
+
+
+def _directories(directory: str) -> Iterator[str]:
+    with os.scandir(directory) as entries:
+        yield from (entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 def install(new: str, target: str, *, replace: bool, sync: bool = False, aside: str | None = None) -> None:

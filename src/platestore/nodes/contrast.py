@@ -1,0 +1,101 @@
+"""Contrast windows from the pixels of a channel, in little memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from platestore.arrays.layout import write_units
+from platestore.arrays.metadata import summarise
+from platestore.errors import ArgumentError
+from platestore.spec import pyramids
+from platestore.spec.axes import channel_index, is_spatial
+from platestore.spec.omero import WindowDict
+
+if TYPE_CHECKING:
+    from platestore.arrays.image import ImageArray
+    from platestore.nodes.position import Position
+
+# A level with planes of this many pixels tells the values of an image well enough.
+_ENOUGH = 256 * 256
+_BINS = 2**16
+
+
+def window_of(position: Position, channel: int, percentiles: Sequence[float]) -> WindowDict:
+    """The window of a channel between two percentiles of its values; min and max are those of the values.
+
+    The coarsest level is read that is computed and has planes of at least 256 x 256 pixels, else the finest,
+    one chunk after the other. Values that are not finite are left out.
+
+    Raises
+    ------
+    ArgumentError
+        If these are no two percentiles, or there is no image, or no value.
+    """
+    low, high = _checked(percentiles)
+    image = position[_level(position)]
+    axis = channel_index(position.axes)
+    least, greatest = math.inf, -math.inf
+    for block in _blocks(image, axis, channel):
+        least, greatest = min(least, block.min().item()), max(greatest, block.max().item())
+    if least > greatest:
+        raise ArgumentError(
+            "the channel has no finite value", path=position._location.where, hint="write its pixels first"
+        )
+    counts, width = np.zeros(_BINS, np.int64), max(1.0, (greatest - least) / (_BINS - 1))
+    if image.dtype.kind == "f":
+        width = (greatest - least) / (_BINS - 1) or 1.0
+    for block in _blocks(image, axis, channel):
+        places = ((block.astype(np.float64) - least) / width).astype(np.int64)
+        counts += np.bincount(np.clip(places, 0, _BINS - 1), minlength=_BINS)
+    total = np.cumsum(counts)
+    start, end = (least + width * int(np.searchsorted(total, total[-1] * p / 100)) for p in (low, high))
+    start, end = max(least, start), min(greatest, end)
+    if start >= end:  # most values are one
+        end = start + (width if image.dtype.kind == "f" else 1)
+    return WindowDict(start=start, end=end, min=least, max=max(greatest, end))
+
+
+def _checked(percentiles: Sequence[float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, percentiles)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not 0 <= low < high <= 100:
+        raise ArgumentError(
+            f"percentiles must be two numbers from 0 to 100, the lower one first, not {percentiles!r}",
+            hint="percentiles=(0.1, 99.9)",
+        )
+    return low, high
+
+
+def _level(position: Position) -> str:
+    """The level whose values are read."""
+    image = position._state().multiscales[0]
+    if not image.datasets:
+        raise ArgumentError("there is no image", path=position._location.where, hint="create it first")
+    plane = [i for i, axis in enumerate(image.axes) if is_spatial(axis)][-2:]
+    for dataset in reversed(image.datasets[1:] if pyramids.is_whole(image) else []):
+        shape = summarise(position._array_document(dataset.path)).shape
+        if math.prod(shape[i] for i in plane) >= _ENOUGH:
+            return dataset.path
+    return image.datasets[0].path
+
+
+def _blocks(image: ImageArray, axis: int | None, channel: int) -> Iterator[npt.NDArray[Any]]:
+    """The finite values of a channel, one chunk after the other."""
+    for region in write_units(image.shape, image.chunks):
+        part = list(region)
+        if axis is not None:
+            if not part[axis].start <= channel < part[axis].stop:
+                continue
+            part[axis] = slice(channel, channel + 1)
+        block = np.asarray(image[tuple(part)]).ravel()
+        block = block.astype(np.uint8) if block.dtype.kind == "b" else block
+        block = block[np.isfinite(block)] if block.dtype.kind == "f" else block
+        if block.size:
+            yield block
