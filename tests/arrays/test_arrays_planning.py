@@ -249,7 +249,7 @@ def test_wrong_wishes_are_the_errors_of_creation():
     with pytest.raises(ps.ArgumentError, match="has no shards"):
         planned(zarr_format=2, shards="ZYX")
     with pytest.raises(ps.ArgumentError, match="unknown"):
-        planned(compressor="lzma")
+        planned(compressor="lzo")
 
 
 # --- text and JSON --------------------------------------------------------------------------------

@@ -405,3 +405,50 @@ def test_channels_without_labels_are_numbered(position, path):
     assert read.channel_names == ["0", "1"]
     read.rename_channel("1", "GFP")
     assert ps.open_ome_zarr(path).channel_names == ["0", "GFP"]
+
+
+# --- windows from pixels --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_a_window_between_percentiles(tmp_path, dtype):
+    position = ps.open_ome_zarr(tmp_path / "a.zarr", layout="fov", mode="w-", channel_names=["a", "b"])
+    data = np.random.default_rng(1).normal(120, 20, (2, 2, 1, 40, 40)).clip(0, 250).astype(dtype)
+    position.create_image("0", data, chunks=(1, 2, 1, 16, 16))
+    position.set_contrast_limits("b", percentiles=(1, 99))
+    first, window = (channel.window for channel in position.metadata.omero.channels)
+    assert (window["min"], window["max"]) == (data[:, 1].min(), data[:, 1].max())
+    expected = np.percentile(data[:, 1], (1, 99))
+    np.testing.assert_allclose(
+        (window["start"], window["end"]), expected, atol=1 if dtype != "float32" else 0.3
+    )
+    assert first == ps.open_ome_zarr(tmp_path / "a.zarr").metadata.omero.channels[0].window
+    assert not ps.validate(tmp_path / "a.zarr").findings
+
+
+def test_a_window_of_constant_pixels_and_of_none(tmp_path):
+    position = ps.open_ome_zarr(tmp_path / "a.zarr", layout="fov", mode="w-", channel_names=["a", "b"])
+    position.create_zeros("0", (1, 2, 1, 4, 4), "float32")
+    position.data[:, 1] = np.nan
+    position.set_contrast_limits("a", percentiles=(0, 100))
+    window = position.metadata.omero.channels[0].window
+    assert window["min"] <= window["start"] < window["end"] <= window["max"]
+    for wrong in (
+        {"percentiles": (5, 5)},
+        {"percentiles": (-1, 50)},
+        {"percentiles": 3},
+        {"percentiles": (1, 99), "window": {"start": 0, "end": 1, "min": 0, "max": 1}},
+        {},
+    ):
+        with pytest.raises(ps.ArgumentError):
+            position.set_contrast_limits("a", **wrong)
+    with pytest.raises(ps.ArgumentError, match="no finite value"):
+        position.set_contrast_limits("b", percentiles=(1, 99))
+
+
+def test_a_window_is_taken_from_the_coarsest_level_that_is_large_enough(tmp_path):
+    position = ps.open_ome_zarr(tmp_path / "a.zarr", layout="fov", mode="w-", channel_names=["a"])
+    position.create_image("0", np.zeros((1, 1, 1, 1024, 1024), "uint8"), pyramid_levels=4)
+    position["2"][...] = 9
+    position.set_contrast_limits("a", percentiles=(0, 100))
+    assert position.metadata.omero.channels[0].window["max"] == 9 + 1

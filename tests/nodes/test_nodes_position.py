@@ -117,6 +117,33 @@ def test_data_is_the_finest_level_whatever_its_name(position):
     assert position.data.path == position[0].path == "0", "an image of its own has that name"
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_compressors_of_other_libraries(tmp_path, version):
+    import numcodecs
+    import zarr.codecs
+
+    position = new_position(tmp_path / "c.zarr", version)
+    both = [numcodecs.Zstd(3), zarr.codecs.GzipCodec(level=2), {"id": "gzip", "level": 1}]
+    old = ["lz4", "bz2:3", "LZMA", "zlib", numcodecs.LZ4(), numcodecs.BZ2(2), {"id": "lzma"}]
+    for number, compressor in enumerate([*both, *(old if version == "0.4" else [])]):
+        name = f"i{number}"
+        position.create_image(name, pixels(1, 2, 1, 4, 4), compressor=compressor, pyramid_levels=2)
+        np.testing.assert_array_equal(
+            zarr.open_array(tmp_path / "c.zarr", path=name)[...], pixels(1, 2, 1, 4, 4)
+        )
+    assert not ps.validate(tmp_path / "c.zarr").findings
+    wrong = ["nonsense", 5, "bz2:x", "lz4:-1", *(old if version == "0.5" else [])]
+    for compressor in wrong:
+        with refused(ps.ArgumentError, ValueError, tree=tmp_path, names=False):
+            position.create_zeros("bad", (1, 2, 1, 4, 4), "uint8", compressor=compressor)
+
+
+def test_what_check_shape_cannot_lift_is_said(position, tmp_path):
+    position.create_zeros("0", (1, 5, 1, 4, 4), "uint8", check_shape=False)
+    with refused(ps.ArgumentError, ValueError, tree=tmp_path, names="check_shape=False lifts"):
+        position.create_zeros("1", (4, 4), "uint8", check_shape=False)
+
+
 def test_integers_are_indices_of_levels_whatever_their_names(position):
     position.create_image("s0", pixels(1, 2, 1, 8, 8), transform=scale(1, 1, 1, 3, 3), pyramid_levels=3)
     names = list(position)

@@ -167,14 +167,18 @@ def test_w_replaces_a_tree_without_a_single_file(tmp_path, version):
     assert not (path / "A").exists()
 
 
-def test_w_replaces_a_plain_zarr_hierarchy(tmp_path, version):
+def test_w_asks_before_it_replaces_data_that_is_no_ome_zarr(tmp_path, version):
     import zarr
 
     path = tmp_path / "plain.zarr"
     fmt = 2 if version == "0.4" else 3
     group = zarr.create_group(path, zarr_format=fmt)
     group.create_array("deep/array", shape=(4,), dtype="uint8")[...] = 1
-    assert replace(path).channel_names == ["new"]
+    before = snapshot(path)
+    with pytest.raises(ps.UnsafeTargetError, match="disable_path_checking"):
+        replace(path)
+    assert snapshot(path) == before
+    assert replace(path, disable_path_checking=True).channel_names == ["new"]
     assert not (path / "deep").exists()
 
 
