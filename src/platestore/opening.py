@@ -18,6 +18,7 @@ from platestore.errors import (
     InvalidMetadataError,
     NodeExistsError,
     NodeNotFoundError,
+    PlatestoreError,
     ReadOnlyError,
     UnsafeTargetError,
     UnsupportedError,
@@ -478,9 +479,17 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
     if kind == "unknown":
         misplaced = misplaced_metadata(storage, path, group.document.content, group.zarr_format)
         if misplaced is not None:
-            raise InvalidMetadataError(misplaced, path=where, hint="`platestore validate` names its place")
+            raise InvalidMetadataError(
+                misplaced,
+                path=where,
+                hint="move it there, or convert the store with the program that wrote it",
+            )
     if kind == "unknown" and request.layout == "auto" and enclosing_plate(location, 1) is not None:
         return Row(location, overwriting_creation=request.overwriting)
+    if kind == "unknown" and _KIND_OF_LAYOUT.get(request.layout) != "image":
+        raise InvalidMetadataError(
+            "the group has no OME-NGFF metadata", path=where, hint=_what_to_open(location)
+        )
     node = _class_for(kind, request.layout, where).__new__(_class_for(kind, request.layout, where))
     names = request.channel_names if created or kind == "unknown" else None
     axes = request.axes if created or kind == "unknown" else None
@@ -508,14 +517,7 @@ def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode
     }
     expected = _KIND_OF_LAYOUT.get(layout)
     if kind == "unknown":
-        if expected == "image":
-            return found["image"]
-        raise InvalidMetadataError(
-            "the group has no OME-NGFF metadata",
-            path=where,
-            hint="open another node of the store; if it was a plate, well or image, `platestore check` "
-            "tells what is there, and `--repair` writes its document",
-        )
+        return found["image"]  # that another tool left empty
     if expected not in (None, "image" if kind == "label" else kind):
         raise ArgumentError(
             f"layout {layout!r} does not match the metadata, which is that of {_ARTICLE[kind]}",
@@ -525,6 +527,26 @@ def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode
     return found[kind]
 
 
+def _what_to_open(location: Location) -> str:
+    """Which nodes below a group without metadata can be opened, or how one that lost its own is mended."""
+    storage = location.storage
+    named = []
+    with contextlib.suppress(OSError, ValueError, PlatestoreError):
+        for name in storage.list(location.path)[0][:_LOOKED_AT]:
+            group = None if name.startswith(".") else read_group(storage, location.child(name).path)
+            kind = "unknown" if group is None else versions.kind_of(group.attributes, group.zarr_format)
+            if kind in _ARTICLE and kind != "well":
+                named.append(f"{name!r} is {_ARTICLE[kind]}")
+    if named:
+        return f"open a node below it: {', '.join(named[:3])}"
+    return (
+        "open another node of the store; if it was a plate, well or image, `platestore check` tells what is "
+        "there, and `--repair` writes its document"
+    )
+
+
+# Groups below one that says nothing, to name what can be opened.
+_LOOKED_AT = 20
 _ARTICLE = {
     "plate": "a plate",
     "well": "a well",

@@ -643,7 +643,6 @@ def test_damage_is_converted_named_or_an_error_of_ours(content, data):
 @pytest.mark.parametrize(
     "content",
     [
-        {k: v for k, v in v2().items() if k != "order"},
         v2(order="A"),
         v2(dimension_separator="-"),
         v2(chunks=[2]),

@@ -126,7 +126,7 @@ def spelled(content):
     """The parts of a document that are short, as a strict reader wants them."""
     from platestore.storage.extensions import plain_array
 
-    return {key: value for key, value in plain_array(content)[0].items() if key in content}
+    return {key: value for key, value in plain_array(content, 3)[0].items() if key in content}
 
 
 @pytest.mark.parametrize("version", ["0.5"])
@@ -327,3 +327,97 @@ def test_only_label_images_that_are_there_are_taken_from_such_a_list(labelled, v
     edit(document(labelled, version), add)
     with pytest.warns(ps.StoreWarning):
         assert ps.open_ome_zarr(labelled).label_names == ["n", "m"]
+
+
+# --- documents of zarr that lack a key, or say more than is known -----------------------------------
+
+
+@pytest.mark.parametrize("version", ["0.4"])
+@pytest.mark.parametrize("key", ["compressor", "filters", "fill_value", "order"])
+def test_keys_that_a_document_of_v2_lacks(image, key):
+    """They are guessed, and told by opening, validation and check alike; a repair puts them there."""
+    edit(image / "0/.zarray", lambda content: content.pop(key))
+    _, pixels, warned = opened(image)
+    assert np.array_equal(pixels, PIXELS)
+    assert f"{key}: is missing" in warned
+    assert [(f.code, f.location) for f in ps.validate(image).errors] == [("array-document", key)]
+    assert [(f.code, f.location) for f in ps.check(image, deep=True).findings] == [("array-document", key)]
+    assert ps.check(image, repair=True).whole
+    assert ps.validate(image).valid
+    assert opened(image)[2] == ""
+
+
+@pytest.mark.parametrize("version", ["0.4"])
+def test_an_empty_list_of_filters_is_none(image):
+    edit(image / "0/.zarray", lambda content: content.update(filters=[]))
+    _, pixels, warned = opened(image)
+    assert np.array_equal(pixels, PIXELS)
+    assert not warned
+    assert ps.check(image, deep=True).whole
+
+
+@pytest.mark.parametrize("version", ["0.5"])
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"storage_transformers": [{"name": "x"}]}, NotImplementedError),
+        ({"of_tomorrow": 1}, ValueError),
+        ({"of_tomorrow": {"must_understand": True}}, ValueError),
+        ({"data_type": "<u2"}, ValueError),
+    ],
+    ids=str,
+)
+def test_what_nothing_here_understands_is_no_pixels(image, change, error):
+    """What may change the pixels is never read as if it were not there."""
+    edit(image / "0/zarr.json", lambda content: content.update(change))
+    with pytest.raises(error, match=r"x\.zarr"):
+        ps.open_ome_zarr(image)["0"]
+    assert not ps.check(image).whole
+    assert [f for f in ps.validate(image).findings if f.level != "advice"]
+
+
+@pytest.mark.parametrize("version", ["0.5"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"of_tomorrow": {"must_understand": False}},
+        {"storage_transformers": []},
+        {"codecs": [{"name": "bytes", "configuration": {"endian": "little"}, "must_understand": True}]},
+    ],
+    ids=str,
+)
+def test_what_need_not_be_understood_is_passed_over(image, change):
+    edit(image / "0/zarr.json", lambda content: content.update(change))
+    assert np.array_equal(opened(image)[1], PIXELS)
+    assert ps.validate(image).valid
+    assert ps.check(image, deep=True).whole
+
+
+# --- groups that say nothing, and paths -------------------------------------------------------------
+
+
+def test_a_group_above_an_image_says_what_can_be_opened(tmp_path, image, version):
+    above = tmp_path / "above.zarr"
+    above.mkdir()
+    if version == "0.5":
+        content = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+        (above / "zarr.json").write_text(json.dumps(content))
+    else:
+        (above / ".zgroup").write_text('{"zarr_format": 2}')
+    image.rename(above / "img")
+    with pytest.raises(ps.InvalidMetadataError, match="'img' is an image"):
+        ps.open_ome_zarr(above)
+
+
+@pytest.mark.parametrize("spelling", ["./0", "0/", "0"])
+def test_paths_with_dots_and_slashes_are_what_they_mean(image, version, spelling):
+    """Opening, validation and check read them alike."""
+
+    def change(content):
+        ome = content["attributes"]["ome"] if version == "0.5" else content
+        ome["multiscales"][0]["datasets"][0]["path"] = spelling
+
+    edit(document(image, version), change)
+    assert np.array_equal(opened(image)[1], PIXELS)
+    assert ps.validate(image).valid
+    assert ps.check(image, deep=True).whole

@@ -20,6 +20,7 @@ from google_crc32c import value as crc32c
 
 from platestore.arrays.frames import ZSTD_HEAD_BYTES, zstd_content_size
 from platestore.errors import DamagedChunkError
+from platestore.storage.extensions import is_understood
 from platestore.storage.hierarchy import ArrayDocument
 from platestore.storage.objects import Piece
 
@@ -281,6 +282,8 @@ def _from_v2(content: dict[str, Any]) -> ChunkFormat | None:
 
 
 def _from_v3(content: dict[str, Any]) -> ChunkFormat | None:
+    if content["data_type"][0] in "<>|=" or not is_understood(content):
+        return None  # readers refuse both
     dtype = np.dtype(content["data_type"])
     grid, keys, chain = content["chunk_grid"], content["chunk_key_encoding"], content["codecs"]
     if dtype.kind not in "biuf" or grid["name"] != "regular" or content.get("storage_transformers"):

@@ -415,6 +415,8 @@ def _build(storage: Storage, document: ArrayDocument) -> zarr.AsyncArray[Any]:
         array = zarr_compat.async_array(
             store, document.path, document.data, document.zarr_format, write_empty_chunks=keep_fill
         )
+    except UnsupportedError as error:
+        raise UnsupportedError(error.message, path=where, hint=error.hint) from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         if zarr_compat.is_unknown_codec(error):
             raise UnsupportedError(

@@ -380,7 +380,7 @@ def layout_of(document: bytes | dict[str, Any], zarr_format: ZarrFormat, *, wher
         If its chunks form no regular grid, or its elements are no numbers.
     """
     content = parse(document, where=where) if isinstance(document, bytes) else document
-    content = content if zarr_format == 2 else plain_array(content)[0]
+    content = plain_array(content, zarr_format)[0]
     found = codecs.read_array_document(content, zarr_format, where)
     kept = {
         key: value for key, value in content.items() if key not in ("attributes", "consolidated_metadata")

@@ -1,4 +1,4 @@
-"""Array documents of zarr v3 in one form: short names spelled out, what is left out put back.
+"""Array documents in one form: short names spelled out, what is left out put back.
 
 zarr 3.1 lets the bare name of a codec stand for one without configuration, and a data type be an object; some
 writers leave out what a reader could guess. Everything here reads one form only, and tells the guesses.
@@ -13,7 +13,9 @@ from typing import Any
 from platestore.spec.findings import Finding
 
 _BITS = re.compile(r"(?:u?int|float|complex|r)(\d{1,4})")
-_RULE = "Zarr v3 core, array metadata: "
+_RULE, _RULE_V2 = "Zarr v3 core, array metadata: ", "Zarr v2, arrays: "
+# Keys that a document of v2 must have, with what readers take that do without.
+_V2_DEFAULTS: dict[str, str | None] = {"compressor": None, "filters": None, "fill_value": None, "order": "C"}
 #: What codecs need to be told that write; one that reads does without.
 _SETTINGS: dict[str, dict[str, Any]] = {
     "zstd": {"level": 0},
@@ -24,22 +26,26 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 _BIG_ENOUGH = "uint64"
 
 
-def plain_array(content: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+def plain_array(content: dict[str, Any], zarr_format: int) -> tuple[dict[str, Any], list[Finding]]:
     """The document of an array in the form that is read here.
 
     Parameters
     ----------
     content : dict
-        Content of a ``zarr.json``, whatever is in it; it is not changed.
+        Content of a ``.zarray`` or ``zarr.json``, whatever is in it; it is not changed.
+    zarr_format : int
+        2 or 3.
 
     Returns
     -------
     content : dict
         The same document with codecs and chunk keys as objects, and the data type as a name.
     findings : list of Finding
-        What was missing and is guessed (the byte order, settings of a compressor, the fill value): strict
-        readers refuse it.
+        What was missing and is guessed (the byte order, settings of a compressor, the fill value; in v2,
+        keys): strict readers refuse it.
     """
+    if zarr_format == 2:
+        return _plain_v2(content)
     out = dict(content)
     findings: list[Finding] = []
     dtype = out.get("data_type")
@@ -55,6 +61,30 @@ def plain_array(content: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]
     if "codecs" not in content:
         del out["codecs"]
     return out, findings
+
+
+#: Keys of the document of an array that a reader of zarr v3 knows.
+KNOWN = frozenset(
+    {
+        *("zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value"),
+        *("codecs", "attributes", "storage_transformers", "dimension_names"),
+    }
+)
+
+
+def is_understood(content: dict[str, Any]) -> bool:
+    """Whether there is no key in the document of an array that a reader has to know and does not."""
+    unknown = (content[key] for key in set(content) - KNOWN)
+    return all(isinstance(value, dict) and value.get("must_understand") is False for value in unknown)
+
+
+def _plain_v2(content: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    missing = [key for key in _V2_DEFAULTS if key not in content]
+    out = {**content, **{key: _V2_DEFAULTS[key] for key in missing}}
+    if out["filters"] == []:
+        out["filters"] = None
+    text = "is missing, and is taken for {}"
+    return out, [_flaw(key, text.format(_V2_DEFAULTS[key] or "null"), "a value", _RULE_V2) for key in missing]
 
 
 def _chain(codecs: Any, dtype: Any, where: str, findings: list[Finding]) -> Any:
@@ -99,6 +129,6 @@ def _itemsize(dtype: Any) -> int:
     return int(bits[1]) // 8 if bits is not None else 0
 
 
-def _flaw(location: str, message: str, expected: str) -> Finding:
-    rule = f"{_RULE}'{location}' is required, and other readers refuse the array without (MUST)"
+def _flaw(location: str, message: str, expected: str, spec: str = _RULE) -> Finding:
+    rule = f"{spec}'{location}' is required, and other readers refuse the array without (MUST)"
     return Finding("array-document", location, message, expected=expected, rule=rule)

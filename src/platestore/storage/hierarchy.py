@@ -260,14 +260,13 @@ class ArrayDocument:
 
     @property
     def content(self) -> Json:
-        """The parsed document, in zarr v3 with everything spelled out."""
-        content = parse(self.data, where=self.path)
-        return content if self.zarr_format == 2 else plain_array(content)[0]
+        """The parsed document, with everything spelled out."""
+        return plain_array(parse(self.data, where=self.path), self.zarr_format)[0]
 
     @property
     def flaws(self) -> list[Finding]:
         """What strict readers miss in it, and is guessed here."""
-        return [] if self.zarr_format == 2 else plain_array(parse(self.data, where=self.path))[1]
+        return plain_array(parse(self.data, where=self.path), self.zarr_format)[1]
 
 
 def array_key(path: str, zarr_format: ZarrFormat) -> str:

@@ -24,7 +24,7 @@ from zarr.core.metadata.v3 import parse_codecs
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from platestore.errors import DamagedChunkError, NodeNotFoundError
+from platestore.errors import DamagedChunkError, NodeNotFoundError, UnsupportedError
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.extensions import plain_array
 from platestore.storage.objects import ReadBuffer
@@ -255,9 +255,14 @@ def _metadata(document: bytes, zarr_format: int) -> Any:
     import json
 
     content = json.loads(document)
+    content = plain_array(content, zarr_format)[0]
     if zarr_format == 2:
         return ArrayV2Metadata.from_dict({**content, "attributes": {}})
-    content = plain_array(content)[0]
+    if content.get("storage_transformers"):
+        raise UnsupportedError(
+            "its chunks went through storage transformers, which nothing here undoes",
+            hint="read it with the program that wrote it; `platestore copy` copies it as it is",
+        )
     if not _shards_behind(content.get("codecs")):
         return ArrayV3Metadata.from_dict(content)
     # zarr holds inner chunks against the shard as it was before codecs in front of the shards turned it.

@@ -122,7 +122,7 @@ def _v2_dtype(dtype: Any) -> str | None:
 
 
 def _from_v3(raw: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Finding]]:
-    content, flaws = plain_array(raw)
+    content, flaws = plain_array(raw, 3)
     findings = flaws + [_lacks(key, _RULE_V3) for key in _V3_KEYS if key not in content]
     shape = _sizes(content, "shape", findings, _RULE_V3)
     dtype = content.get("data_type")

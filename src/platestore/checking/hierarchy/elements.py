@@ -9,22 +9,8 @@ from typing import Any
 
 from platestore.checking.hierarchy.documents import shown
 from platestore.spec.findings import Finding
+from platestore.storage.extensions import KNOWN
 
-_V3_KNOWN = frozenset(
-    {
-        "zarr_format",
-        "node_type",
-        "shape",
-        "data_type",
-        "chunk_grid",
-        "chunk_key_encoding",
-        "fill_value",
-        "codecs",
-        "attributes",
-        "storage_transformers",
-        "dimension_names",
-    }
-)
 # The core of zarr, and what is registered beside it: which codecs make bytes of an array.
 _TO_BYTES = frozenset({"bytes", "sharding_indexed", "vlen-utf8", "vlen-bytes", "packbits"})
 _OTHER_CODECS = frozenset({"transpose", "gzip", "zstd", "blosc", "crc32c"})
@@ -120,7 +106,7 @@ def codec_findings(name: str, location: str, zarr_format: int) -> Iterator[Findi
 
 def extension_findings(content: dict[str, Any]) -> Iterator[Finding]:
     """What readers of zarr v3 have to refuse, or may not know."""
-    for key in sorted(set(content) - _V3_KNOWN):
+    for key in sorted(set(content) - KNOWN):
         value = content[key]
         if not (isinstance(value, dict) and value.get("must_understand") is False):
             rule = (

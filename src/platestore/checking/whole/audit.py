@@ -32,6 +32,7 @@ from platestore.spec.multiscales import ImagesMeta
 from platestore.stacks.listing import natural_key
 from platestore.storage.base import join
 from platestore.storage.extensions import plain_array
+from platestore.storage.hierarchy import array_key
 from platestore.storage.local import LocalStorage
 
 #: Groups of others are not followed further down than this.
@@ -281,10 +282,10 @@ class Audit(Notes):
 
     def _array_document(self, here: Directory) -> None:
         """What an array's document leaves out, and strict readers need."""
-        flaws = plain_array(here.content)[1] if here.zarr_format == 3 else []
+        zarr_format = here.zarr_format or 3
         fix = Fix(Step.SPELL, here.path, f"complete the document of {self.storage.where(here.path)}")
-        for flaw in flaws:
-            key = join(here.path, "zarr.json")
+        for flaw in plain_array(here.content, zarr_format)[1]:
+            key = array_key(here.path, zarr_format)
             self._note("array-document", key, flaw.message, level="warning", location=flaw.location, fix=fix)
 
     def _lost_array(self, here: Directory) -> None:

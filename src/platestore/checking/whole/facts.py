@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,10 @@ def read_image(here: Directory) -> ImagesMeta | None:
         meta: ImagesMeta = read_model(model, parts, location="", path=here.path)[0]
     except PlatestoreError:
         return None
+    for image in meta.multiscales:
+        for dataset in image.datasets:
+            with contextlib.suppress(PlatestoreError):  # "./0" and "0/" are 0; what leads out stays as it is
+                dataset.path = split_path(dataset.path, location="", document="")
     return meta
 
 

@@ -193,11 +193,12 @@ class Repairs:
     def _spell(self, path: str) -> str:
         """Put into an array's document what is guessed of it."""
         self._keep(path)
+        zarr_format: ZarrFormat = 2 if Disk(self.storage)[path].zarr_format == 2 else 3
 
         def change(content: dict[str, Any]) -> None:
-            content.update(plain_array(content)[0])
+            content.update(plain_array(content, zarr_format)[0])
 
-        commit(self.storage, array_key(path, 3), change)
+        commit(self.storage, array_key(path, zarr_format), change)
         return f"completed the document of {self.storage.where(path)}"
 
     def _group(self, path: str) -> str:
