@@ -365,7 +365,7 @@ def labels_of_image(attributes: Mapping[str, Any], zarr_format: int) -> list[str
     if not isinstance(container(attributes, zarr_format).get("multiscales"), list):
         return []
     found = container(attributes, zarr_format).get("labels")
-    names = found.get("labels") if isinstance(found, Mapping) else None
+    names = found.get("labels") if isinstance(found, Mapping) else found
     plain = (name for name in (names if isinstance(names, list) else ()) if isinstance(name, str))
     return [name for name in plain if name.strip(".") and not set(name) & set("/\\\0")]
 
