@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,14 @@ import platestore as ps
 settings.register_profile("repeatable", derandomize=True)
 if not os.environ.get("HYPOTHESIS_RANDOM"):
     settings.load_profile("repeatable")
+
+#: The stores of tests lie in memory where the system has such a file system: making and deleting thousands
+#: of small files takes most of the time elsewhere. `TMPDIR` chooses another place.
+_MEMORY = Path("/dev/shm")
+_NEEDED = 4 << 30
+if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _NEEDED:
+    os.environ["TMPDIR"] = str(_MEMORY)  # the processes that tests start, and xdist's, inherit it
+    tempfile.tempdir = None
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
 #: Official cases and a real field, where a developer has them; users do not.
