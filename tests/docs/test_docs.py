@@ -34,7 +34,7 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_run(page, tmp_path):
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    commands = [shlex.split(line) for line in lines if line.startswith("platestore ")]
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("platestore ")]
     if not commands:
         pytest.skip("no commands on this page")
     for command in commands:
