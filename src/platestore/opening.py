@@ -40,7 +40,16 @@ from platestore.spec.plate import AcquisitionMeta, PlateMeta, check_acquisitions
 from platestore.storage import targets
 from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import temporary_name
-from platestore.storage.hierarchy import create_node, group_files, misplaced_metadata, read_array, read_group
+from platestore.storage.hierarchy import (
+    OF_AN_ARRAY,
+    ZarrFormat,
+    array_attributes,
+    create_node,
+    group_files,
+    misplaced_metadata,
+    read_array,
+    read_group,
+)
 from platestore.storage.local import LocalStorage, find_root
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
 
@@ -470,7 +479,11 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
     where = storage.where(path)
     if group is None:
         for zarr_format in (3, 2):
-            if read_array(storage, path, 3 if zarr_format == 3 else 2) is not None:
+            fmt: ZarrFormat = 3 if zarr_format == 3 else 2
+            if read_array(storage, path, fmt) is not None:
+                if versions.kind_of(array_attributes(storage, path, fmt), fmt) != "unknown":
+                    hint = "move it into the document of a group around the array; zarr reads the array alone"
+                    raise InvalidMetadataError(OF_AN_ARRAY, path=where, hint=hint)
                 raise ArgumentError("is an array, not a group", path=where, hint="open the group above it")
         raise NodeNotFoundError("there is no zarr group here", path=where, hint="is this the store's root?")
     version = versions.detect_version(group.attributes, group.zarr_format, path=where)

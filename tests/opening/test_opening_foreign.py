@@ -422,3 +422,46 @@ def test_paths_with_dots_and_slashes_are_what_they_mean(image, version, spelling
     assert np.array_equal(opened(image)[1], PIXELS)
     assert ps.validate(image).valid
     assert ps.check(image, deep=True).whole
+
+
+def test_metadata_of_an_image_in_the_document_of_its_array(image, version):
+    """Opening, validation and check say where it belongs."""
+    taken = {}
+
+    def take(content):
+        attributes = content["attributes"] if version == "0.5" else content
+        taken.update(attributes)
+        attributes.clear()
+
+    def give(content):
+        (content.setdefault("attributes", {}) if version == "0.5" else content).update(taken)
+
+    edit(document(image, version), take)
+    edit(document(image / "0", version), give)
+    with pytest.raises(ps.InvalidMetadataError, match="the group around it"):
+        ps.open_ome_zarr(image / "0")
+    assert "metadata-misplaced" in [f.code for f in ps.validate(image / "0").errors]
+    assert "metadata-misplaced" in [f.code for f in ps.check(image / "0").findings]
+    assert not ps.check(image).whole
+
+
+def test_a_field_whose_metadata_lie_elsewhere_is_named(tmp_path, version):
+    """It is no empty field, and hides no other."""
+    path = tmp_path / "p.zarr"
+    with ps.open_ome_zarr(path, layout="hcs", mode="w-", channel_names=["a"], version=version) as plate:
+        for column in "12":
+            plate.create_position("A", column, "0").create_image("0", np.ones((1, 1, 1, 4, 4), "u1"))
+
+    def move(content):
+        if version == "0.5":
+            content["attributes"].update(content["attributes"].pop("ome"))
+        else:
+            parts = dict(content)
+            content.clear()
+            content["ome"] = parts
+
+    edit(document(path / "A/1/0", version), move)
+    with pytest.warns(ps.UnreadableWarning, match="but the group is of zarr v"):
+        assert [name for name, _ in ps.open_ome_zarr(path).positions()] == ["A/2/0"]
+    assert not ps.check(path).whole
+    assert not ps.validate(path).valid

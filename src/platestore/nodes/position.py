@@ -17,13 +17,13 @@ from platestore.nodes.labelling import LABELS, Labelled
 from platestore.nodes.node import NGFFNode
 from platestore.nodes.pyramids import Pyramids
 from platestore.nodes.shapes import Shapes
-from platestore.spec import edits
+from platestore.spec import edits, versions
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import read_model
 from platestore.spec.findings import Finding
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import normalise_key, split_path
-from platestore.spec.own import Intent
+from platestore.spec.own import Intent, OwnMeta
 from platestore.spec.transforms import TransformationMeta, positive_scale
 from platestore.spec.versions import Kind
 from platestore.storage.base import join
@@ -62,6 +62,15 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
     _omero_kept = False
 
     # --- document ---------------------------------------------------------------------------------
+
+    def _parse(self, attributes: Mapping[str, Any]) -> tuple[ImagesMeta, OwnMeta, list[Finding]]:
+        zarr_format = self._location.zarr_format
+        if "multiscales" not in versions.unpack(attributes, zarr_format, self._kind):
+            content = {"attributes": attributes} if zarr_format == 3 else attributes
+            elsewhere = versions.misplaced(content, zarr_format)
+            if elsewhere is not None:
+                raise InvalidMetadataError(elsewhere, path=self._location.where, hint="move it there")
+        return super()._parse(attributes)
 
     def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[ImagesMeta, list[Finding]]:
         where = self._location.where

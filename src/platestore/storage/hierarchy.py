@@ -154,6 +154,8 @@ def find_array(storage: Storage, path: str, zarr_format: ZarrFormat) -> ArrayDoc
     return found
 
 
+#: What is said of metadata of an image in the document of an array.
+OF_AN_ARRAY = "is an array with metadata of OME-NGFF in its own document; their place is the group around it"
 #: What is said of a node that is of another version of zarr than what lists it.
 MIXED = "is of zarr v{}, in a hierarchy of zarr v{}"
 

@@ -28,7 +28,9 @@ from platestore.checking.hierarchy.series import XML, xml_findings
 from platestore.checking.rules.judge import judge
 from platestore.errors import PlatestoreError
 from platestore.spec.findings import Finding
+from platestore.spec.versions import kind_of
 from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.hierarchy import OF_AN_ARRAY
 
 _LAYOUT = "bioformats2raw.layout"
 
@@ -74,6 +76,11 @@ class _Walk:
             yield Finding("not-zarr", "", "there is no zarr group here", file=node.file, hint=hint)
         elif node.what == "array":
             yield from array_facts(node)[1]
+            if (
+                isinstance(node.attributes, dict)
+                and kind_of(node.attributes, node.zarr_format or 3) != "unknown"
+            ):
+                yield Finding("metadata-misplaced", "", OF_AN_ARRAY, file=node.file)
             hint = "validate the group that lists it"
             yield Finding(
                 "not-a-group", "", "is an array; OME-NGFF is about groups", file=node.file, hint=hint

@@ -32,7 +32,7 @@ from platestore.spec.multiscales import ImagesMeta
 from platestore.stacks.listing import natural_key
 from platestore.storage.base import join
 from platestore.storage.extensions import plain_array
-from platestore.storage.hierarchy import array_key
+from platestore.storage.hierarchy import OF_AN_ARRAY, array_key
 from platestore.storage.local import LocalStorage
 
 #: Groups of others are not followed further down than this.
@@ -324,6 +324,8 @@ class Audit(Notes):
         self._seen.add(path)
         here = self.disk[path]
         if here.state == "array":
+            if versions.kind_of(here.attributes, here.zarr_format or 3) != "unknown":
+                self._note("metadata-misplaced", path, OF_AN_ARRAY, hint="move it there")
             self._array_document(here)
             self.problems += self.pixels.array(self.storage, here)
         else:
