@@ -149,6 +149,21 @@ def test_channels_are_named_as_they_come_and_go(version, tmp_path):
     assert not ps.validate(tmp_path / "i.zarr").findings
 
 
+def test_a_handle_that_others_left_behind_takes_everything_along(version, tmp_path):
+    position = image_with_all(tmp_path / "i.zarr", version)
+    other = ps.open_ome_zarr(tmp_path / "i.zarr", mode="r+")
+    array = other["0"]
+    position.resize((3, 2, 1, 8, 8))
+    array.append(pixels(2, 2, 1, 8, 8))
+    position.append(pixels(5, 1, 1, 8, 8), axis="c")
+    array.resize((6, 4, 1, 8, 8))
+    assert shapes(other) == [(6, 4, 1, 8, 8), (6, 4, 1, 4, 4), (6, 4, 1, 2, 2)]
+    assert shapes(other.get_label("cells"))[0] == (6, 1, 1, 8, 8)
+    assert other.refresh().channel_names == ["DAPI", "GFP", "2", "3"]
+    other.compute_pyramid()
+    assert_sound(tmp_path / "i.zarr")
+
+
 def test_an_array_that_was_pickled_takes_its_levels_along(version, tmp_path):
     position = image_with_all(tmp_path / "i.zarr", version)
     pickle.loads(pickle.dumps(position["0"])).resize((5, 2, 1, 8, 8))

@@ -116,6 +116,53 @@ def test_factors_of_levels_that_others_made(shapes, scales, expected):
     assert found_factors(shapes, scales, AXES[-2:], where="here") == expected
 
 
+@pytest.mark.parametrize("axis", ["t", "c"])
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    ("sizes", "ratio", "factor"),
+    [
+        ((4, 2), 1.0, None),  # half as many, but nothing says that pixels are larger
+        ((3, 2), 1.0, None),
+        ((2, 3), 1.0, None),
+        ((1, 3), 1.0, None),
+        ((4, 2), 0.5, None),
+        ((4, 2), 2.0, 2),  # the scale says it
+        ((5, 3), 2.0, 2),
+        ((4, 1), 2.0, None),
+        ((3, 3), 2.0, 1),
+        ((3, 3), 1.0, 1),
+    ],
+)
+def test_along_time_and_channels_shapes_alone_tell_no_factor(axis, exact, sizes, ratio, factor):
+    axes = [AXES[NAMES.index(axis)], *AXES[-2:]]
+    shapes, scales = [(sizes[0], 8, 8), (sizes[1], 4, 4)], [[1.0, 1.0, 1.0], [ratio, 2.0, 2.0]]
+    if factor is None:
+        with pytest.raises(ps.InvalidMetadataError, match=f"differ along {axis}"):
+            found_factors(shapes, scales, axes, where="here", exact=exact)
+    else:
+        assert found_factors(shapes, scales, axes, where="here", exact=exact) == [(factor, 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ratio", "factor"),
+    [
+        ((5, 2), 2.0, None),  # a third, rounded up, fits as well: the scale says what it is
+        ((5, 2), 1.0, 3),  # nothing is said, and one factor fits
+        ((8, 2), 2.0, 4),  # no doubt about the shapes
+        ((8, 8), 2.0, 1),
+        ((5, 3), 2.0, 2),
+        ((8, 3), 2.0, None),
+    ],
+)
+def test_a_factor_along_space_is_told_or_measured_and_not_made_up(sizes, ratio, factor):
+    shapes, scales = [(8, sizes[0]), (4, sizes[1])], [[1.0, 1.0], [2.0, ratio]]
+    if factor is None:
+        with pytest.raises(ps.InvalidMetadataError, match="whole factors"):
+            found_factors(shapes, scales, AXES[-2:], where="here")
+    else:
+        assert found_factors(shapes, scales, AXES[-2:], where="here") == [(2, factor)]
+
+
 @pytest.mark.parametrize("shapes", [[(20, 20), (19, 20)], [(20, 20), (40, 20)], [(21, 20), (10, 10)]])
 def test_levels_that_cannot_be_made_are_refused(shapes):
     with pytest.raises(ps.InvalidMetadataError, match="here") as caught:

@@ -46,7 +46,11 @@ def _dependents(position: Position, image: MultiScaleMeta, name: str) -> dict[st
     """Levels of label images that go with a level, by label image; an error if something needs the array."""
     where, paths = position._location.where, [d.path for d in image.datasets]
     labels = labels_of(position, image)
+    place = position._location.child(name)
+    is_there = read_array(place.storage, place.path, place.zarr_format) is not None
     if name == paths[0]:
+        if not is_there:
+            return {}  # an entry without an array keeps nothing alive
         if len(paths) > 1:
             raise ArgumentError(
                 f"the levels {', '.join(paths[1:])} are made from {name!r}",

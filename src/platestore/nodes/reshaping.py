@@ -199,11 +199,20 @@ def _plan(
     change.shapes.update(levels)
     axis, meta = channel_index(image.axes), node._peek()
     named = meta.omero
-    if axis is None or named is None or image is not meta.multiscales[0] or old[axis] == shape[axis]:
+    if axis is None or named is None or not _is_main(node, image) or old[axis] == shape[axis]:
         return change, None
     # Names beyond the last channel may be those of channels that are still to come.
     is_short = len(named.channels) < shape[axis] or len(named.channels) == old[axis]
     return change, shape[axis] if is_short else None
+
+
+def _is_main(node: Position, image: MultiScaleMeta) -> bool:
+    """Whether an image is the position's first, whose channels are named and which has the label images.
+
+    Models that were read at different moments are different objects, so their levels are compared.
+    """
+    first = node._peek().multiscales[0].datasets
+    return bool(first) and first[0].path == image.datasets[0].path
 
 
 def _moved(
@@ -223,7 +232,7 @@ def _moved(
 
 def labels_of(node: Position, image: MultiScaleMeta) -> list[LabelImage]:
     """The label images of an image; those that are listed and not there are nothing to take along."""
-    if isinstance(node, LabelImage) or image is not node._peek().multiscales[0]:
+    if isinstance(node, LabelImage) or not _is_main(node, image):
         return []
     out: list[LabelImage] = []
     for name in node.label_names:
