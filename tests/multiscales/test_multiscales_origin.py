@@ -188,6 +188,30 @@ def test_a_source_that_is_gone_is_an_error_and_no_zeros(tmp_path, stored):
     assert not (tmp_path / "copy.zarr").exists()
 
 
+@pytest.mark.parametrize(
+    ("other", "version"),
+    [
+        (to_multiscales(to_ngff_image(PIXELS, dims="yx"), [2], chunks=24), "0.4"),
+        (to_multiscales(to_ngff_image(PIXELS.astype("float32"), dims="yx"), [2], chunks=16), "0.4"),
+        (made(), "0.5"),
+    ],
+)
+def test_a_source_that_is_another_array_by_now_is_an_error(tmp_path, stored, other, version):
+    image = from_ngff_zarr(stored)
+    to_ngff_zarr(stored, other, version=version)
+    with pytest.raises(NodeNotFoundError, match=r"gone|replaced"):
+        to_ngff_zarr(tmp_path / "copy.zarr", image)
+    assert not (tmp_path / "copy.zarr").exists()
+
+
+def test_a_source_that_grew_is_read_as_far_as_it_was(tmp_path, stored):
+    image = from_ngff_zarr(stored)
+    array = zarr.open_array(f"{stored}/0", mode="r+")
+    array.resize((80, 48))
+    to_ngff_zarr(tmp_path / "copy.zarr", image)
+    assert np.array_equal(level(tmp_path / "copy.zarr"), PIXELS)
+
+
 @pytest.mark.parametrize("kind", ["zarr", "dask", "mapped"])
 def test_images_of_positions_are_not_made_of_a_source_that_is_gone(tmp_path, stored, kind):
     array = zarr.open_array(f"{stored}/0", mode="r")

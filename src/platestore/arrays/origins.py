@@ -38,7 +38,9 @@ def origins(data: Any) -> Iterator[Any]:
 
 
 def require_there(data: Any) -> None:
-    """Refuse an array that is read from an array of a store that is gone, which would read as fill value.
+    """Refuse an array that is read from a store's array which is gone, or another one by now.
+
+    What was opened before would read fill values there, without an error.
 
     Parameters
     ----------
@@ -48,29 +50,31 @@ def require_there(data: Any) -> None:
     Raises
     ------
     NodeNotFoundError
-        If a document is not there any more.
+        If a document is not there any more, or says that chunks are laid out in another way.
     """
     for item, place in _found(data):
-        if hasattr(item, "store_path") and hasattr(item, "dtype") and _is_gone(item):
+        fate = _fate(item) if hasattr(item, "store_path") and hasattr(item, "dtype") else None
+        if fate is not None:
             raise NodeNotFoundError(
-                "the array that the pixels are read from is gone",
+                f"the array that the pixels are read from {fate}",
                 path=str(place),
                 hint="open the image again, or keep its pixels in memory",
             )
 
 
-def _is_gone(array: Any) -> bool:
-    """Whether there is no document of a zarr array any more."""
+def _fate(array: Any) -> str | None:
+    """What has become of a zarr array since it was opened, if it cannot be read any more."""
     import zarr
     from zarr.errors import NodeTypeValidationError
 
     try:
-        zarr.open_array(array.store_path, mode="r", zarr_format=array.metadata.zarr_format)
+        found = zarr.open_array(array.store_path, mode="r", zarr_format=array.metadata.zarr_format)
     except (FileNotFoundError, NodeTypeValidationError):
-        return True
+        return "is gone"
     except Exception:  # noqa: BLE001 - whatever is wrong with it, reading will say so
-        return False
-    return False
+        return None
+    pairs = [(a.chunks, a.shards, a.dtype) for a in (array, found)]
+    return None if pairs[0] == pairs[1] else "was replaced by another one since it was opened"
 
 
 def _found(data: Any) -> Iterator[tuple[Any, Any]]:
