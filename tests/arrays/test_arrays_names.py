@@ -126,3 +126,10 @@ def test_an_array_that_was_never_written_is_not_told_of(tmp_path, version):
         array = opened["0"]
         array[..., 4:, 4:] = np.nan
         assert (array[..., :4, :4] == 0).all()
+
+
+@pytest.mark.parametrize("method", ["mean", "gaussian"])
+def test_levels_of_pixels_that_have_other_names_are_told(tmp_path, version, method):
+    path = make_image(tmp_path / "a.zarr", version, ".", "/")
+    with pytest.warns(ps.StoreWarning, match="a.zarr/0: only the fill value"):
+        ps.open_ome_zarr(path, mode="r+").compute_pyramid(2, method)

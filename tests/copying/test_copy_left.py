@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from zarr.storage import MemoryStore, ZipStore
 
 import platestore as ps
 from conftest import make_plate
@@ -362,3 +364,29 @@ def test_an_unlisted_level_comes_along(image, tmp_path, version):
     report = ps.copy(image, tmp_path / "b.zarr", version=OTHER[version])
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "b.zarr/7", mode="r")[...], data())
     assert "7" in {array.path for array in report.arrays}
+
+
+@pytest.mark.parametrize("options", [{}, {"crop": "0:4,0:8"}, {"chunks": (1, 1, 2, 8, 8)}], ids=str)
+def test_sources_that_are_no_directories_are_looked_at_as_well(image, tmp_path, options):
+    store = MemoryStore()
+    shutil.copytree(image / "0", image / "lost")
+    for name in (".zarray", "zarr.json"):
+        (image / "lost" / name).unlink(missing_ok=True)
+    count = rename_chunks(image / "0", "v.")
+    ps.copy(image, store)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        for file in sorted(image.rglob("*")):
+            if file.is_file():
+                packed.write(file, file.relative_to(image))
+    for number, source in enumerate((image, store, ZipStore(tmp_path / "a.zip", mode="r"))):
+        report = ps.copy(source, tmp_path / f"{number}.zarr", **options)
+        assert report.unclaimed == 2 * count
+        assert len(report.notes) == 2
+
+
+def test_an_array_that_is_called_labels_comes_along(image, tmp_path, version):
+    group = zarr.open_group(image, mode="r+")
+    group.create_array("labels", shape=(4, 4), dtype="uint8", chunks=(2, 2))[...] = 3
+    report = ps.copy(image, tmp_path / "b.zarr", version=OTHER[version])
+    assert (zarr.open_array(tmp_path / "b.zarr/labels", mode="r")[...] == 3).all()
+    assert report.unclaimed == 0

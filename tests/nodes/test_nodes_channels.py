@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from conftest import make_plate
 from nodes.store_helpers import (
     attributes,
     axes,
@@ -452,3 +453,29 @@ def test_a_window_is_taken_from_the_coarsest_level_that_is_large_enough(tmp_path
     position["2"][...] = 9
     position.set_contrast_limits("a", percentiles=(0, 100))
     assert position.metadata.omero.channels[0].window["max"] == 9 + 1
+
+
+def test_fields_of_one_plate_may_have_channels_of_their_own(tmp_path, version):
+    plate = make_plate(tmp_path / "a.zarr", version)
+    names = ["DAPI", "CD3", "CD8"]
+    cycle = plate.create_position("A", "1", "1", acq_index=1, channel_names=names)
+    cycle.create_image("0", np.ones((1, 3, 1, 8, 8), "uint16"))
+    other = plate["A/1"].create_position("2", acquisition=2, channel_names=["BF"])
+    with pytest.raises(ps.ArgumentError, match="channels"):
+        other.create_image("0", np.ones((1, 2, 1, 8, 8), "uint16"))
+    several = plate.create_positions(
+        [("C", "1", "0"), ("C", "2", "0")], (1, 3, 1, 8, 8), "uint8", channel_names=names
+    )
+    assert [p.channel_names for p in several] == [names, names]
+    fresh = ps.open_ome_zarr(tmp_path / "a.zarr")
+    assert fresh.channel_names == ["DAPI", "GFP"], "those of the first position"
+    assert fresh["A/1/1"].channel_names == fresh["C/2/0"].channel_names == names
+    assert fresh["A/1/2"].channel_names == ["BF"]
+    assert plate.create_position("D", "1", "0").channel_names == ["DAPI", "GFP"]
+    for wrong in ("DAPI", ["a", "a"], [""], [1]):
+        with pytest.raises(ps.ArgumentError, match="channel.name"):
+            plate.create_position("E", "1", "0", channel_names=wrong)
+    assert "E" not in plate
+    alone = ps.copy(tmp_path / "a.zarr/A/1", tmp_path / "well.zarr")
+    well = ps.open_ome_zarr(alone.destination, mode="r+")
+    assert well.create_position("7", channel_names=["BF"]).channel_names == ["BF"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from platestore.errors import NodeNotFoundError
+from platestore.errors import NodeNotFoundError, StoreWarning
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -140,6 +141,30 @@ def misnamed(storage: Storage, document: ArrayDocument) -> str | None:
         if example is None and is_chunk_key(key):
             example = key
     return example
+
+
+def warn_misnamed(storage: Storage, document: ArrayDocument, *, level: int) -> None:
+    """Warn, once for each array and store, of one that has chunk files but none with the right name.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the array is.
+    document : ArrayDocument
+        Its document.
+    level : int
+        As ``stacklevel`` of ``warnings.warn``.
+    """
+    grid, path = array_grid(document), document.path
+    example = None if path in storage.warned else misnamed(storage, document)
+    if grid is not None and example is not None:
+        storage.warned.add(path)
+        warnings.warn(
+            f"{storage.where(path)}: only the fill value is read: its files are named like {example!r}, and "
+            f"its document says {grid.pattern!r} (correct the document, or rename the files)",
+            StoreWarning,
+            stacklevel=level + 1,
+        )
 
 
 def is_chunk_key(key: str) -> bool:

@@ -20,7 +20,7 @@ from platestore.arrays import indexing, lazy
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader
 from platestore.arrays.engine import Engine, refuse_in_child
-from platestore.arrays.grid import misnamed
+from platestore.arrays.grid import warn_misnamed
 from platestore.arrays.indexing import Region, Selection
 from platestore.arrays.layout import ArrayLayout, is_aligned, write_units
 from platestore.errors import (
@@ -29,7 +29,6 @@ from platestore.errors import (
     MissingChunkError,
     PlatestoreError,
     RewriteWarning,
-    StoreWarning,
 )
 from platestore.storage.base import Storage, join
 
@@ -128,17 +127,7 @@ class PixelArray(_ZarrArray):
         object.__setattr__(self, "_looked", True)
         if self._storage.options.missing == "raise" or not _is_filled(found, self.fill_value):
             return
-        example = misnamed(self._storage, self._engine.document)
-        if example is not None and self.path not in self._storage.warned:
-            self._storage.warned.add(self.path)
-            where = self._storage.where(self.path)
-            named = self.metadata.encode_chunk_key((0,) * self.ndim)
-            warnings.warn(
-                f"{where}: only the fill value is read: its files are named like {example!r}, and its "
-                f"document says {named!r} (correct the document, or rename the files)",
-                StoreWarning,
-                stacklevel=_level_of_caller(),
-            )
+        warn_misnamed(self._storage, self._engine.document, level=_level_of_caller())
 
     def _read_by_zarr(self, selection: Selection) -> Any:
         if selection.kind == "basic":

@@ -180,5 +180,8 @@ def _keys(location: Location) -> dict[str, _Found]:
         found = out[node]
         found.folders = by_folder(names)
         document = _array_document(location, Folder(node, [(name, 0) for name in names], 0))
-        found.grid = None if document is None else array_grid(document)
+        if document is None:
+            found.chunks = None
+        else:
+            found.chunks, found.grid = found.chunks or Stamp(), array_grid(document)
     return out

@@ -28,7 +28,7 @@ from platestore.nodes.well import Well
 from platestore.opening import open_ome_zarr
 from platestore.spec.versions import Version
 from platestore.storage.base import join
-from platestore.storage.hierarchy import read_group
+from platestore.storage.hierarchy import read_array, read_group
 from platestore.storage.ozx import OzxStorage
 
 
@@ -164,10 +164,16 @@ class Planner:
         """Plan one position, its labels, and what others keep in it."""
         self.plan.positions += 1
         main = self._images.image(position, target)
-        contents = self._groups.contents(position._location)
+        contents, place = self._groups.contents(position._location), position._location.child(LABELS)
+        known = {LABELS}
         if self._ask.labels and LABELS in contents[0]:
-            self._labels(position, join(target, LABELS), main)
-        self._members(position._location, target, position._state().paths(), contents, known={LABELS})
+            # An array of that name is somebody else's; in zarr v3 the list is in the same document.
+            unlike = place.zarr_format == 2 or position._listing() is None
+            if unlike and read_array(place.storage, place.path, place.zarr_format) is not None:
+                known = set()
+            else:
+                self._labels(position, join(target, LABELS), main)
+        self._members(position._location, target, position._state().paths(), contents, known=known)
 
     def _labels(self, position: Position, target: str, main: MainImage | None) -> None:
         """Plan the label images of a position: those that are listed, or all where nothing lists any."""

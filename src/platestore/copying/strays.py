@@ -6,6 +6,7 @@ larger shape left. A copy tells of them, whether they come along or stay behind.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -82,25 +83,22 @@ def find_strays(grid: ArrayGrid, folders: Iterable[Folder]) -> Strays | None:
         None if there are none.
     """
     strays = Strays()
-    last = {str(n) for n in range(min(grid.counts[-1], _MOST_NAMES))} if grid.shape else set()
+    # Most files are chunks in directories of chunks: they are told by their names, which are few.
+    names = [{str(n) for n in range(min(count, _MOST_NAMES))} for count in grid.counts]
+    above = [{"c"}, *names][:-1] if grid.prefix else names[:-1]
     for folder in folders:
-        if grid.separator == "/" and _is_full(grid, folder.path):
-            names: Iterable[str] = (name for name, _ in folder.files if name not in last)
-        else:
-            names = (name for name, _ in folder.files)
-        for name in names:
+        files = folder.files
+        if names and grid.separator == "/":
+            parts = folder.path.split("/") if folder.path else []
+            if len(parts) == len(above) and all(map(operator.contains, above, parts)):
+                files = [file for file in files if file[0] not in names[-1]]
+        for name, _ in files:
             _note(strays, grid, folder.path, name)
     return strays if strays != _NONE else None
 
 
 _MOST_NAMES = 10_000
 _NONE = Strays()
-
-
-def _is_full(grid: ArrayGrid, path: str) -> bool:
-    """Whether a directory is one that holds chunks inside of an array's shape."""
-    place = grid.place_of(join(path, "0"))
-    return place is not None and bool(place) and grid.holds(place)
 
 
 def _note(strays: Strays, grid: ArrayGrid, path: str, name: str) -> None:

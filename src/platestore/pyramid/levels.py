@@ -11,6 +11,7 @@ import numpy.typing as npt
 from platestore.arrays.chunkarrays import ArrayReader, ArrayWriter
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
+from platestore.arrays.grid import array_grid, warn_misnamed
 from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.sources import Source
 from platestore.arrays.stored import stored_source
@@ -21,7 +22,7 @@ from platestore.pyramid.kernels import Method, check_method
 from platestore.pyramid.stepwise import StepwiseBuild
 from platestore.pyramid.targets import Reader, Target, Writer
 from platestore.settings import config, parse_bytes
-from platestore.storage.base import Storage
+from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import ArrayDocument
 
 Factors = tuple[int, ...]
@@ -91,6 +92,9 @@ def make_levels(
         ordered=ordered,
     )
     build.run(resources.progress)
+    grid = array_grid(base)
+    if data is None and grid is not None and storage.size_of(join(base.path, grid.pattern)) is None:
+        warn_misnamed(storage, base, level=2)
 
 
 def plan_build(
