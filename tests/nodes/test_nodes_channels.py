@@ -473,7 +473,7 @@ def test_fields_of_one_plate_may_have_channels_of_their_own(tmp_path, version):
     assert fresh["A/1/2"].channel_names == ["BF"]
     assert plate.create_position("D", "1", "0").channel_names == ["DAPI", "GFP"]
     for wrong in ("DAPI", ["a", "a"], [""], [1]):
-        with pytest.raises(ps.ArgumentError, match="channel.name"):
+        with pytest.raises(ps.ArgumentError, match=r"channel.name"):
             plate.create_position("E", "1", "0", channel_names=wrong)
     assert "E" not in plate
     alone = ps.copy(tmp_path / "a.zarr/A/1", tmp_path / "well.zarr")
