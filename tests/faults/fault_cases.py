@@ -24,6 +24,7 @@ from fault_store import contents
 from zarr.storage import LocalStore, StorePath
 
 import platestore as ps
+from platestore.spec.axes import default_axes
 
 SHAPE = (1, 2, 1, 4, 4)
 LAB = "lab notebook"
@@ -113,6 +114,9 @@ def _build(name: str, version: str, path: Path) -> None:
     elif name == "acquired":
         plate = _plate(path, version, acquisitions=[ps.AcquisitionMeta(id=0), ps.AcquisitionMeta(id=3)])
         plate.dump_meta(field_count=True)
+    elif name == "upper":
+        axes = [axis.model_copy(update={"name": axis.name.upper()}) for axis in default_axes()]
+        _plate(path, version, axes=axes)
     elif name == "levels":
         plate = ps.open_ome_zarr(
             path, layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version=version
@@ -507,6 +511,8 @@ POSITION = [
         "plate",
         lambda door: door("A/1/0").append_channel("Cy5", resize_arrays=False),
     ),
+    Case("set_axes_case", "upper", lambda door: door().set_axes_case("lower"), loose=True),
+    Case("set_axes_case of a position", "upper", lambda door: door("A/1/0").set_axes_case("lower")),
     Case("rename_channel", "plate", lambda door: door("A/1/0").rename_channel("GFP", "Cy5")),
     Case(
         "rename_channel under consolidated metadata",

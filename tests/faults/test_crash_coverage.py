@@ -30,6 +30,7 @@ WRITERS = {
     "make_tiles": "make_tiles",
     "append_channel": "append_channel",
     "rename_channel": "rename_channel",
+    "set_axes_case": "set_axes_case",
     "update_channel": "update_channel",
     "set_contrast_limits": "set_contrast_limits",
     "set_scale": "set_scale",
@@ -64,6 +65,7 @@ PIXELS = {
     "set_orthogonal_selection", "write_dask", "write_tile", "add_full_res_data",
 }  # fmt: skip
 READERS = {
+    "keys", "items", "values",
     "array_keys", "close", "group_keys", "get_axis_index", "get_channel_index", "is_leaf", "is_root",
     "print_tree", "refresh", "positions", "rows", "wells", "images", "labels", "get_label", "plan_layout",
     "get_effective_scale", "get_effective_translation", "to_xarray", "dask_array", "numpy", "tensorstore",

@@ -45,6 +45,8 @@ from platestore.storage.hierarchy import (
 
 if TYPE_CHECKING:
     import zarr
+    from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
     from platestore.copying.report import CopyReport
 
@@ -412,13 +414,13 @@ class NGFFNode(DirectoryListing, Generic[M]):
         """Whether this is the node that was opened, rather than one reached from it."""
         return self._top
 
-    def copy_to(self, dst: str | os.PathLike[str], **options: Any) -> CopyReport:
+    def copy_to(self, dst: str | os.PathLike[str] | Store | StorePath, **options: Any) -> CopyReport:
         """Copy this node: as it is, in part, in another layout or version, or into an archive.
 
         Parameters
         ----------
-        dst : path
-            The copy; a path inside a plate that exists adds a position, or a well, to that.
+        dst : path or zarr Store
+            The copy; a path inside a plate adds a position, or a well, to that.
         **options
             As for :func:`platestore.copy`.
 
