@@ -7,9 +7,12 @@ import json
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 import platestore as ps
 
@@ -53,7 +56,7 @@ def make_image(path: Path, version: str, style: str, says: str | None = None) ->
     return path
 
 
-def read(path: Path) -> tuple[np.ndarray, list[str]]:
+def read(path: Any) -> tuple[np.ndarray, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         array = ps.open_ome_zarr(path)["0"]
@@ -133,3 +136,34 @@ def test_levels_of_pixels_that_have_other_names_are_told(tmp_path, version, meth
     path = make_image(tmp_path / "a.zarr", version, ".", "/")
     with pytest.warns(ps.StoreWarning, match="a.zarr/0: only the fill value"):
         ps.open_ome_zarr(path, mode="r+").compute_pyramid(2, method)
+
+
+class Unlisted(MemoryStore):
+    """A store that tells nobody what it holds, as many a web server does."""
+
+    supports_listing = False
+
+
+@pytest.mark.parametrize("style", ["/", "."])
+@pytest.mark.parametrize("cls", [MemoryStore, Unlisted])
+def test_stores_of_zarr_are_read_as_directories_are(tmp_path, style, cls):
+    path, held = make_image(tmp_path / "a.zarr", "0.4", style), MemoryStore()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for file in path.rglob("*"):
+            if file.is_file():
+                key, data = str(file.relative_to(path)), file.read_bytes()
+                held._store_dict[key] = default_buffer_prototype().buffer.from_bytes(data)
+    values, texts = read(cls(held._store_dict))
+    np.testing.assert_array_equal(values, pixels())
+    assert len(texts) == (style == "/")
+
+
+def test_a_store_that_cannot_be_listed_is_read_where_there_is_nothing(tmp_path):
+    position = new_position(tmp_path / "a.zarr", "0.5")
+    position.create_zeros("0", SHAPE, "uint8")
+    held = MemoryStore()
+    ps.copy(tmp_path / "a.zarr", held)
+    values, texts = read(Unlisted(held._store_dict))
+    assert (values == 0).all()
+    assert texts == []

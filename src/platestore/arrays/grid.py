@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from platestore.errors import NodeNotFoundError, StoreWarning
+from platestore.errors import NodeNotFoundError, StoreWarning, UnsupportedError
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -191,7 +191,7 @@ def _listed(storage: Storage, path: str) -> tuple[list[str], list[str]]:
     """What lies in a directory, without what is hidden and the documents."""
     try:
         directories, files = storage.list(path)
-    except NodeNotFoundError:
+    except (NodeNotFoundError, UnsupportedError):  # or it cannot be listed
         return [], []
     return [name for name in directories if name[0] != "."], [
         name for name in files if name[0] != "." and name not in DOCUMENTS

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from platestore.errors import InvalidMetadataError, NodeNotFoundError, StoreWarning
+from platestore.errors import InvalidMetadataError, NodeNotFoundError, StoreWarning, UnsupportedError
 from platestore.spec import versions
 from platestore.spec.findings import Finding
 from platestore.storage.base import Storage, is_chunk_name, join
@@ -285,17 +285,22 @@ def read_array(storage: Storage, path: str, zarr_format: ZarrFormat) -> ArrayDoc
     data = storage.read_document(array_key(path, zarr_format))
     if data is None or (zarr_format == 3 and b'"group"' in data and _is_group(data, storage.where(path))):
         return None
-    if zarr_format == 2 and b'"dimension_separator"' not in data and _is_nested(storage, path):
+    if zarr_format == 2 and b'"dimension_separator"' not in data and _is_nested(storage, path, data):
         data = _with_separator(storage, path, data)
     return ArrayDocument(path, zarr_format, data)
 
 
-def _is_nested(storage: Storage, path: str) -> bool:
+def _is_nested(storage: Storage, path: str, data: bytes) -> bool:
     """Whether the chunks of an array of v2 lie in directories, and none beside its document."""
     try:
         directories, files = storage.list(path)
-    except (OSError, NotImplementedError):
-        return False  # of a store that cannot be listed, the document is all there is
+    except NodeNotFoundError:
+        return False
+    except UnsupportedError:  # the store cannot be listed: the first chunk has to do
+        shape = parse(data, where=storage.where(path)).get("shape")
+        first = "0" * (len(shape) if isinstance(shape, list) else 0)
+        keys = [join(path, separator.join(first)) for separator in "/."]
+        return len(first) > 1 and storage.exists(keys[0]) and not storage.exists(keys[1])
     return any(name.isdecimal() for name in directories) and not any(map(is_chunk_name, files))
 
 
