@@ -262,7 +262,7 @@ def _with_fill(
     """The document of a new layout with the array's own fill value, so that missing chunks read the same."""
     content = layout.document(zarr_format, axis_names)
     if fill is None or content["fill_value"] == fill:
-        return None
+        return layout.template  # which names the codecs that are none of ours
     return json.dumps({**content, "fill_value": fill})
 
 
@@ -272,7 +272,14 @@ def _same(asked: ArrayLayout, found: ArrayLayout, picks: Sequence[Pick]) -> bool
         is_whole(picks, found.shape)
         and (asked.chunks, asked.shards, asked.checksum) == (found.chunks, found.shards, found.checksum)
         and asked.compressor == found.compressor
+        and (asked.compressor is not None or _codecs(asked) == _codecs(found))
     )
+
+
+def _codecs(layout: ArrayLayout) -> Any:
+    """The codecs of a layout that has others than those of the vocabulary."""
+    content = json.loads(layout.template) if layout.template is not None else {}
+    return content.get("compressor"), content.get("codecs")
 
 
 def _describe(layout: ArrayLayout) -> str:
