@@ -168,11 +168,14 @@ def test_images_that_travel_by_pickle_are_written_the_same(tmp_path):
         assert np.array_equal(level(tmp_path / "a.zarr", name), level(tmp_path / "b.zarr", name))
 
 
-def test_held_pixels_are_not_taken_for_those_on_disk_in_computations(stored):
+@pytest.mark.parametrize(
+    "lazy", [lambda a: a.dask_array(), da.from_zarr, lambda a: da.from_array(a, chunks=16), da.asarray]
+)
+def test_held_pixels_are_not_taken_for_those_on_disk_in_computations(stored, lazy):
     with platestore.open_ome_zarr(stored, mode="r+") as position:
-        before = position["0"].dask_array().persist()
+        before = lazy(position["0"]).persist()
         position["0"][...] = OTHERS
-        after = position["0"].dask_array()
+        after = lazy(position["0"])
         change = (after.astype("int64") - before).compute()
     assert np.array_equal(change, OTHERS.astype("int64") - PIXELS)
 

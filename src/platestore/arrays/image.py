@@ -6,6 +6,7 @@ import contextlib
 import math
 import operator
 import re
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -162,10 +163,12 @@ class ImageArray(PixelArray):
         import dask.array
 
         blocks = self.shards or self.chunks
-        lazy: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
-            self, chunks=blocks, name=False
-        )
+        lazy: dask.array.Array = dask.array.from_array(self, chunks=blocks)  # type: ignore[no-untyped-call]
         return lazy
+
+    def __dask_tokenize__(self) -> str:
+        # Pixels on disk change: what dask made of the array before is not what it would make of it now.
+        return uuid.uuid4().hex
 
     def tensorstore(self, **kwargs: Any) -> tensorstore.TensorStore:
         """Open the array with TensorStore.
