@@ -261,6 +261,7 @@ def test_levels_that_zarr_left_behind_are_found_and_not_followed(version, tmp_pa
         lambda: position.compute_pyramid(region=np.s_[:1]),
         lambda: position.initialize_pyramid(3),
         lambda: position["0"].resize(SHAPE),
+        lambda: position.append_channel("Cy5"),
         lambda: ps.copy(path, tmp_path / "copy.zarr", crop="0:3,0:3"),
     ):
         with pytest.raises(ps.InvalidMetadataError, match=r"along [tcTC]") as caught:

@@ -408,6 +408,9 @@ def append_channel(position: Position, name: str, resize_arrays: bool) -> None:
         for path in meta.paths() if resize_arrays else ():
             locks.enter_context(location.storage.lock(location.child(path).path))
             sizes[path] = summarise(position._array_document(path)).shape[axis] + 1
+        for each in meta.multiscales if sizes else ():
+            # An error where levels have another number of channels or time points.
+            factors_of(position, each, documents_of(position, each), exact=False)
         shapes: dict[str, list[int]] = {}
         image = meta.multiscales[0]
         if sizes and image.datasets:
