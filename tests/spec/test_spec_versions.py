@@ -186,7 +186,7 @@ def stamp(version):
     [
         (["plate"], "plate"),
         (["plate", "bioformats2raw.layout"], "plate"),
-        (["bioformats2raw.layout", "multiscales"], "series"),
+        (["bioformats2raw.layout", "multiscales"], "image"),
         (["multiscales", "omero"], "image"),
         (["well"], "well"),
         (["omero"], "unknown"),
