@@ -141,6 +141,7 @@ def test_labels(tmp_path):
     np.testing.assert_array_equal(back.images[0].data, labels)
 
 
+@pytest.mark.filterwarnings("ignore:axis ")
 def test_foreign_images(tmp_path):
     group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
     group.create_array(
@@ -177,8 +178,9 @@ def test_foreign_images(tmp_path):
     to_ngff_zarr(tmp_path / "b.zarr", back)
     again = from_ngff_zarr(tmp_path / "b.zarr")
     assert again.metadata.to_json() == back.metadata.to_json()
+    assert to_multiscales(back.images[0], []).images[0].axes_units == {"y": "furlong"}
     with pytest.raises(ArgumentError, match="furlong"):
-        to_multiscales(back.images[0], [])
+        to_ngff_image(np.zeros((3, 3)), axes_units={"y": "furlong"})
 
 
 def test_nothing_and_something_else(tmp_path):
