@@ -30,6 +30,7 @@ _PUBLIC = {
     "platestore.processing": ("PyramidReport", "compute_pyramids"),
     "platestore.settings": ("config",),
     "platestore.spec.axes": ("AxisMeta", "ChannelAxisMeta", "SpaceAxisMeta", "TimeAxisMeta"),
+    "platestore.spec.base": ("TO_DICT_SETTINGS",),
     "platestore.spec.transforms": ("TransformationMeta",),
     "platestore.spec.findings": ("Finding",),
     "platestore.spec.multiscales": ("DatasetMeta", "ImagesMeta", "MultiScaleMeta"),
@@ -77,6 +78,7 @@ _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 # Written out, for type checkers that read no code.
 __all__ = [
+    "TO_DICT_SETTINGS",
     "AcquisitionMeta",
     "ArgumentError",
     "ArrayReport",
@@ -203,6 +205,7 @@ if TYPE_CHECKING:
     from platestore.processing import PyramidReport, compute_pyramids
     from platestore.settings import config
     from platestore.spec.axes import AxisMeta, ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta
+    from platestore.spec.base import TO_DICT_SETTINGS
     from platestore.spec.findings import Finding
     from platestore.spec.labels import (
         ImageLabelMeta,

@@ -10,7 +10,7 @@ import pytest
 import platestore as ps
 
 FINE_3 = [
-    {"dimension_names": ["T", "C", "Z", "Y", "X"]},
+    {"dimension_names": ["t", "c", "z", "y", "x"]},
     {"storage_transformers": []},
     {"note": {"must_understand": False, "x": 1}},
     {"fill_value": 65535},

@@ -348,8 +348,8 @@ CHANGES: dict[str, Change] = {
     "create_position in a well": Change(
         "",
         lambda n: n.create_position("A", "1", "1"),
-        # The plate already lists the well.
-        lambda s: [*s.groups("A/1/1"), *s.attributes("A/1")],
+        # The plate already lists the well; it says how many fields a well has at most.
+        lambda s: [*s.groups("A/1/1"), *s.attributes("A/1", "")],
     ),
     "create_positions in a well and a new one": Change(
         "",
@@ -366,6 +366,17 @@ CHANGES: dict[str, Change] = {
     "del well": Change("", lambda n: n.__delitem__("A/1"), lambda s: s.attributes("") * 2),
     "del position": Change("A/1", lambda n: n.__delitem__("0"), lambda s: s.attributes("A/1") * 2),
 }
+
+
+def test_the_plate_is_not_written_where_another_well_has_as_many_fields(store: Store):
+    plate = store.open(mode="r+")
+    plate.create_position("A", "1", "1")
+    with store.count() as counted:
+        plate.create_position("A", "2", "1")
+    assert dict(counted.writes) == _counted([*store.groups("A/2/1"), *store.attributes("A/2")])
+    with store.count() as counted:
+        del plate["A/2"]["1"]
+    assert dict(counted.writes) == _counted(store.attributes("A/2") * 2)
 
 
 def _counted(keys: list[str]) -> dict[str, int]:

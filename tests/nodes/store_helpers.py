@@ -131,6 +131,12 @@ def listed_wells(path: Path) -> list[str]:
     return [well["path"] for well in plate["wells"]]
 
 
+def placed_wells(path: Path) -> list[str]:
+    """The same, along rows, then columns."""
+    plate = ome(path).get("plate") or attributes(path)["platestore"]["plate"]
+    return [w["path"] for w in sorted(plate["wells"], key=lambda w: (w["rowIndex"], w["columnIndex"]))]
+
+
 def check_plate(path: Path) -> dict[str, Any]:
     """Check by the specification, on the bare JSON, that a plate is whole: names, paths, indices, members.
 
@@ -174,6 +180,13 @@ def axes(names: str) -> list[ps.AxisMeta]:
         kind, unit = kinds.get(name.lower(), ("space", "micrometer"))
         made.append(ps.AxisMeta(name=name, type=kind, unit=unit))
     return made
+
+
+def new_plate(path: Path, version: str = "0.4", **kwargs: Any) -> ps.Plate:
+    """An empty plate."""
+    return ps.open_ome_zarr(
+        path, layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version=version, **kwargs
+    )
 
 
 def new_position(

@@ -150,7 +150,7 @@ def test_a_plate_inside_a_plain_group_is_a_plate(tmp_path, version, fmt):
     del plate["A/2"]
     ps.open_ome_zarr(path / "C/9", mode="r+").create_position("1")
     check_plate(path)
-    assert [p for p, _ in ps.open_ome_zarr(path).positions()] == ["C/9/0", "C/9/1", "B/1/0", "D/1/0"]
+    assert [p for p, _ in ps.open_ome_zarr(path).positions()] == ["B/1/0", "C/9/0", "C/9/1", "D/1/0"]
     assert int(ps.open_ome_zarr(path)["C/9/0/0"][0, 0, 0, 0, 0]) == 1
 
 

@@ -285,7 +285,7 @@ def test_refresh_shows_the_state_on_disk(path):
     writer["A/1/0"].rename_channel("GFP", "YFP")
     writer["A/1/0"].zattrs["new"] = 1
     assert plate.refresh() is plate
-    assert [p for p, _ in plate.wells()] == ["A/1", "A/2", "B/1", "A/4"]
+    assert [p for p, _ in plate.wells()] == ["A/1", "A/2", "A/4", "B/1"]
     assert plate.channel_names == ["DAPI", "YFP"]
     assert list(well.refresh()) == ["0", "1"]
     assert position.refresh().channel_names == ["DAPI", "YFP"]

@@ -13,17 +13,12 @@ from nodes.store_helpers import (
     check_plate,
     edit_ome,
     listed_wells,
+    new_plate,
     pixels,
     refused,
     snapshot,
     stored_plate,
 )
-
-
-def new_plate(path, version, **kwargs):
-    return ps.open_ome_zarr(
-        path, layout="hcs", mode="w-", channel_names=["DAPI", "GFP"], version=version, **kwargs
-    )
 
 
 @pytest.fixture
@@ -74,17 +69,30 @@ def test_iteration_gives_the_names_of_the_rows_in_order(path):
     assert bool(plate)
 
 
-def test_rows_wells_and_positions_iterate_in_the_order_of_the_metadata(tmp_path, version):
+def test_wells_and_positions_iterate_along_rows_then_columns_whatever_was_created_first(tmp_path, version):
     plate = new_plate(tmp_path / "plate.zarr", version)
     plate.create_positions(
         [("B", "10", "1"), ("B", "10", "0"), ("A", "2", "0"), ("B", "2", "0"), ("A", "10", "x")]
     )
     for opened in (plate, ps.open_ome_zarr(tmp_path / "plate.zarr")):
-        assert [p for p, _ in opened.wells()] == ["B/10", "A/2", "B/2", "A/10"]
-        assert [p for p, _ in opened.positions()] == ["B/10/1", "B/10/0", "A/2/0", "B/2/0", "A/10/x"]
+        assert [p for p, _ in opened.wells()] == ["B/10", "B/2", "A/10", "A/2"]
+        assert [p for p, _ in opened.positions()] == ["B/10/1", "B/10/0", "B/2/0", "A/10/x", "A/2/0"]
         assert [name for name, _ in opened.rows()] == list(opened) == ["B", "A"]
         assert [name for name, _ in opened["B"].wells()] == ["10", "2"]
         assert [name for name, _ in opened["B/10"].positions()] == ["1", "0"]
+
+
+def test_a_declared_plate_is_in_the_order_of_its_grid(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version, plate_format=96)
+    plate.create_positions(
+        [("H", "12", "0"), ("A", "10", "0"), ("A", "2", "0"), ("B", "1", "0"), ("A", "1", "0")]
+    )
+    order = ["A/1", "A/2", "A/10", "B/1", "H/12"]
+    for opened in (plate, ps.open_ome_zarr(tmp_path / "plate.zarr")):
+        assert [path for path, _ in opened.wells()] == order
+        assert [name for name, _ in opened["A"].wells()] == ["1", "2", "10"]
+    ps.copy(plate, tmp_path / "copy.zarr", version="0.4" if version == "0.5" else "0.5")
+    assert [path for path, _ in ps.open_ome_zarr(tmp_path / "copy.zarr").wells()] == order
 
 
 def test_iterators_yield_nodes_of_their_kind(path):
@@ -395,26 +403,72 @@ def test_positions_of_other_axes(tmp_path, version):
 
 
 def test_dump_meta_counts_the_fields_when_asked(path):
+    edit_ome(path, lambda parts: parts["plate"].pop("field_count"))
     plate = ps.open_ome_zarr(path, mode="r+")
     plate.dump_meta()
-    assert "field_count" not in check_plate(path)
     plate.create_position("A", "1", "1")
+    assert "field_count" not in check_plate(path), "in a plate that does not say it"
     plate.dump_meta(field_count=True)
-    assert check_plate(path)["field_count"] == 4
-    assert plate.metadata.field_count == 4
+    assert check_plate(path)["field_count"] == 2
+    assert plate.metadata.field_count == 2
 
 
-def test_a_count_of_fields_stays_right_once_it_is_there(path):
+def test_the_field_count_is_the_largest_number_of_fields_in_a_well(path):
     plate = ps.open_ome_zarr(path, mode="r+")
-    plate.dump_meta(field_count=True)
+    assert check_plate(path)["field_count"] == 1
     plate.create_positions([("A", "1", "1"), ("C", "1", "0")])
-    assert check_plate(path)["field_count"] == 5
+    assert check_plate(path)["field_count"] == 2
     plate["A/2"].create_position("1")
-    assert check_plate(path)["field_count"] == 6
-    del plate["A/1"]
-    assert check_plate(path)["field_count"] == 4
-    del plate["A/2/0"]
+    plate["A/2"].create_position("2")
     assert check_plate(path)["field_count"] == 3
+    plate.rename_well("A/2", "D/4")
+    assert check_plate(path)["field_count"] == 3
+    del plate["D/4/0"]
+    assert check_plate(path)["field_count"] == 2
+    del plate["A/1"]
+    assert check_plate(path)["field_count"] == 2, "D/4 still has two"
+    del plate["D/4"]
+    assert check_plate(path)["field_count"] == 1
+    plate.create_positions([("A", "1", str(i)) for i in range(4)], shape=(1, 2, 1, 4, 4), dtype="uint8")
+    assert check_plate(path)["field_count"] == 4
+    ps.copy(plate, path.with_name("part.zarr"), positions=["A/1/[01]", "B/1/0"])
+    assert check_plate(path.with_name("part.zarr"))["field_count"] == 2
+
+
+def test_a_plate_of_empty_wells_has_a_valid_field_count(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version)
+    plate.create_well("A", "1")
+    assert check_plate(tmp_path / "plate.zarr")["field_count"] == 1
+    plate.create_position("A", "1", "0")
+    plate.create_position("A", "1", "1")
+    assert check_plate(tmp_path / "plate.zarr")["field_count"] == 2
+    assert check_plate(tmp_path / "plate.zarr")["version"] == version
+
+
+@pytest.mark.parametrize("column", ["03", "003"])
+def test_a_plate_format_takes_zero_padded_names(tmp_path, version, column):
+    path = tmp_path / "plate.zarr"
+    plate = new_plate(path, version, plate_format=96)
+    plate.create_position("B", column, "0")
+    width = len(column)
+    meta = check_plate(path)
+    assert [item["name"] for item in meta["columns"]] == [str(i).zfill(width) for i in range(1, 13)]
+    assert meta["wells"] == [{"path": f"B/{column}", "rowIndex": 1, "columnIndex": 2}]
+    plate.create_positions([("B", "12".zfill(width), "0"), ("C", "1".zfill(width), "0")])
+    assert [w for w, _ in plate.wells()] == [f"B/{column}", f"B/{12:0{width}}", f"C/{1:0{width}}"]
+    for wrong in ("4", "13", "0", "0004"):
+        with refused(ps.ArgumentError, ValueError, tree=path, names=f"column '{wrong}'"):
+            plate.create_position("B", wrong, "0")
+
+
+def test_one_batch_and_one_plate_have_one_way_of_naming(tmp_path, version):
+    plate = new_plate(tmp_path / "plate.zarr", version, plate_format=384)
+    with refused(ps.ArgumentError, ValueError, names="04"):
+        plate.create_positions([("A", "03", "0"), ("A", "4", "0")])
+    plate.create_position("A", "3", "0")
+    with refused(ps.ArgumentError, ValueError, names="'3'"):
+        plate.create_position("B", "03", "0")
+    assert [w for w, _ in plate.wells()] == ["A/3"]
 
 
 def test_a_plate_is_made_from_a_zarr_group(path):

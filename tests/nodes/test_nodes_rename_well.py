@@ -13,6 +13,8 @@ from nodes.store_helpers import (
     edit_attributes,
     group_document,
     listed_wells,
+    new_plate,
+    placed_wells,
     refused,
     snapshot,
     stored_plate,
@@ -46,9 +48,12 @@ def test_a_well_moves_with_its_data_and_its_index(path, old, new):
     untouched = {p: snapshot(path / p) for p in ("A/1", "A/2", "B/1") if p != old}
     plate = ps.open_ome_zarr(path, mode="r+")
     assert plate.rename_well(old, new) is None
-    assert list(values(path).items()) == list(expected.items()), "in the place of the old one"
-    assert list(dict(plate.wells())) == listed_wells(path)
-    check_plate(path)
+    assert values(path) == expected
+    assert list(dict(plate.wells())) == placed_wells(path)
+    assert listed_wells(path) == [p.removesuffix("/0") for p in expected], "in the place of the old one"
+    meta = check_plate(path)
+    for key, i in (("rows", 0), ("columns", 1)):
+        assert {item["name"] for item in meta[key]} == {p.split("/")[i] for p in expected}, "those in use"
     for sibling, content in untouched.items():
         assert snapshot(path / sibling) == content
     assert not (path / old).exists()
@@ -61,15 +66,56 @@ def test_the_moved_well_is_the_same_byte_for_byte(path):
     assert snapshot(path / "F/6") == before
 
 
-def test_a_row_that_is_left_empty_goes_and_its_name_stays(path):
+def test_a_row_that_is_left_empty_goes(path):
     plate = ps.open_ome_zarr(path, mode="r+")
     plate.rename_well("B/1", "A/5")
     assert not (path / "B").exists()
     assert "B" not in plate
     meta = check_plate(path)
-    assert "B" in [row["name"] for row in meta["rows"]]
+    assert [row["name"] for row in meta["rows"]] == ["A"]
+    assert [column["name"] for column in meta["columns"]] == ["1", "2", "5"]
     plate.rename_well("A/5", "B/1")
+    assert [column["name"] for column in check_plate(path)["columns"]] == ["1", "2"]
     assert values(path) == {"A/1/0": 1, "A/2/0": 2, "B/1/0": 3}
+
+
+def test_indices_follow_when_a_row_or_a_column_before_them_goes(path):
+    plate = ps.open_ome_zarr(path, mode="r+")
+    plate.create_position("C", "9", "0")
+    del plate["A"]
+    assert check_plate(path)["wells"] == [
+        {"path": "B/1", "rowIndex": 0, "columnIndex": 0},
+        {"path": "C/9", "rowIndex": 1, "columnIndex": 1},
+    ]
+    plate.rename_well("B/1", "D/8")
+    assert check_plate(path)["wells"] == [
+        {"path": "D/8", "rowIndex": 1, "columnIndex": 1},
+        {"path": "C/9", "rowIndex": 0, "columnIndex": 0},
+    ]
+
+
+def test_rows_that_were_put_there_to_give_an_index_stay(tmp_path, version):
+    plate = new_plate(tmp_path / "p.zarr", version)
+    plate.create_position("C", "3", "0", row_index=2, col_index=2)
+    plate.create_position("D", "4", "0")
+    plate.rename_well("D/4", "C/4")
+    meta = check_plate(tmp_path / "p.zarr")
+    assert [[item["name"] for item in meta[key]] for key in ("rows", "columns")] == [[*"ABC"], [*"1234"]]
+
+
+@pytest.mark.parametrize("declared", ["format", "grid of others"])
+def test_a_declared_plate_keeps_its_rows_and_columns(tmp_path, version, declared):
+    path = tmp_path / "p.zarr"
+    plate = new_plate(path, version, plate_format=96)
+    plate.create_positions([("A", "1", "0"), ("B", "2", "0")])
+    if declared != "format":
+        edit_attributes(path, platestore={})
+        plate = ps.open_ome_zarr(path, mode="r+")
+    plate.rename_well("B/2", "C/3")
+    del plate["A/1"]
+    meta = check_plate(path)
+    assert (len(meta["rows"]), len(meta["columns"])) == (8, 12)
+    assert meta["wells"] == [{"path": "C/3", "rowIndex": 2, "columnIndex": 2}]
 
 
 def test_a_row_with_something_of_others_stays(path):
@@ -239,7 +285,8 @@ def test_a_writer_finishes_an_interrupted_renaming(path, moved, mode):
     _interrupt(path, moved)
     plate = ps.open_ome_zarr(path, layout="hcs", mode=mode, channel_names=["a"])
     assert values(path) == {"C/7/0": 1, "A/2/0": 2, "B/1/0": 3}
-    assert [p for p, _ in plate.wells()] == listed_wells(path) == ["C/7", "A/2", "B/1"]
+    assert listed_wells(path) == ["C/7", "A/2", "B/1"]
+    assert [p for p, _ in plate.wells()] == ["A/2", "B/1", "C/7"]
     check_plate(path)
     assert "intents" not in attributes(path).get("platestore", {})
 

@@ -94,8 +94,8 @@ def test_a_well_without_a_plate_above_it(tmp_path, version):
 def test_a_row_lists_its_wells_in_order(plate, path):
     plate.create_positions([("B", "12", "0"), ("A", "12", "0"), ("B", "2", "0")])
     row = plate["B"]
-    assert list(row) == ["1", "12", "2"]
-    assert [name for name, _ in row.wells()] == ["1", "12", "2"]
+    assert list(row) == ["1", "2", "12"]
+    assert [name for name, _ in row.wells()] == ["1", "2", "12"]
     assert len(row) == 3
     assert row.name == "B"
     assert row.channel_names == ["DAPI", "GFP"]

@@ -26,8 +26,6 @@ DAMAGE = {
     "null": b"null",
     "not UTF-8": b'{"a": "\xff\xfe"}',
     "binary": bytes(range(256)),
-    "NaN": b'{"zarr_format": 3, "node_type": "group", "attributes": {"a": NaN}}',
-    "Infinity": b'{"zarr_format": 3, "node_type": "group", "attributes": {"a": -Infinity}}',
     "deep lists": b'{"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
     "deep objects": b'{"a": ' * 100_000 + b"1" + b"}" * 100_000,
 }
@@ -73,7 +71,7 @@ def test_w_minus_and_w_know_a_damaged_store(plate, kind):
     assert ps.open_ome_zarr(plate, layout="hcs", mode="w", channel_names=["new"]).channel_names == ["new"]
 
 
-@pytest.mark.parametrize("kind", ["broken", "truncated", "a list", "NaN", "deep lists"])
+@pytest.mark.parametrize("kind", ["broken", "truncated", "a list", "deep lists"])
 def test_a_damaged_well_or_position_is_reported_and_the_others_iterate(plate, kind):
     _damage(group_document(plate / "A/2"), kind)
     _damage(group_document(plate / "B/1/0"), kind)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import platestore as ps
 from platestore.spec.axes import axes_findings, channel_index, check_axes, default_axes
+from platestore.spec.base import read_model
 from platestore.spec.multiscales import MultiScaleMeta
 
 quick = settings(deadline=None, max_examples=60)
@@ -130,12 +131,6 @@ def test_axes_without_a_type_get_that_of_their_conventional_name_on_writing():
     assert [a.type for a in given_axes] == [None] * 5, "the caller's axes were changed"
 
 
-def test_units_are_free_text():
-    axes = [{**Y, "unit": "micron"}, {**X, "unit": "furlong"}]
-    assert [a.unit for a in check_axes(axes)] == ["micron", "furlong"]
-    assert codes(axes) == set()
-
-
 def test_keys_of_others_on_an_axis_survive():
     orientation = {"type": "anatomical", "value": "left-to-right"}
     axis = check_axes([Y, {**X, "orientation": orientation}])[1]
@@ -178,3 +173,52 @@ def test_axes_parsed_within_an_image_keep_class_and_keys():
     image = MultiScaleMeta.model_validate({"axes": [{**T, "note": 1}, Y, X], "datasets": []})
     assert isinstance(image.axes[0], ps.TimeAxisMeta)
     assert image.to_json()["axes"][0] == {**T, "note": 1}
+
+
+@pytest.mark.parametrize(
+    ("cls", "given", "expected"),
+    [
+        *(
+            (ps.SpaceAxisMeta, u, "micrometer")
+            for u in ("um", "\u00b5m", "\u03bcm", "micron", "microns", "Micrometres")
+        ),
+        *((ps.TimeAxisMeta, u, "second") for u in ("s", "sec", "secs", "second", "seconds", "Seconds")),
+        (ps.SpaceAxisMeta, "nm", "nanometer"),
+        (ps.TimeAxisMeta, "ms", "millisecond"),
+        (ps.TimeAxisMeta, "minutes", "minute"),
+        (ps.SpaceAxisMeta, "pixel", "pixel"),
+        (ps.SpaceAxisMeta, "s", "s"),
+        (ps.TimeAxisMeta, "um", "um"),
+        (ps.SpaceAxisMeta, None, None),
+    ],
+)
+def test_units_that_a_user_gives_get_the_listed_spelling(cls, given, expected):
+    axis = cls(name="a", unit=given)
+    assert axis.unit == expected
+    axis.unit = given
+    assert axis.unit == expected
+
+
+def test_units_of_plain_axes_are_spelled_at_creation_too():
+    plain = [
+        {"name": "t", "unit": "sec"},
+        ps.AxisMeta(name="y", unit="um"),
+        {"name": "X", "type": "space", "unit": "nm"},
+    ]
+    assert [a.unit for a in check_axes(plain)] == ["second", "micrometer", "nanometer"]
+
+
+@pytest.mark.parametrize("unit", ["pixel", "furlong", "", "seconds"])
+def test_units_that_are_not_listed_are_named_and_written_as_they_are(unit):
+    with pytest.warns(ps.StoreWarning, match=r"axis 'y': .*written as it is"):
+        axes = check_axes([ps.SpaceAxisMeta(name="y", unit=unit), ps.SpaceAxisMeta(name="x")])
+    assert axes[0].unit == unit
+
+
+@pytest.mark.parametrize("unit", ["um", "\u00b5m", "pixel", "Micrometers"])
+def test_units_of_a_store_stay_as_they_are(unit):
+    stored = {"axes": [{**Y, "unit": unit}, {**X, "unit": unit}], "datasets": []}
+    meta, _ = read_model(MultiScaleMeta, stored, location="image", path="p")
+    assert [axis.unit for axis in meta.axes] == [unit, unit]
+    assert [axis.unit for axis in check_axes(meta.axes, stored=True)] == [unit, unit]
+    assert [type(axis) for axis in meta.axes] == [ps.SpaceAxisMeta] * 2

@@ -16,7 +16,7 @@ from platestore.spec.omero import (
     check_channel_name,
     check_channel_names,
     check_window,
-    fit_windows,
+    complete,
     new_channel,
     new_omero,
 )
@@ -74,6 +74,20 @@ def test_every_window_is_ordered_and_within_its_type(name, dtype):
         ("Cy3", "FFFF00"),
         ("Cy5", "FFA500"),
         ("Phase3D", "FFFFFF"),
+        *(
+            (name, "FFFFFF")
+            for name in ("nuclei_prediction", "Phase3D_registered", "infrared", "REDUCED", "Evergreen")
+        ),
+        *((name, "FFFFFF") for name in ("frequency5", "Day5", "Cy35", "surfplot", "Blues", "oranges")),
+        *(
+            (name, "FF0000")
+            for name in ("Red", "mCherry-red", "red_1", "Red2", "FarRed", "DsRed", "dsred", "mRED")
+        ),
+        *((name, "00FF00") for name in ("EGFP", "sfGFP", "mneongreen", "GFP EX488 EM525", "gfp2")),
+        *((name, "FF00FF") for name in ("tagrfp", "mcherryNLS", "H2B-mScarlet")),
+        *((name, "FFA500") for name in ("Cy5.5", "CY5", "sulfoCy5", "orange_peel")),
+        ("blue2", "0000FF"),
+        ("ẞ İ red", "FF0000"),
         ("", "FFFFFF"),
         ("日本語", "FFFFFF"),
     ],
@@ -115,14 +129,14 @@ def test_a_new_block_shows_the_first_channel_and_uses_the_specifications_keys():
 def test_windows_are_fitted_where_there_is_none_yet():
     block = new_omero(["a", "b"])
     block.channels[0].window = {"start": 1, "end": 2, "min": 0, "max": 3}
-    fit_windows(block, "uint8")
+    complete(block, "uint8")
     assert block.channels[0].window == {"start": 1, "end": 2, "min": 0, "max": 3}
     assert block.channels[1].window == {"start": 0, "end": 255, "min": 0, "max": 255}
 
 
 def test_a_channel_without_a_label_gets_a_window_too():
     block = ps.OMEROMeta(channels=[ps.ChannelMeta()])
-    fit_windows(block, "float32")
+    complete(block, "float32")
     assert block.channels[0].window == {"start": 0, "end": 1, "min": 0, "max": 1}
 
 

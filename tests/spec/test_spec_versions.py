@@ -66,9 +66,10 @@ def test_0_4_is_flat_with_the_version_in_each_object(kind):
 
 
 @each_kind
-def test_0_5_is_wrapped_with_the_version_once(kind):
+def test_0_5_is_wrapped_with_the_version_once_and_in_the_plate(kind):
     attributes = packed("0.5", kind, FULL[kind])
     assert set(attributes) == {"ome"}
+    assert attributes["ome"].get("plate", {}).pop("version", None) == ("0.5" if kind == "plate" else None)
     assert attributes["ome"] == {"version": "0.5", **FULL[kind]}
     assert "version" not in str(FULL[kind])
 

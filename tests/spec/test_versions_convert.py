@@ -98,7 +98,10 @@ def test_keys_of_the_specification_move_and_keys_of_others_stay(kind):
     flat = {**users, **PARTS[kind]}
     wrapped = there(flat, "0.4")
     assert {k: v for k, v in wrapped.items() if k != "ome"} == users
-    assert wrapped["ome"] == {"version": "0.5", **PARTS[kind]}
+    expected = copy.deepcopy(PARTS[kind])
+    if "plate" in expected:
+        expected["plate"]["version"] = "0.5"
+    assert wrapped["ome"] == {"version": "0.5", **expected}
     returned = there(wrapped, "0.5")
     assert {k: returned[k] for k in users} == users
     assert set(returned) == set(flat)
@@ -107,13 +110,15 @@ def test_keys_of_the_specification_move_and_keys_of_others_stay(kind):
 def test_an_image_of_a_collection_that_is_also_a_label_moves_whole():
     flat = {"bioformats2raw.layout": 3, **PARTS["label"], "omero": {"channels": []}, "plate": PLATE}
     assert versions.kind_of(flat, 2) == "plate"
-    assert there(flat, "0.4") == {"ome": {"version": "0.5", **flat}}
+    moved = {**flat, "plate": {**PLATE, "version": "0.5"}}
+    assert there(flat, "0.4") == {"ome": {"version": "0.5", **moved}}
 
 
-def test_versions_are_stated_in_each_object_of_0_4_and_once_in_0_5():
+def test_versions_are_stated_in_each_object_of_0_4_and_once_and_in_the_plate_in_0_5():
     wrapped = {"ome": {"version": "0.5"}}
     for kind in ("plate", "well", "image", "label"):
-        wrapped["ome"].update(PARTS[kind])
+        wrapped["ome"].update(copy.deepcopy(PARTS[kind]))
+    wrapped["ome"]["plate"]["version"] = "0.5"
     flat = there(wrapped, "0.5")
     for key in ("plate", "well", "omero", "image-label"):
         assert flat[key]["version"] == "0.4"

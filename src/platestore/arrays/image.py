@@ -23,7 +23,7 @@ from platestore.spec.own import NAMESPACE
 from platestore.storage import zarr_compat
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import Storage
-from platestore.storage.documents import commit
+from platestore.storage.documents import commit, constants, may_hold_constants
 from platestore.storage.hierarchy import (
     ArrayDocument,
     array_attributes,
@@ -375,6 +375,13 @@ def open_array(
     keeper: ShapeKeeper | None = None,
 ) -> ImageArray:
     """Open an array from its document in hand; with a keeper, changes of its shape go through that."""
+    if may_hold_constants(document.data):
+        places = [f"{path} is {value}" for path, value in constants(document.content)]
+        if places:
+            where = storage.where(document.path)
+            more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+            text = f"{where}: {', '.join(places[:3])}{more}, which is no number of JSON [json-constant]"
+            warnings.warn(text, StoreWarning, stacklevel=3)
     return cls._open(storage, document, axis_names, keeper)
 
 

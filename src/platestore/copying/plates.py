@@ -138,8 +138,9 @@ def plan_plate(
         meta.name = name
     meta.rows, meta.columns, meta.wells = _grid(meta, own, list(wells), plates)
     meta.acquisitions = acquisitions.listed(wells)
-    if meta.field_count is not None:
-        meta.field_count = max((sum(not e.is_empty for e in each) for each in wells.values()), default=0)
+    # A plate of wells without a position says 1, which is the least that is valid.
+    most = max((sum(not e.is_empty for e in each) for each in wells.values()), default=0)
+    meta.field_count = max(1, most) if wells else None
     own.intents = None
     if axes_case is not None and own.axes is not None:
         own.axes = lowered(own.axes)
@@ -191,13 +192,13 @@ def _grid(
         axes.append([item for item in items if physical or item.name in wanted])
     fixed = own.plate_format is not None
     rows, columns = AxisIndex("row", axes[0], fixed=fixed), AxisIndex("column", axes[1], fixed=fixed)
-    wells = []
+    wells: list[WellIndexMeta] = []
     for path in paths:
         row, column = path.split("/")
         update = {
             "path": path,
-            "row_index": rows.resolve(row, None, set),
-            "column_index": columns.resolve(column, None, set),
+            "row_index": rows.resolve(row, None, lambda: {well.row_index for well in wells}),
+            "column_index": columns.resolve(column, None, lambda: {well.column_index for well in wells}),
         }
         old = known.get(path)
         wells.append(

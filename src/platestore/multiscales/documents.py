@@ -17,7 +17,7 @@ from platestore.spec import versions
 from platestore.spec.axes import axes_findings, channel_index
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import split_path
-from platestore.spec.omero import OMEROMeta, fit_windows, new_omero
+from platestore.spec.omero import OMEROMeta, complete, new_omero
 from platestore.storage.documents import check_json
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -226,5 +226,5 @@ def _omero(image: NgffMultiscales, channels: int | None, layout: ArrayLayout) ->
     for i, channel in enumerate(omero.channels):
         channel.label = names[i] if names is not None else channel.label
         channel.color = colors[i] if colors is not None else channel.color
-    fit_windows(omero, layout.dtype.name)
+    complete(omero, layout.dtype.name)
     return omero

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from platestore.spec.axes import AxisMeta
+from platestore.spec.base import AS_STORED
 from platestore.spec.multiscales import DatasetMeta, MultiScaleMeta
 from platestore.spec.omero import OMEROMeta
 from platestore.spec.transforms import TransformationMeta
@@ -165,7 +166,7 @@ class Metadata(MultiScaleMeta):
     def image(self) -> MultiScaleMeta:
         """The part that the specification's list of images holds."""
         content = self.model_dump(by_alias=True, exclude={"omero"})
-        return MultiScaleMeta.model_validate(content)
+        return MultiScaleMeta.model_validate(content, context=AS_STORED)
 
 
 @dataclass(eq=False)

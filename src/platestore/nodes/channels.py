@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from platestore.arrays.metadata import summarise
-from platestore.errors import ArgumentError
+from platestore.errors import ArgumentError, NodeNotFoundError
+from platestore.nodes.draft import Draft
 from platestore.nodes.node import NGFFNode
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
 from platestore.spec.multiscales import ImagesMeta
-from platestore.spec.omero import WindowDict, check_channel_name, check_window
+from platestore.spec.omero import WindowDict, check_channel_name, check_window, complete, is_complete
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -69,8 +70,39 @@ class Channels(NGFFNode[ImagesMeta]):
             If there is no channel ``old``, or one named ``new`` already.
         """
         check_channel_name(new)
-        names = self.channel_names
-        self._commit(lambda d: edits.rename_channel(d.meta, self._fresh_names(d.meta, names), old, new))
+        names, dtype = self.channel_names, self._dtype_of_incomplete()
+        self._commit(
+            lambda d: edits.rename_channel(d.meta, self._fresh_names(d.meta, names), old, new, dtype)
+        )
+
+    def dump_meta(self) -> None:
+        """Write the metadata model, with the edits made to it; channels get the colour or window they lack.
+
+        Raises
+        ------
+        InvalidMetadataError
+            If the edits break a rule of the specification; nothing is written then.
+        """
+        dtype = None if self._state().omero is None else self._dtype_of_incomplete()
+
+        def change(draft: Draft[ImagesMeta]) -> None:
+            if draft.meta.omero is not None and dtype is not None:
+                complete(draft.meta.omero, dtype)
+
+        self._commit(change)
+
+    def _dtype_of_incomplete(self) -> str | None:
+        """The data type to complete channels with; None if none lacks anything, or there is no image yet."""
+        return None if is_complete(self._state().omero) else self._dtype_of_image()
+
+    def _dtype_of_image(self) -> str | None:
+        datasets = self._state().multiscales[0].datasets
+        if not datasets:
+            return None
+        try:
+            return summarise(self._position._array_document(datasets[0].path)).dtype
+        except NodeNotFoundError:
+            return None
 
     def _fresh_names(self, meta: ImagesMeta, fallback: Sequence[str]) -> Sequence[str]:
         return edits.channel_names(meta, len(fallback)) if meta.omero is not None else fallback
@@ -140,7 +172,7 @@ class Channels(NGFFNode[ImagesMeta]):
         --------
         >>> position.set_contrast_limits("DAPI", percentiles=(0.1, 99.9))  # doctest: +SKIP
         """
-        names = self.channel_names
+        names, dtype = self.channel_names, self._dtype_of_incomplete()
         if (window is None) == (percentiles is None):
             raise ArgumentError("a window or percentiles say what the contrast is", hint="pass one of them")
         if percentiles is not None:
@@ -149,5 +181,5 @@ class Channels(NGFFNode[ImagesMeta]):
             window = window_of(self._position, edits.index_of(names, channel_name), percentiles)
         checked = check_window(window)
         self._commit(
-            lambda d: edits.set_window(d.meta, self._fresh_names(d.meta, names), channel_name, checked)
+            lambda d: edits.set_window(d.meta, self._fresh_names(d.meta, names), channel_name, checked, dtype)
         )

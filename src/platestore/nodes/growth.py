@@ -290,14 +290,13 @@ class _Batch:
     def _commit(self) -> Intent | None:
         """List everything; what is returned must still be finished."""
         images = {path: [_image(spec) for spec in specs] for path, specs in self.added.items()}
-        acquisitions = self._acquisitions()
-        if not self.new and not acquisitions and self.meta.field_count is None:
-            if len(images) == 1:
-                ((path, fields),) = images.items()
+        acquisitions, most = self._acquisitions(), self._most_fields()
+        if not self.new and not acquisitions and len(images) <= 1:
+            if most is not None:  # at every moment it is no less than the fields of any well
+                self.plate._commit(lambda draft: setattr(draft.meta, "field_count", most), check=False)
+            for path, fields in images.items():
                 self.existing[path]._add_images(fields)
-                return None
-            if not images:
-                return None
+            return None
         intent = None
         if images:
             intent = Intent(operation="add-images", id=intents.new_id(), path="", images=images)
@@ -308,14 +307,22 @@ class _Batch:
                 draft.meta.wells.append(place_well(draft, s.row, s.column, s.row_index, s.column_index))
             for acquisition, fields in acquisitions.items():
                 raise_field_count(draft.meta, acquisition, fields)
-            if draft.meta.field_count is not None:
-                added = sum(map(len, (*self.new.values(), *self.added.values())))
-                draft.meta.field_count += added
+            if most is not None:
+                draft.meta.field_count = most
             if intent is not None:
                 draft.add_intent(intent)
 
         self.plate._commit(change, check=False)
         return intent
+
+    def _most_fields(self) -> int | None:
+        """What ``field_count`` becomes with this batch; None if it stays, or the plate never said it."""
+        said = self.meta.field_count
+        counts = [len(specs) for specs in self.new.values()]
+        counts += [len(self.existing[path]._images()) + len(specs) for path, specs in self.added.items()]
+        if not counts or (said is None and self.meta.wells) or max(counts) <= (said or 0):
+            return None
+        return max(counts)
 
     def _acquisitions(self) -> dict[int, int]:
         """What the plate's list of acquisitions must say after this batch, where it says something else.
@@ -421,6 +428,8 @@ def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_
         )
 
         def change(draft: Draft[PlateMeta]) -> None:
+            if not draft.meta.wells:
+                draft.meta.field_count = draft.meta.field_count or 1  # the least that is valid
             draft.meta.wells.append(place_well(draft, row, column, row_index, column_index))
 
         plate._commit(change, check=False)

@@ -96,7 +96,7 @@ def _delete_level(node: Any, label: str, level: str) -> None:
 def _delete_position(node: Plate, intent: Intent) -> None:
     path, _, name = intent.path.rpartition("/")
     well = node[path]
-    if name in well._peek_names():  # not if an interrupted process did that already
+    if well._peek().image(name) is not None:  # not if an interrupted process did that already
         well._delete(name)
     node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
 
@@ -179,6 +179,8 @@ def _append_channel(node: Position, intent: Intent) -> None:
         from platestore.nodes.reshaping import apply_shapes
 
         apply_shapes(node, intent.shapes)
+
+    dtype = dtype or node._dtype_of_image()
 
     def name_it(draft: Any) -> None:
         names = (intent.entry or {}).get("names", [])

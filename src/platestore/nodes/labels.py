@@ -215,6 +215,9 @@ class LabelsGroup(NGFFNode[LabelsMeta]):
     def _summary(self) -> str:
         return "" if self._meta is None else f" labels={self._meta.labels}"
 
+    def _members_of(self, meta: LabelsMeta) -> list[str]:
+        return [normalise_key(name) for name in meta.labels]
+
     @property
     def channel_names(self) -> list[str]:
         """Label images have no channels."""

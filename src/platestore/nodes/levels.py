@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from platestore.nodes.wishes import Wishes
 from platestore.pyramid.geometry import Factors, Step, found_factors, level_shapes, plan_factors
 from platestore.pyramid.kernels import check_method
 from platestore.spec import pyramids
+from platestore.spec.findings import Finding
 from platestore.spec.transforms import scale_of
-from platestore.storage.hierarchy import ArrayDocument, array_files
+from platestore.storage.hierarchy import ArrayDocument, array_files, read_array
 
 if TYPE_CHECKING:
+    from platestore.nodes.location import Location
     from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
 
@@ -256,3 +259,50 @@ def _is_occupied(position: Position, name: str, kept: set[str]) -> bool:
     except NodeExistsError:
         return True
     return False
+
+
+# --- arrays against what a document says of them --------------------------------------------------
+
+
+def misfits(location: Location, former: ImagesMeta, meta: ImagesMeta) -> Iterator[Finding]:
+    """Arrays that a document lists anew, or with other axes than before, and that are not as it says."""
+    before = {pair for image in former.multiscales for pair in _axes_by_path(image)}
+    orders = [image.get_dataset_paths() for image in former.multiscales]
+    for i, image in enumerate(meta.multiscales):
+        if image.get_dataset_paths() not in orders:
+            yield from _order_findings(location, image, f"multiscales[{i}].datasets")
+        for path, names in _axes_by_path(image):
+            if (path, names) not in before:
+                yield from _array_findings(location.child(path), names, f"multiscales[{i}], dataset {path!r}")
+
+
+def _order_findings(location: Location, image: MultiScaleMeta, where: str) -> Iterator[Finding]:
+    shapes: dict[str, list[int]] = {}
+    for path in image.get_dataset_paths():
+        place = location.child(path)
+        document = read_array(place.storage, place.path, place.zarr_format)
+        if document is not None and isinstance(document.content.get("shape"), list):
+            shapes[path] = document.content["shape"]
+    for (finer, one), (coarser, other) in itertools.pairwise(shapes.items()):
+        if any(a < b for a, b in zip(one, other, strict=False)):
+            yield Finding(
+                "level-order", where, f"{coarser!r}, of {other}, is larger than {finer!r} before it"
+            )
+
+
+def _axes_by_path(image: MultiScaleMeta) -> Iterator[tuple[str, tuple[str, ...]]]:
+    names = tuple(axis.name for axis in image.axes)
+    return ((path, names) for path in image.get_dataset_paths())
+
+
+def _array_findings(place: Location, names: tuple[str, ...], where: str) -> Iterator[Finding]:
+    document = read_array(place.storage, place.path, place.zarr_format)
+    if document is None:
+        yield Finding("member-missing", where, "is listed, but there is no such array")
+        return
+    shape, known = document.content.get("shape"), document.content.get("dimension_names")
+    if isinstance(shape, list) and len(shape) != len(names):
+        yield Finding("array-rank", where, f"has {len(shape)} dimensions, and there are {len(names)} axes")
+    elif place.zarr_format == 3 and known != list(names):
+        there = "no 'dimension_names'" if known is None else f"the 'dimension_names' {known}"
+        yield Finding("dimension-names", where, f"the array has {there}, and the axes are {list(names)}")

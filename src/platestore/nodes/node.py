@@ -33,7 +33,7 @@ from platestore.spec.findings import Finding
 from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent, OwnMeta, check_intent
 from platestore.storage.attributes import AttributesView
-from platestore.storage.documents import Document, is_current, parse
+from platestore.storage.documents import Document, constants, is_current, may_hold_constants, parse
 from platestore.storage.hierarchy import (
     MIXED,
     Group,
@@ -133,13 +133,25 @@ class NGFFNode(DirectoryListing, Generic[M]):
         """Take over a document that was just read."""
         location = self._location
         versions.detect_version(group.attributes, location.zarr_format, path=location.where)
+        strange = self._strange_numbers(group)
         meta, own, findings = self._parse(group.attributes)
-        self._warn(findings)
+        self._warn([*findings, *strange])
         self._group, self._meta, self._own, self._exposed = group, meta, own, False
         self._born = None
         self._forget()
         if own.intents and not self._recovering and not location.storage.options.read_only:
             self._recover()
+
+    def _strange_numbers(self, group: Group) -> list[Finding]:
+        """Numbers that JSON has not, as zarr itself writes them: a warning, but an error in the OME part."""
+        found = []
+        for path, value in constants(group.attributes) if may_hold_constants(group.document.data) else ():
+            text = f"{path} is {value}, which is no number of JSON"
+            if versions.is_vital(path, group.zarr_format, self._kind):
+                hint = "write a number there; the other attributes can be read without it"
+                raise InvalidMetadataError(text, path=self._location.where, hint=hint)
+            found.append(Finding("json-constant", path, f"is {value}, which is no number of JSON", "warning"))
+        return found
 
     def _forget(self) -> None:
         """Drop what was derived from the document; subclasses that cache extend it."""
@@ -292,16 +304,31 @@ class NGFFNode(DirectoryListing, Generic[M]):
 
     def _require_no_new(self, meta: M, before: set[str] | None, attributes: Mapping[str, Any]) -> None:
         """Refuse a change that makes the document break a rule that it did not break before."""
+        members: Iterable[Finding] = ()
         if before is None:
             parts = versions.unpack(attributes, self._location.zarr_format, self._kind)
-            before = {str(f) for f in self._parse_parts(parts)[0].findings()}
+            former = self._parse_parts(parts)[0]
+            before, members = {str(f) for f in former.findings()}, self._member_findings(former, meta)
         new = [f for f in meta.findings() if str(f) not in before and not f.code.endswith("-empty")]
+        new += members
         if new:
             raise InvalidMetadataError(
                 f"the change would break the specification: {'; '.join(map(str, new))}",
                 path=self._location.where,
                 hint="nothing was written",
             )
+
+    def _member_findings(self, former: M, meta: M) -> Iterator[Finding]:
+        """What a document edited by hand says of its members that is not so."""
+        listed = set(self._members_of(former))
+        for path in self._members_of(meta):
+            place = self._location.child(path)
+            if path not in listed and not group_exists(place.storage, place.path, place.zarr_format):
+                yield Finding("member-missing", path, "is listed, but there is no such group")
+
+    def _members_of(self, meta: M) -> list[str]:
+        """Paths of the groups that a document lists."""
+        return []
 
     # --- metadata ---------------------------------------------------------------------------------
 
@@ -352,10 +379,12 @@ class NGFFNode(DirectoryListing, Generic[M]):
         group = self._loaded()
 
         def apply(attributes: dict[str, Any]) -> None:
-            before = {str(f) for f in self._parse(attributes)[2]}
+            former, _, findings = self._parse(attributes)
+            before = {str(f) for f in findings}
             change(attributes)
-            findings = self._parse(copy.deepcopy(attributes))[2]
+            meta, _, findings = self._parse(copy.deepcopy(attributes))
             new = [str(f) for f in findings if str(f) not in before]
+            new += map(str, self._member_findings(former, meta))
             if new:
                 raise InvalidMetadataError(
                     f"the assignment would break the specification: {'; '.join(new)}",
@@ -486,6 +515,9 @@ class NGFFNode(DirectoryListing, Generic[M]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         raise UnsupportedError(f"a {type(self).__name__} has no item assignment", path=self._location.where)
+
+    def __delitem__(self, key: str) -> None:
+        raise UnsupportedError(f"a {type(self).__name__} has no item deletion", path=self._location.where)
 
     def _open_child(self, cls: type[N], *segments: str) -> N:
         """Open a node below this one, with what it inherits."""

@@ -60,7 +60,8 @@ class Plate(NGFFNode[PlateMeta]):
 
     Notes
     -----
-    Navigation follows the metadata, in its order: iterating over a plate gives the names of its rows.
+    Navigation follows the metadata: rows, then columns, by their places on the plate, whatever the order of
+    creation. Iterating over a plate gives the names of its rows.
     """
 
     _kind: ClassVar[Kind] = "plate"
@@ -94,6 +95,9 @@ class Plate(NGFFNode[PlateMeta]):
         self._dumped = {id(well): (well, entry) for well, entry in wells}
         head = meta.model_copy(update={"wells": []}).to_json()
         return {"plate": {**head, "wells": [entry for _, entry in wells]}}
+
+    def _members_of(self, meta: PlateMeta) -> list[str]:
+        return [well.path for well in meta.wells]
 
     @property
     def _blank_documents(self) -> dict[str, list[tuple[str, bytes]]]:
@@ -153,7 +157,7 @@ class Plate(NGFFNode[PlateMeta]):
         """The listed wells by path, and those that a rename under way has unlisted for a moment."""
         meta = self._state()
         if self._by_path is None:
-            found = [(well.path, well) for well in meta.wells]
+            found = [(well.path, well) for well in meta.in_order()]
             listed = {well.path for well in meta.wells}
             for intent in self._own.intents or ():
                 if intent.operation == "move" and intent.target and intent.entry:
@@ -241,7 +245,7 @@ class Plate(NGFFNode[PlateMeta]):
             node._given_names, node._given_axes = self._inherited
 
     def rows(self) -> Iterator[tuple[str, Row]]:
-        """Iterate over the rows that have wells.
+        """Iterate over the rows that have wells, in the order of the plate.
 
         Yields
         ------
@@ -252,7 +256,7 @@ class Plate(NGFFNode[PlateMeta]):
             yield name, self[name]
 
     def wells(self) -> Iterator[tuple[str, Well]]:
-        """Iterate over the wells, in the order of the metadata.
+        """Iterate over the wells: along the rows, then the columns of the plate.
 
         One that cannot be opened is reported by a warning, and the others follow.
 
@@ -267,7 +271,7 @@ class Plate(NGFFNode[PlateMeta]):
         return self._open_each(paths, lambda path: self._open_child(Well, path))
 
     def positions(self) -> Iterator[tuple[str, Position]]:
-        """Iterate over the positions, well by well, in the order of the metadata.
+        """Iterate over the positions: along rows, then columns, in each well in the order of its metadata.
 
         One that cannot be opened is reported by a warning, and the others follow.
 
@@ -456,9 +460,10 @@ class Plate(NGFFNode[PlateMeta]):
         Parameters
         ----------
         field_count : bool
-            Whether to count all positions and write ``plate.field_count``; this reads every well.
+            Whether to count the fields of every well and write the largest number as ``plate.field_count``.
+            Plates that are created here say it already; in those of others it is counted with this.
         """
-        count = sum(len(well._keys()) for _, well in self.wells()) if field_count else None
+        count = max((len(well._keys()) for _, well in self.wells()), default=0) if field_count else None
 
         def change(draft: Draft[PlateMeta]) -> None:
             if count is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from platestore.errors import (
@@ -104,6 +104,12 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
             parts["omero"] = None  # taken out, and not just unreadable
         return parts
 
+    def _member_findings(self, former: ImagesMeta, meta: ImagesMeta) -> Iterator[Finding]:
+        """Arrays that a document edited by hand lists anew, or with other axes, and that do not fit it."""
+        from platestore.nodes.levels import misfits
+
+        return misfits(self._location, former, meta)
+
     def _summary(self) -> str:
         if self._meta is None:
             return ""
@@ -115,6 +121,11 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
     def axes(self) -> list[AxisMeta]:
         """The axes, slowest first."""
         return list(self._state().multiscales[0].axes)
+
+    @property
+    def zattr(self) -> MutableMapping[str, Any]:
+        """Attributes of the group, as :attr:`zattrs`."""
+        return self.zattrs
 
     @property
     def axis_names(self) -> list[str]:

@@ -70,11 +70,13 @@ def check_places(
     """Refuse wells that are not on the plate's format, before anything is written."""
     if plate._own.plate_format is None:
         return
-    scratch = meta.model_copy(update={"rows": list(meta.rows), "columns": list(meta.columns)})
+    lists = {key: list(getattr(meta, key)) for key in ("rows", "columns", "wells")}
+    scratch = meta.model_copy(update=lists)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the real placing says it
         for row, column, row_index, column_index in wells:
-            place_well(Draft(scratch, plate._own), row, column, row_index, column_index)
+            draft = Draft(scratch, plate._own)
+            scratch.wells.append(place_well(draft, row, column, row_index, column_index))
 
 
 # --- renaming -------------------------------------------------------------------------------------
@@ -105,9 +107,10 @@ def rename_well(plate: Plate, old: str, new: str) -> None:
 
         def unlist(draft: Draft[PlateMeta]) -> Intent:
             index = next(i for i, well in enumerate(draft.meta.wells) if well.path == old)
-            well = draft.meta.wells[index]
-            entry = {"index": index, "well": {**well.to_json(), **place_well(draft, row, column).to_json()}}
-            draft.meta.wells = [w for w in draft.meta.wells if w is not well]
+            well, declared = draft.meta.wells[index], draft.meta.is_declared(draft.own.plate_format)
+            renamed = place_well(draft, row, column)
+            draft.meta.remove_well(old, declared=declared, coming=renamed)
+            entry = {"index": index, "well": {**well.to_json(), **renamed.to_json()}}
             intent = Intent(operation="move", id=intents.new_id(), path=old, target=new, entry=entry)
             draft.add_intent(intent)
             return intent
@@ -135,18 +138,35 @@ def delete_member(plate: Plate, path: str) -> None:
 
 def _delete_well(plate: Plate, path: str) -> None:
     plate._location.storage.check_links(plate._location.child(path).path, writing=True)
-    fields = _count_fields(plate, path) if plate._state().field_count else 0
+    fields = _count_fields(plate, path) if plate._peek().field_count is not None else 0
+    most = most_fields(plate, path, fields, 0)
 
     def unlist(draft: Draft[PlateMeta]) -> Intent:
-        draft.meta.wells = [well for well in draft.meta.wells if well.path != path]
-        if draft.meta.field_count:
-            draft.meta.field_count = max(0, draft.meta.field_count - fields) or None
+        draft.meta.remove_well(path, declared=draft.meta.is_declared(draft.own.plate_format))
+        draft.meta.field_count = most if draft.meta.wells else None
         intent = Intent(operation="delete", id=intents.new_id(), path=path)
         draft.add_intent(intent)
         return intent
 
     intents.finish(plate, plate._commit(unlist, check=False))
     intents.prune_row(plate, path)
+
+
+def most_fields(plate: Plate, path: str, had: int, left: int) -> int | None:
+    """What ``field_count`` is when a well has fewer fields than it had; None if the plate does not say it.
+
+    Other wells are read only if this one had as many as the plate says, and only until another one has.
+    """
+    meta = plate._peek()
+    said, others = meta.field_count, [well.path for well in meta.wells if well.path != path]
+    if said is None or had < said:
+        return said
+    most = max(1, left)
+    for other in others:
+        if most >= said:
+            break
+        most = max(most, _count_fields(plate, other))
+    return min(most, said)
 
 
 def _count_fields(plate: Plate, path: str) -> int:
@@ -156,11 +176,11 @@ def _count_fields(plate: Plate, path: str) -> int:
         return 0
 
 
-def delete_counted(plate: Plate, path: str) -> None:
-    """Remove a position of a plate that counts its fields: both documents change, or neither."""
+def delete_counted(plate: Plate, path: str, most: int | None) -> None:
+    """Remove a position with which ``field_count`` changes: both documents change, or neither."""
 
     def count(draft: Draft[PlateMeta]) -> Intent:
-        draft.meta.field_count = max(0, (draft.meta.field_count or 0) - 1) or None
+        draft.meta.field_count = most
         intent = Intent(operation="delete-position", id=intents.new_id(), path=path)
         draft.add_intent(intent)
         return intent

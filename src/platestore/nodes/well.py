@@ -57,6 +57,9 @@ class Well(NGFFNode[WellGroupMeta]):
     def _parts(self, meta: WellGroupMeta) -> dict[str, Any]:
         return {"well": meta.to_json()}
 
+    def _members_of(self, meta: WellGroupMeta) -> list[str]:
+        return [image.path for image in meta.images]
+
     def _summary(self) -> str:
         return "" if self._meta is None else f" positions={[image.path for image in self._meta.images]}"
 
@@ -198,18 +201,17 @@ class Well(NGFFNode[WellGroupMeta]):
         if plate is None:
             self._delete(name)
             return
-        from platestore.nodes.surgery import delete_counted
+        from platestore.nodes.surgery import delete_counted, most_fields
 
         with plate._location.storage.lock(plate._location.path):
-            if plate._peek().field_count is None or name not in self._peek_names():
+            relative = self._location.path.removeprefix(plate._location.path).strip("/")
+            images = self._peek().images
+            most = most_fields(plate, relative, len(images), len(images) - 1)
+            if most == plate._state().field_count or all(image.path != name for image in images):
                 self._delete(name)
             else:
-                relative = self._location.path.removeprefix(plate._location.path).strip("/")
-                delete_counted(plate, f"{relative}/{name}")
+                delete_counted(plate, f"{relative}/{name}", most)
                 self.refresh()
-
-    def _peek_names(self) -> list[str]:
-        return [image.path for image in self._peek().images]
 
     def _delete(self, name: str) -> None:
         with self._location.storage.lock(self._location.path):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo, field_validator
 
-from platestore.errors import ArgumentError
+from platestore.errors import ArgumentError, StoreWarning
 from platestore.spec import rules
-from platestore.spec.base import OptionalModel
+from platestore.spec.base import AS_STORED, OptionalModel
 from platestore.spec.findings import Finding
+from platestore.spec.units import spelled, unlisted_unit
 
 
 class AxisMeta(OptionalModel):
@@ -31,8 +33,18 @@ class AxisMeta(OptionalModel):
     unit: str | None = None
 
 
-class TimeAxisMeta(AxisMeta):
-    """The time axis."""
+class _MeasuredAxisMeta(AxisMeta):
+    """An axis whose unit gets the specification's spelling if a user gives it; what a store says stays."""
+
+    @field_validator("unit")
+    @classmethod
+    def _spell(cls, unit: str | None, info: ValidationInfo) -> str | None:
+        stored = info.context is not None and info.context.get("stored")
+        return unit if unit is None or stored else spelled(unit, info.data.get("type"))
+
+
+class TimeAxisMeta(_MeasuredAxisMeta):
+    """The time axis; ``unit="s"``, ``"sec"`` or ``"seconds"`` is written ``"second"``."""
 
     type: str | None = "time"
 
@@ -43,8 +55,8 @@ class ChannelAxisMeta(AxisMeta):
     type: str | None = "channel"
 
 
-class SpaceAxisMeta(AxisMeta):
-    """A spatial axis."""
+class SpaceAxisMeta(_MeasuredAxisMeta):
+    """A spatial axis; ``unit="um"``, ``"µm"`` or ``"microns"`` is written ``"micrometer"``."""
 
     type: str | None = "space"
 
@@ -56,11 +68,15 @@ _CLASSES: dict[str, type[AxisMeta]] = {
 }
 
 
-def _by_type(value: Any) -> Any:
+def _by_type(value: Any, info: ValidationInfo) -> Any:
     """Give a parsed axis the class of its type."""
+    return _typed(value, info.context)
+
+
+def _typed(value: Any, context: dict[str, Any] | None) -> Any:
     if isinstance(value, dict) and isinstance(value.get("type"), str):
         cls = _CLASSES.get(value["type"])
-        return value if cls is None else cls.model_validate(value)
+        return value if cls is None else cls.model_validate(value, context=context)
     return value
 
 
@@ -78,18 +94,21 @@ def default_axes() -> list[AxisMeta]:
     ]
 
 
-def check_axes(axes: Iterable[AxisMeta | dict[str, Any]]) -> list[AxisMeta]:
-    """Check axes given by a user for creation.
+def check_axes(axes: Iterable[AxisMeta | dict[str, Any]], *, stored: bool = False) -> list[AxisMeta]:
+    """Check axes for creation.
 
     Parameters
     ----------
     axes : iterable of AxisMeta or dict
         The axes, slowest first.
+    stored : bool
+        Whether a store says so, and not a user: its units stay as they are.
 
     Returns
     -------
     list of AxisMeta
-        Copies of the axes.
+        Copies of the axes. Units that a user gives have the specification's spelling where it is known which
+        one is meant; a warning names the others.
 
     Raises
     ------
@@ -97,14 +116,21 @@ def check_axes(axes: Iterable[AxisMeta | dict[str, Any]]) -> list[AxisMeta]:
         If they break a rule of the specification: 2 to 5 axes with unique names, 2 or 3 of them
         spatial, at most one time and one channel or custom axis, in the order time, channel, space.
     """
+    context = AS_STORED if stored else None
     try:
-        copies = [AxisMeta.model_validate(_by_type(_as_dict(axis))) for axis in axes]
+        copies = [
+            AxisMeta.model_validate(_typed(_conventional(_as_dict(axis)), context), context=context)
+            for axis in axes
+        ]
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"axes cannot be read: {error}", hint="pass a list of AxisMeta") from None
-    copies = [axis if type(axis) is not AxisMeta else _typed(axis) for axis in copies]
     problems = list(axes_findings(copies, "axes"))
     if problems:
         raise ArgumentError("; ".join(str(p) for p in problems))
+    for axis in copies if not stored else ():
+        problem = unlisted_unit(axis.unit, axis.type)
+        if problem is not None:
+            warnings.warn(f"axis {axis.name!r}: {problem}", StoreWarning, stacklevel=3)
     return copies
 
 
@@ -116,13 +142,14 @@ def _as_dict(axis: AxisMeta | dict[str, Any]) -> dict[str, Any]:
     raise TypeError(f"{axis!r} is no axis")
 
 
-def _typed(axis: AxisMeta) -> AxisMeta:
+def _conventional(axis: dict[str, Any]) -> dict[str, Any]:
     """Give an axis without a type the one that its conventional name says."""
-    if axis.type is None:
+    name = axis.get("name")
+    if axis.get("type") is None and isinstance(name, str):
         known = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-        kind = known.get(axis.name.lower())
+        kind = known.get(name.lower())
         if kind is not None:
-            return _CLASSES[kind].model_validate({**axis.to_json(), "type": kind})
+            return {**axis, "type": kind}
     return axis
 
 

@@ -12,6 +12,11 @@ from platestore.spec.findings import Finding
 
 M = TypeVar("M", bound="Model")
 
+#: ``model_dump(**TO_DICT_SETTINGS)`` gives the JSON object of a model, as ``to_json()`` does.
+TO_DICT_SETTINGS: dict[str, bool] = {"exclude_none": True, "by_alias": True}
+#: The validation context of what a store says: it stays as it is, where what a user gives is normalised.
+AS_STORED = {"stored": True}
+
 
 class Model(BaseModel):
     """Base of the metadata models: fields in snake_case, keys of others kept.
@@ -20,7 +25,11 @@ class Model(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="allow", populate_by_name=True, validate_assignment=True, defer_build=True
+        extra="allow",
+        populate_by_name=True,
+        validate_assignment=True,
+        defer_build=True,
+        ser_json_inf_nan="constants",  # writing them is refused; they are not made null
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -73,10 +82,10 @@ def read_model(cls: type[M], data: object, *, location: str, path: str) -> tuple
     """
     findings: list[Finding] = []
     try:
-        model = cls.model_validate(data, strict=True)
+        model = cls.model_validate(data, strict=True, context=AS_STORED)
     except ValidationError as strict_error:
         try:
-            model = cls.model_validate(data)
+            model = cls.model_validate(data, context=AS_STORED)
         except ValidationError as error:
             raise InvalidMetadataError(
                 f"the metadata cannot be read: {_describe(error, location)}",

@@ -12,8 +12,9 @@ from typing import Any
 from platestore.errors import ArgumentError, NodeKeyError
 from platestore.spec import pyramids
 from platestore.spec.axes import AxisMeta, is_spatial
+from platestore.spec.base import AS_STORED
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
-from platestore.spec.omero import WindowDict, fit_windows, new_channel, new_omero, refit_windows
+from platestore.spec.omero import ChannelMeta, WindowDict, complete, new_channel, new_omero, refit_windows
 from platestore.spec.own import OwnMeta, PreviousTransform
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of, translation_of
 
@@ -82,7 +83,7 @@ def list_image(
     for image in meta.multiscales:
         _complete(image)
     if meta.omero is not None:
-        fit_windows(meta.omero, dtype)
+        complete(meta.omero, dtype)
 
 
 def _is_coarser(
@@ -154,7 +155,7 @@ def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str)
     dtype : str
         Name of the new data type.
     """
-    header = MultiScaleMeta.model_validate(place["header"])
+    header = MultiScaleMeta.model_validate(place["header"], context=AS_STORED)
     if place["alone"]:
         image = header
         meta.multiscales.insert(place["image"], image)
@@ -328,19 +329,21 @@ def index_of(names: Sequence[str], name: object) -> int:
     raise ArgumentError(f"there is no channel {name!r}", hint=f"channels: {', '.join(names) or 'none'}")
 
 
-def rename_channel(meta: ImagesMeta, names: Sequence[str], old: str, new: str) -> None:
+def rename_channel(
+    meta: ImagesMeta, names: Sequence[str], old: str, new: str, dtype: str | None = None
+) -> None:
     """Rename a channel; the first renaming of an image without ``omero`` names all its channels."""
     index = index_of(names, old)
     if new != old and new in names:
         raise ArgumentError(f"there is a channel {new!r} already")
-    _named(meta, names)[index].label = new
+    _named(meta, names, dtype)[index].label = new
 
 
 def add_channel(meta: ImagesMeta, names: Sequence[str], name: str, dtype: str | None) -> None:
     """Add a channel at the end of the list."""
     if name in names:
         raise ArgumentError(f"there is a channel {name!r} already")
-    _named(meta, names).append(new_channel(name, dtype=dtype, first=not names))
+    _named(meta, names, dtype).append(new_channel(name, dtype=dtype, first=not names))
 
 
 def fit_channels(meta: ImagesMeta, size: int, dtype: str) -> None:
@@ -357,20 +360,27 @@ def fit_channels(meta: ImagesMeta, size: int, dtype: str) -> None:
         taken.add(name)
         channels.append(new_channel(name, first=not channels))
     meta.omero.channels = channels
-    fit_windows(meta.omero, dtype)
+    complete(meta.omero, dtype)
 
 
-def set_window(meta: ImagesMeta, names: Sequence[str], name: str, window: WindowDict) -> None:
+def set_window(
+    meta: ImagesMeta, names: Sequence[str], name: str, window: WindowDict, dtype: str | None = None
+) -> None:
     """Set the contrast window of a channel."""
     index = index_of(names, name)
     plain: dict[str, Any] = dict(window)
-    _named(meta, names)[index].window = plain
+    _named(meta, names, dtype)[index].window = plain
 
 
-def _named(meta: ImagesMeta, names: Sequence[str]) -> list[Any]:
-    """The channels of the document, written out if they had no names yet."""
+def _named(meta: ImagesMeta, names: Sequence[str], dtype: str | None) -> list[ChannelMeta]:
+    """The channels of the document, written out if they had no names yet, and completed.
+
+    The data type is that of the image; None if there is none yet, or no channel lacks anything.
+    """
     if meta.omero is None:
         meta.omero = new_omero(names, name=meta.multiscales[0].name)
     while len(meta.omero.channels) < len(names):
         meta.omero.channels.append(new_channel(names[len(meta.omero.channels)]))
+    if dtype is not None:
+        complete(meta.omero, dtype)
     return meta.omero.channels

@@ -65,6 +65,10 @@ class MultiScaleMeta(OptionalModel):
     type: str | None = None
     metadata: dict[str, Any] | None = None
 
+    def get_dataset_paths(self) -> list[str]:
+        """Paths of the datasets, from the finest to the coarsest."""
+        return [dataset.path for dataset in self.datasets]
+
     def dataset(self, path: str) -> DatasetMeta | None:
         """The dataset of this path, or None."""
         return next((d for d in self.datasets if d.path == path), None)
@@ -97,10 +101,12 @@ class ImagesMeta(OptionalModel):
         return [d.path for image in self.multiscales for d in image.datasets]
 
     def findings(self) -> Iterable[Finding]:
-        """Rules of axes, datasets and transformations that the document breaks."""
+        """Rules of axes, datasets, transformations and colours that the document breaks."""
         yield from rules.multiscales(len(self.multiscales), "multiscales")
         for i, image in enumerate(self.multiscales):
             yield from _image_findings(image, f"multiscales[{i}]")
+        for i, channel in enumerate(self.omero.channels if self.omero is not None else ()):
+            yield from rules.channel_color(channel.color, f"omero.channels[{i}].color")
 
 
 def _image_findings(image: MultiScaleMeta, location: str) -> Iterable[Finding]:

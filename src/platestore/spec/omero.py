@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from pydantic import Field
@@ -90,15 +90,23 @@ class OMEROMeta(OptionalModel):
     rdefs: RDefsMeta | None = None
 
 
-# First hit wins; compared in lower case, as parts of the channel's name.
-_COLORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("00FF00", ("green", "gfp", "fitc", "mneon")),
-    ("FF00FF", ("magenta", "txr", "rfp", "mscarlet", "mcherry")),
-    ("0000FF", ("blue", "dapi", "bfp", "hoechst")),
-    ("FF0000", ("red",)),
-    ("FFFF00", ("yellow", "cy3")),
-    ("FFA500", ("orange", "cy5", "y5")),
-)
+# Colours come before dyes (mCherry-red is red); of each, the first hit wins. All are compared in lower case,
+# as words of the channel's name: its letters between digits, signs and humps (mNeonGreen has three words).
+_COLORS: dict[str, str] = {
+    "green": "00FF00",
+    "magenta": "FF00FF",
+    "blue": "0000FF",
+    "red": "FF0000",
+    "dsred": "FF0000",
+    "yellow": "FFFF00",
+    "orange": "FFA500",
+}
+_DYES: dict[str, str] = {
+    **dict.fromkeys(("gfp", "fitc", "mneon"), "00FF00"),
+    **dict.fromkeys(("txr", "rfp", "mscarlet", "mcherry"), "FF00FF"),
+    **dict.fromkeys(("dapi", "bfp", "hoechst"), "0000FF"),
+}
+_NUMBERED_DYES: dict[str, str] = {"cy3": "FFFF00", "cy5": "FFA500", "y5": "FFA500"}
 
 # Windows (start, end, min, max) of label-free channels, which are computed and stored as floats.
 _FLOAT_WINDOWS: dict[str, tuple[float, float, float, float]] = {
@@ -114,10 +122,35 @@ _FLOAT_WINDOWS: dict[str, tuple[float, float, float, float]] = {
 }
 
 
+_WINDOW_KEYS = {"start", "end", "min", "max"}
+
+
 def channel_color(name: str) -> str:
-    """Conventional colour of a channel by its name, whatever the case; white if it says nothing."""
-    lower = name.lower()
-    return next((color for color, words in _COLORS if any(w in lower for w in words)), "FFFFFF")
+    """Conventional colour of a channel by the words of its name, in any case; white if they say nothing."""
+    # A dye may begin or end a word (eGFP, tagrfp, mcherryNLS); the rest are words of their own.
+    for colors, edges in ((_COLORS, all), (_DYES, any), (_NUMBERED_DYES, all)):
+        for word, color in colors.items():
+            if any(edges(found) for found in _occurrences(name, word)):
+                return color
+    return "FFFFFF"
+
+
+def _occurrences(name: str, word: str) -> Iterator[tuple[bool, bool]]:
+    """Where the letters of a word stand in a name: whether they begin one of its words, and end one."""
+    # No letter changes its length here: the places in the lower case are those in the name.
+    lower = "".join(c.lower() if len(c.lower()) == 1 else c for c in name)
+    place = lower.find(word)
+    while place >= 0:
+        yield _is_edge(name, place), _is_edge(name, place + len(word))
+        place = lower.find(word, place + 1)
+
+
+def _is_edge(name: str, place: int) -> bool:
+    """Whether a word begins or ends before a character."""
+    before, after = name[place - 1 : place], name[place : place + 1]
+    if before.isdigit() and after.isdigit():
+        return False  # Cy3 in Cy35
+    return not (before.isalpha() and after.isalpha()) or (before.islower() and after.isupper())
 
 
 def channel_window(name: str, dtype: str) -> WindowDict:
@@ -165,11 +198,23 @@ def new_omero(names: Sequence[str], *, name: str | None = None, dtype: str | Non
     )
 
 
-def fit_windows(omero: OMEROMeta, dtype: str) -> None:
-    """Give every channel that has no window yet the one that fits the data type."""
+def complete(omero: OMEROMeta, dtype: str) -> None:
+    """Give every channel what it lacks: a colour, and a window, or the rest of one, that fits the type."""
     for i, channel in enumerate(omero.channels):
-        if channel.window is None:
-            channel.window = dict(channel_window(channel.label or str(i), dtype))  # type: ignore[arg-type]
+        name = channel.label or str(i)
+        if channel.color is None:
+            channel.color = channel_color(name)
+        window = {key: value for key, value in (channel.window or {}).items() if math.isfinite(value)}
+        if not set(window) >= _WINDOW_KEYS:
+            channel.window = {**channel_window(name, dtype), **window}  # type: ignore[dict-item]
+
+
+def is_complete(omero: OMEROMeta | None) -> bool:
+    """Whether every channel has a colour and a whole window."""
+    if omero is None:
+        return False
+    windows = [{k for k, v in (c.window or {}).items() if math.isfinite(v)} for c in omero.channels]
+    return all(c.color is not None for c in omero.channels) and all(w >= _WINDOW_KEYS for w in windows)
 
 
 def refit_windows(omero: OMEROMeta, former: str | None, dtype: str) -> None:

@@ -102,11 +102,11 @@ class PlateMeta(OptionalModel):
     rows, columns : list of PlateAxisMeta
         The rows and columns of the plate, in their physical order.
     wells : list of WellIndexMeta
-        The wells that have images, in order of creation.
+        The wells that have images, in order of creation; nodes follow their indices.
     acquisitions : list of AcquisitionMeta, optional
         The acquisitions, if there is more than one or one was given.
     field_count : int, optional
-        Number of fields, as counted by ``dump_meta(field_count=True)``.
+        The largest number of fields in a well.
     name : str, optional
         Name of the plate.
     version : str, optional
@@ -133,6 +133,68 @@ class PlateMeta(OptionalModel):
         runs = [(a.id, a.maximumfieldcount, a.starttime, a.endtime) for a in self.acquisitions or ()]
         yield from rules.acquisitions(runs, "plate.acquisitions")
         yield from rules.field_count(self.field_count, "plate.field_count")
+
+    def in_order(self) -> list[WellIndexMeta]:
+        """The wells along rows, then columns, as their paths name them; indices of others may be wrong."""
+        rows = {row.name: i for i, row in enumerate(self.rows)}
+        columns = {column.name: i for i, column in enumerate(self.columns)}
+
+        def place(well: WellIndexMeta) -> tuple[int, int]:
+            row, _, column = well.path.partition("/")
+            return rows.get(row, well.row_index), columns.get(column, well.column_index)
+
+        return sorted(self.wells, key=place)
+
+    def is_declared(self, plate_format: int | None) -> bool:
+        """Whether the rows and columns are those of a physical plate, and not only those that wells use.
+
+        Parameters
+        ----------
+        plate_format : int, optional
+            The format that the plate was created with. Without it, the grid of a standard format tells, if
+            wells do not happen to use all of it.
+        """
+        if plate_format is not None:
+            return True
+        used = [{well.row_index for well in self.wells}, {well.column_index for well in self.wells}]
+        is_full = len(used[0]) == len(self.rows) and len(used[1]) == len(self.columns)
+        return (len(self.rows), len(self.columns)) in PLATE_FORMATS.values() and not is_full
+
+    def remove_well(self, path: str, *, declared: bool, coming: WellIndexMeta | None = None) -> None:
+        """Take a well out of the lists, and its row and its column if no other well is in them.
+
+        A row or column with keys of others stays.
+
+        Parameters
+        ----------
+        path : str
+            The well; its name tells the row and the column.
+        declared : bool
+            Whether the rows and columns are those of a physical plate, and stay.
+        coming : WellIndexMeta, optional
+            A well that will be listed; its indices are kept right too, in place.
+        """
+        self.wells = [well for well in self.wells if well.path != path]
+        if declared:
+            return
+        there = [*self.wells, *([] if coming is None else [coming])]
+        for key, items, i in (("row_index", self.rows, 0), ("column_index", self.columns, 1)):
+            name = path.split("/")[i]
+            index = next((k for k, item in enumerate(items) if item.name == name), None)
+            if index is None or items[index].model_extra:  # what others say of it is not to be lost
+                continue
+            if any(well.path.split("/")[i] == name for well in there):
+                continue
+            del items[index]
+            # Entries are replaced, not changed: their JSON is kept by their identity.
+            self.wells = [_shifted(well, key, index) for well in self.wells]
+            if coming is not None:
+                setattr(coming, key, getattr(_shifted(coming, key, index), key))
+
+
+def _shifted(well: WellIndexMeta, key: str, removed: int) -> WellIndexMeta:
+    index = getattr(well, key)
+    return well.model_copy(update={key: index - 1}) if index > removed else well
 
 
 def standard_row(index: int) -> str:
@@ -224,12 +286,7 @@ class AxisIndex:
             raise ArgumentError(f"{self.kind} index {wanted} is beyond any plate")
         found = self._index.get(name)
         if self.fixed and found is None:
-            last = self.items[-1].name
-            raise ArgumentError(
-                f"{self.kind} {name!r} is not on a plate whose {self.kind}s are "
-                f"{self.items[0].name} to {last}",
-                hint="the plate was created with plate_format=",
-            )
+            found = self._padded(name, in_use)
         if found is not None and (wanted is None or wanted == found):
             return found
         if wanted is not None and wanted < len(self.items) and not self.fixed and wanted not in in_use():
@@ -243,6 +300,23 @@ class AxisIndex:
             self._warn(name, wanted, found)
             return found
         return self._append(name, wanted)
+
+    def _padded(self, name: str, in_use: Callable[[], set[int]]) -> int:
+        """Index of a name of the format with zeros before it: the first well decides for all names."""
+        numbers = [int(item.name) if item.name.isdecimal() else None for item in self.items]
+        index = numbers.index(int(name)) if name.isdecimal() and int(name) in numbers else None
+        if index is None or in_use():
+            hint = "the plate was created with plate_format="
+            if index is not None:
+                hint = f"here it is called {self.items[index].name!r}, as the wells that are there are"
+            raise ArgumentError(
+                f"{self.kind} {name!r} is not on a plate whose {self.kind}s are "
+                f"{self.items[0].name} to {self.items[-1].name}",
+                hint=hint,
+            )
+        self.items[:] = [PlateAxisMeta(name=str(number).zfill(len(name))) for number in numbers]
+        self._index = {item.name: i for i, item in enumerate(self.items)}
+        return index
 
     def _append(self, name: str, wanted: int | None) -> int:
         if wanted is not None and wanted < len(self.items):

@@ -131,7 +131,10 @@ def transform_findings(
 ) -> Iterable[Finding]:
     """The rules of the specification that a list of transformations breaks."""
     steps = [(step.type, _count(step)) for step in transforms]
-    return rules.transforms(steps, ndim, location)
+    yield from rules.transforms(steps, ndim, location)
+    for i, step in enumerate(transforms):
+        if step.type == "scale" and step.scale is not None:
+            yield from rules.positive_scale(step.scale, f"{location}[{i}].scale")
 
 
 def _count(step: TransformationMeta) -> int | None:

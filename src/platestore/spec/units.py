@@ -120,6 +120,36 @@ def nearest_unit(unit: str, kind: str | None = None) -> str | None:
     return next(iter(difflib.get_close_matches(unit.strip().lower(), sorted(_names(kind)), 1)), None)
 
 
+def spelled(unit: str, kind: str | None) -> str:
+    """A unit that a user gives an axis, with the specification's spelling if it is known which one is meant.
+
+    Parameters
+    ----------
+    unit : str
+        A name or a symbol.
+    kind : str, optional
+        Type of the axis; units of ``space`` and ``time`` axes have listed names.
+
+    Returns
+    -------
+    str
+        The listed name; the unit as it is if there is none: any string is allowed.
+    """
+    found = known_unit(unit)
+    return found if found is not None and type_of_unit(found) == kind else unit
+
+
+def unlisted_unit(unit: str | None, kind: str | None) -> str | None:
+    """What to tell a user whose unit of a ``space`` or ``time`` axis is not among those that are listed."""
+    if unit is None or kind not in ("space", "time") or unit in _names(kind):
+        return None
+    try:
+        normalise_unit(unit, kind)
+    except ArgumentError as error:
+        return f"{error.message}; it is written as it is ({error.hint})"
+    return None
+
+
 def known_unit(unit: object) -> str | None:
     """The specification's name of a unit, or None if it is no unit of length or time."""
     if not isinstance(unit, str):

@@ -4,7 +4,7 @@ r"""The one place that knows how the versions lay the same models out in JSON.
 \                     0.4 (zarr v2)                         0.5 (zarr v3)
 ====================  ====================================  =====================================
 where                 attributes of the group, top level    ``attributes["ome"]``
-version               in each object                        once, ``ome.version``
+version               in each object                        ``ome.version``, and in ``plate``
 ====================  ====================================  =====================================
 
 In both, a document that could not be valid yet (a plate without a well, a well or an image without
@@ -14,6 +14,7 @@ an image) is kept under platestore's own namespace until it can.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal
 
@@ -253,13 +254,16 @@ def _can_be_valid(kind: Kind, parts: Mapping[str, Any]) -> bool:
 
 
 def _stamp(key: str, value: Any, version: Version) -> Any:
-    """Put the version where 0.4 wants it, and take it out where 0.5 does not."""
+    """Put the version where 0.4 wants it, and take it out where 0.5 does not; plates of 0.5 say it twice."""
     if key == "multiscales":
         return [_stamp("image", item, version) for item in value]
     if key not in ("plate", "well", "image", "omero", "image-label"):
         return value  # somebody else's
     plain = {k: v for k, v in value.items() if k != "version"}
-    return {**plain, "version": version} if version == "0.4" else plain
+    # The schema of 0.5 leaves a plate's version free; there are readers that refuse a plate without it.
+    return (
+        {**plain, "version": version} if version == "0.4" or (key == "plate" and "wells" in plain) else plain
+    )
 
 
 def bare_attributes(
@@ -269,6 +273,17 @@ def bare_attributes(
     attributes: dict[str, Any] = {}
     pack(attributes, version, kind, parts, own)
     return attributes
+
+
+def is_vital(path: str, zarr_format: int, kind: Kind) -> bool:
+    """Whether a place in attributes, such as ``multiscales[0].name``, is in the specification's part.
+
+    Rendering settings are no reason to keep pixels from anyone, and do not count.
+    """
+    keys = re.split(r"[.\[]", path, maxsplit=2)
+    if zarr_format == 3:
+        return keys[0] == _OME and keys[1:2] != ["omero"]
+    return keys[0] in _PARTS.get(kind, ()) and keys[0] != "omero"
 
 
 def series_parts(attributes: Mapping[str, Any], zarr_format: int) -> dict[str, Any]:

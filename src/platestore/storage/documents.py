@@ -10,19 +10,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import to_json
 
-from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError
+from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError, StoreWarning
 from platestore.storage.base import Storage
 
 #: Larger documents are refused: no plate needs them, and parsing takes many times their size in memory.
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
 Json = dict[str, Any]
+
+
+class Constant(float):
+    """A number that JSON has not, in a document of another program: NaN, infinite, or of endless digits.
+
+    It stays in the document until that is changed for another reason; then null is written for it.
+    """
+
+    def __deepcopy__(self, memo: object) -> Constant:
+        return self
 
 
 @dataclass(slots=True)
@@ -62,7 +73,11 @@ def parse(data: bytes, *, where: str) -> Json:
     Raises
     ------
     InvalidMetadataError
-        If it is empty, truncated, too large, too deep, no object, or holds ``NaN`` or ``Infinity``.
+        If it is empty, truncated, too large, too deep, or no object.
+
+    Notes
+    -----
+    ``NaN``, ``Infinity`` and endless integers become a :class:`Constant`; :func:`constants` finds them.
     """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise InvalidMetadataError(
@@ -70,7 +85,7 @@ def parse(data: bytes, *, where: str) -> Json:
             path=where,
         )
     try:
-        content = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        content = _loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidMetadataError(f"the document is not UTF-8: {error}", path=where) from None
     except RecursionError:
@@ -87,8 +102,43 @@ def parse(data: bytes, *, where: str) -> Json:
     return content
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_CONSTANTS.__getitem__)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer that Python does not read
+        return json.loads(text, parse_constant=_CONSTANTS.__getitem__, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | Constant:
+    return int(digits) if len(digits) < _DIGITS else _CONSTANTS["-" * (digits[0] == "-") + "Infinity"]
+
+
+_CONSTANTS = {name: Constant(name) for name in ("NaN", "Infinity", "-Infinity")}
+
+
+def constants(content: object, path: str = "") -> Iterator[tuple[str, float]]:
+    """Where a document, or a part of one, holds numbers that JSON has not.
+
+    Yields
+    ------
+    tuple of str and float
+        Location, such as ``statistics.mean[0]``, and value.
+    """
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from constants(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(content, (list, tuple)):
+        for i, value in enumerate(content):
+            yield from constants(value, f"{path}[{i}]")
+    elif isinstance(content, float) and not math.isfinite(content):
+        yield path, content
+
+
+def may_hold_constants(data: bytes) -> bool:
+    """Whether the bytes of a document give a reason to look for numbers that JSON has not."""
+    return b"NaN" in data or b"Infinity" in data or not _can_be_read(data)
 
 
 def serialise(content: Json, *, where: str) -> bytes:
@@ -107,7 +157,8 @@ def serialise(content: Json, *, where: str) -> bytes:
     try:
         data = to_json(content)
         if b"NaN" in data or b"Infinity" in data:  # maybe the number, maybe a string that says so
-            data = json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+            _refuse_new_constants(content, where)
+            data = json.dumps(_with_nulls(content), allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(
             f"a value cannot be written as JSON: {error}", path=where, hint=_JSON_HINT
@@ -119,6 +170,27 @@ def serialise(content: Json, *, where: str) -> bytes:
             hint="keep large data in arrays",
         )
     return data
+
+
+def _refuse_new_constants(content: Json, where: str) -> None:
+    """Refuse numbers that JSON has not; those that another program wrote become null, and it is told."""
+    old = []
+    for path, value in constants(content):
+        if not isinstance(value, Constant):
+            raise ArgumentError(f"{path} is {value}, which JSON has not", path=where, hint=_JSON_HINT)
+        old.append(path)
+    if old:
+        more = f" and {len(old) - 5} more" if len(old) > 5 else ""
+        text = f"{where}: {', '.join(old[:5])}{more}: NaN and Infinity are not JSON, and are written as null"
+        warnings.warn(text, StoreWarning, stacklevel=3)
+
+
+def _with_nulls(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _with_nulls(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_with_nulls(value) for value in content]
+    return None if isinstance(content, Constant) else content
 
 
 def _can_be_read(data: bytes) -> bool:

@@ -13,7 +13,7 @@ from platestore.errors import PlatestoreError
 from platestore.spec.findings import Finding
 from platestore.spec.versions import kind_of
 from platestore.storage.base import Storage, join
-from platestore.storage.documents import MAX_DOCUMENT_BYTES
+from platestore.storage.documents import MAX_DOCUMENT_BYTES, constants
 
 #: Instead of the content of a document that is not there, or that cannot be parsed.
 ABSENT: Final = object()
@@ -88,7 +88,7 @@ def parse_document(data: bytes, file: str) -> tuple[Any, list[Finding]]:
     if not text.strip():
         return BROKEN, [*findings, _malformed("the document is empty", file)]
     twice: list[str] = []
-    constants: list[str] = []
+    strange: list[str] = []
 
     def take(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -97,7 +97,7 @@ def parse_document(data: bytes, file: str) -> tuple[Any, list[Finding]]:
         return found
 
     def constant(name: str) -> float:
-        constants.append(name)
+        strange.append(name)
         return float(name.replace("Infinity", "inf"))
 
     try:
@@ -107,7 +107,7 @@ def parse_document(data: bytes, file: str) -> tuple[Any, list[Finding]]:
     except ValueError as error:
         return BROKEN, [*findings, _malformed(f"the document is not JSON: {error}", file)]
     findings += [_duplicate(key, file) for key in dict.fromkeys(twice)]
-    findings += [_constant(name, file) for name in dict.fromkeys(constants)]
+    findings += _constants(value, file) if strange else []
     return value, findings
 
 
@@ -159,15 +159,21 @@ def _duplicate(key: str, file: str) -> Finding:
     )
 
 
-def _constant(name: str, file: str) -> Finding:
-    return Finding(
-        "json-constant",
-        "",
-        f"{name} is no JSON number",
-        file=file,
-        rule=_JSON_RULE + "numbers are finite; NaN and Infinity are not allowed",
-        hint="write null, or leave the key out",
-    )
+def _constants(value: Any, file: str) -> Iterator[Finding]:
+    """One finding for NaN, and one for each infinity, at the first place of each."""
+    places: dict[str, list[str]] = {}
+    for path, number in constants(value):
+        places.setdefault(str(number), []).append(path)
+    for shown, paths in places.items():
+        more = f", as in {len(paths) - 1} more places" if len(paths) > 1 else ""
+        yield Finding(
+            "json-constant",
+            paths[0],
+            f"is {shown}, which is no number of JSON{more}",
+            file=file,
+            rule=_JSON_RULE + "numbers are finite; NaN and Infinity are not allowed",
+            hint="write null, or leave the key out",
+        )
 
 
 def short(values: Sequence[object] | None) -> str:

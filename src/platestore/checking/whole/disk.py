@@ -14,7 +14,7 @@ from platestore.checking.whole.naming import named_members
 from platestore.errors import InvalidMetadataError, PlatestoreError, UnsafeTargetError, UnsupportedError
 from platestore.spec import versions
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
-from platestore.storage.documents import MAX_DOCUMENT_BYTES, parse
+from platestore.storage.documents import MAX_DOCUMENT_BYTES, constants, may_hold_constants, parse
 from platestore.storage.hierarchy import ZarrFormat
 
 State = Literal["group", "array", "broken", "bare", "unreadable", "gone"]
@@ -56,6 +56,8 @@ class Directory:
         Key of the document that is broken.
     stray : str
         Key of a torn document of the other version of zarr.
+    strange : str
+        Where a document has a number that JSON has not.
     """
 
     path: str
@@ -69,6 +71,7 @@ class Directory:
     problem: str = ""
     document: str = ""
     stray: str = ""
+    strange: str = ""
 
     @property
     def kind(self) -> versions.Kind:
@@ -273,12 +276,15 @@ class Disk:
                 raise UnsafeTargetError("is a link to what is not there", path=local)
             raise InvalidMetadataError("the document vanished while it was read")
         try:
-            return parse(data, where=self.storage.where(out.document))
+            content = parse(data, where=self.storage.where(out.document))
         except InvalidMetadataError as error:
             if _is_json(data):
-                # NaN, or more than is read: somebody can mend it, so nothing is lost.
+                # More than is read: somebody can mend it, so nothing is lost.
                 raise UnsafeTargetError(error.message, path=self.storage.where(out.document)) from None
             raise
+        if may_hold_constants(data):
+            out.strange = next((f"{path} is {number}" for path, number in constants(content)), "")
+        return content
 
     # --- what it is -------------------------------------------------------------------------------
 

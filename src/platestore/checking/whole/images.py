@@ -12,6 +12,7 @@ from platestore.errors import ArgumentError, InvalidMetadataError
 from platestore.pyramid.geometry import Factors, found_factors, level_transform
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
+from platestore.spec.base import AS_STORED
 from platestore.spec.labels import ImageLabelMeta, LabelImageMeta, LabelSourceMeta, default_colors
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of
@@ -122,7 +123,7 @@ def _as_like(arrays: Mapping[str, Array], like: ImagesMeta | None, name: str, is
         return LabelImageMeta(multiscales=[], image_label=shown)
     if like is None:
         return ImagesMeta(multiscales=[])
-    meta = ImagesMeta.model_validate(like.to_json())
+    meta = ImagesMeta.model_validate(like.to_json(), context=AS_STORED)
     ndims = {len(array.shape) for array in arrays.values()}
     if set(meta.paths()) <= set(arrays) and ndims == {len(i.axes) for i in meta.multiscales}:
         for image in meta.multiscales:
@@ -234,11 +235,11 @@ def _axes(array: Array, known: Sequence[AxisMeta] | None) -> list[AxisMeta]:
             for a, n in zip(found, array.names, strict=True)
         ]
         try:
-            return check_axes(named)
+            return check_axes(named, stored=True)
         except ValueError:
             return named
     if known is not None and len(known) == ndim:
-        return check_axes(known)
+        return check_axes(known, stored=True)
     return check_axes(default_axes()[-ndim:])
 
 

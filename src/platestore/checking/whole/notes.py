@@ -109,6 +109,9 @@ class Notes:
         if here.stray:
             fix = Fix(Step.SET_ASIDE, here.stray, f"move {self.storage.where(here.stray)} into quarantine")
             self._note("document-stray", here.stray, "a torn document of zarr v3 beside those of v2", fix=fix)
+        if here.strange:
+            text, hint = f"{here.strange}, which is no number of JSON", "write null, or leave the key out"
+            self._note("json-constant", here.document or here.path, text, level="warning", hint=hint)
 
     def _own(self, here: Directory) -> None:
         """What this library keeps in attributes, where that cannot be read: nothing opens then."""
