@@ -216,7 +216,7 @@ def test_arrays_name_their_dimensions_and_chunks(position, version):
     label = position.create_label("nuclei", objects(*MASK), chunks=(1, 1, 1, 8, 8))
     assert label["0"].chunks == (1, 1, 1, 8, 8)
     if version == "0.5":
-        assert list(label["0"].metadata.dimension_names) == ["t", "c", "z", "y", "x"]
+        assert list(label["0"].metadata.dimension_names) == ["T", "C", "Z", "Y", "X"]
     else:
         document = json.loads((place(position) / "labels/nuclei/0/.zarray").read_text())
         assert document["dimension_separator"] == "/"

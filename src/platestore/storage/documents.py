@@ -303,7 +303,9 @@ def commit(
         data = serialise(document.content, where=storage.where(key))
         if data != document.data:
             storage.write_document(key, data)
-        return Document(key, document.content, data)
+        # What became null is null in hand, too.
+        content = parse(data, where=key) if may_hold_constants(document.data) else document.content
+        return Document(key, content, data)
 
 
 def is_current(storage: Storage, known: Document) -> bool:
