@@ -445,7 +445,9 @@ def test_a_change_of_a_position_reads_that_position_only(store: Store, name: str
     position.zattrs["first"] = True
     with store.count() as counted:
         CHANGES[name].call(position)
-    assert counted.reads == once(*store.attributes("A/1/0"))
+    # A channel that comes without pixels gets the contrast window of the array's type.
+    array = store.arrays("A/1/0/0") if name == "append_channel without arrays" else []
+    assert counted.reads == once(*store.attributes("A/1/0"), *array)
     assert not counted.lists
 
 
