@@ -23,7 +23,7 @@ from platestore.nodes.levels import documents_of, factors_of
 from platestore.pyramid.geometry import changed_regions, moved_shapes
 from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
-from platestore.spec.omero import fit_windows
+from platestore.spec.omero import complete
 from platestore.spec.own import Intent
 from platestore.storage.base import join
 from platestore.storage.hierarchy import group_exists, read_array
@@ -132,7 +132,7 @@ def _record(node: Position, name: str, change: _Change, channels: int | None) ->
         if channels is not None:
             edits.fit_channels(draft.meta, channels, dtype)
         if draft.meta.omero is not None:
-            fit_windows(draft.meta.omero, dtype)
+            complete(draft.meta.omero, dtype)
         draft.add_intent(intent)
 
     node._commit(record, check=False)
