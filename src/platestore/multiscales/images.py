@@ -79,10 +79,11 @@ def to_ngff_image(
         image.axes_units = axes_units
     if channel_names is not None:
         image.channel_names = check_channel_names(channel_names)
-    checked = check_image(image)
     for dim, unit in _mapping(axes_units, "axes_units").items():
-        if unit is not None and checked.types[dim] in ("space", "time"):
-            normalise_unit(unit, checked.types[dim], dim)  # what is said here must be one that is listed
+        kind = (image.axes_types or _TYPES).get(dim, _TYPES.get(dim))
+        if unit is not None and kind in ("space", "time"):
+            normalise_unit(unit, kind, dim)  # what is said here must be one that is listed
+    checked = check_image(image)
     image.dims = checked.dims
     image.scale = dict(zip(checked.dims, checked.scale, strict=True))
     image.translation = dict(zip(checked.dims, checked.translation, strict=True))
