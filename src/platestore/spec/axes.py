@@ -160,7 +160,7 @@ def axes_findings(axes: Sequence[AxisMeta], location: str) -> Iterable[Finding]:
 
 def is_spatial(axis: AxisMeta) -> bool:
     """Whether an axis is one of space: by its type, or by its name where it has none."""
-    return axis.type == "space" or (axis.type is None and axis.name.lower() in ("z", "y", "x"))
+    return rules.is_space(axis.name, axis.type)
 
 
 def channel_index(axes: Sequence[AxisMeta]) -> int | None:

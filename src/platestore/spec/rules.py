@@ -408,3 +408,8 @@ def series_layout(layout: float | None, where: str) -> Iterator[Finding]:
             found=shown(layout),
             rule="bioformats2raw.layout: its value is 3 (MUST)",
         )
+
+
+def is_space(name: str, kind: str | None) -> bool:
+    """Whether an axis is one of space: by its type, or by its name where it has none."""
+    return kind == "space" or (kind is None and name.lower() in ("z", "y", "x"))

@@ -472,7 +472,9 @@ def refuse_zip(path: str) -> None:
 
 
 def is_zip(path: str) -> bool:
-    """Whether a file begins as a zip archive does."""
+    """Whether a file begins as a zip archive does; what is no regular file (a pipe would wait) is none."""
+    if not os.path.isfile(path):
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(4) in _ZIP_HEADS

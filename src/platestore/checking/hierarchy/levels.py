@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from platestore.checking.hierarchy.arrays import ArrayFacts
 from platestore.checking.hierarchy.documents import short, shown
 from platestore.checking.rules.crossing import are_finer
-from platestore.spec.axes import AxisMeta, is_spatial
 from platestore.spec.findings import Finding
+from platestore.spec.rules import is_space
 
 # From here on, scales say that pixels of a level are larger than those of the finest.
 _LARGER = 1.5
@@ -196,7 +196,7 @@ SIZE_HINT = "delete_pyramid(), then compute the levels anew"
 def is_spatial_entry(axis: dict[str, Any]) -> bool:
     """Whether an entry of a document's axes is an axis of space."""
     kind = axis.get("type")
-    return is_spatial(AxisMeta(name=str(axis.get("name")), type=kind if isinstance(kind, str) else None))
+    return is_space(str(axis.get("name")), kind if isinstance(kind, str) else None)
 
 
 class Sized(Protocol):
@@ -219,11 +219,11 @@ def other_size(base: Sized, level: Sized, spatial: Sequence[bool]) -> int | None
     full, shape = base.shape, level.shape
     if not len(full) == len(shape) == len(spatial):
         return None
-    for axis, (whole, part, is_space) in enumerate(zip(full, shape, spatial, strict=True)):
+    for axis, (whole, part, spatial_axis) in enumerate(zip(full, shape, spatial, strict=True)):
         ratio = 1.0
         if base.scale is not None and level.scale is not None:
             ratio = level.scale[axis] / base.scale[axis]
-        if not is_space and whole != part and ratio < _LARGER:
+        if not spatial_axis and whole != part and ratio < _LARGER:
             return axis
     return None
 
