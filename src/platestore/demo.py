@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import PlatestoreError
+from platestore.errors import NodeExistsError, PlatestoreError
 from platestore.opening import open_ome_zarr
 from platestore.spec.transforms import TransformationMeta
-from platestore.spec.versions import check_version
+from platestore.spec.versions import DEFAULT_VERSION, check_version
+from platestore.storage import targets
+from platestore.storage.files import temporary_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +23,7 @@ _SHAPE = (1, 2, 3, 256, 256)
 _PIXEL = [1.0, 1.0, 2.0, 0.325, 0.325]
 
 
-def build_demo(path: str | os.PathLike[str], *, version: str = "0.5") -> None:
+def build_demo(path: str | os.PathLike[str], *, version: str = DEFAULT_VERSION) -> None:
     """Build a 96-well plate with two fields in each of six wells.
 
     Parameters
@@ -34,7 +37,24 @@ def build_demo(path: str | os.PathLike[str], *, version: str = "0.5") -> None:
     ------
     NodeExistsError
         If something is there.
+
+    Notes
+    -----
+    The plate is built under a hidden name beside its place, so that an interruption leaves nothing.
     """
+    final = os.path.abspath(path)
+    if targets.exists(final):
+        raise NodeExistsError("something is there already", path=final, hint="choose another path")
+    building = os.path.join(os.path.dirname(final), temporary_name(os.path.basename(final)))
+    try:
+        _build(building, version)
+        targets.install(building, final, replace=False)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _build(path: str, version: str) -> None:
     specs = [(row, column, field) for row, column in _WELLS for field in _FIELDS]
     with open_ome_zarr(
         path,

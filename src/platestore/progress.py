@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import sys
-import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from platestore.errors import ArgumentError
 from platestore.settings import human_bytes
+
+# Columns of a terminal from which on the remaining time, and sizes and speed, fit in one line.
+_NARROW, _WIDE = 36, 76
 
 #: Called with the bytes that are done, and all there are.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -23,8 +24,8 @@ def shown(progress: bool | Progress | None, label: str) -> Iterator[Progress | N
     Parameters
     ----------
     progress : bool or callable, optional
-        True shows a bar on standard error: by rich or tqdm where one of them is installed, else a plain one.
-        A function is called with the bytes that are done, and all there are.
+        True shows a bar on standard error. A function is called with the bytes that are done, and all
+        there are.
     label : str
         What is being done, for the bar.
 
@@ -56,63 +57,31 @@ def shown_to_people(label: str) -> Iterator[Progress | None]:
         yield show
 
 
-def _bar(label: str) -> contextlib.AbstractContextManager[Progress]:
-    if importlib.util.find_spec("rich") is not None:
-        return _rich(label)
-    if importlib.util.find_spec("tqdm") is not None:
-        return _tqdm(label)
-    return _plain(label)
-
-
 @contextlib.contextmanager
-def _rich(label: str) -> Iterator[Progress]:
+def _bar(label: str) -> Iterator[Progress]:
+    """A bar of one line on standard error, whatever the width of the terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(label, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    console = Console(stderr=True)
 
+    def text(words: str) -> TextColumn:
+        return TextColumn(words, table_column=Column(no_wrap=True))
 
-@contextlib.contextmanager
-def _tqdm(label: str) -> Iterator[Progress]:
-    from tqdm import tqdm
-
-    with tqdm(desc=label, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr) as bar:
+    columns: list[ProgressColumn] = [text("{task.description}"), BarColumn(bar_width=None)]
+    columns.append(text("{task.percentage:>3.0f}%"))
+    if console.width >= _WIDE:  # what does not fit is left out, so that the bar stays one line
+        columns += [text("{task.fields[size]}"), TransferSpeedColumn(Column(no_wrap=True))]
+    if console.width >= _NARROW:
+        columns.append(TimeRemainingColumn(table_column=Column(no_wrap=True)))
+    with Bars(*columns, console=console, expand=True) as bars:
+        task = bars.add_task(label, total=None, size="")
 
         def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
-
-
-@contextlib.contextmanager
-def _plain(label: str) -> Iterator[Progress]:
-    import click
-
-    start, reached = time.monotonic(), 0
-
-    def rate(_: Any) -> str:
-        seconds = max(1e-3, time.monotonic() - start)
-        return f"{human_bytes(reached)}, {human_bytes(reached / seconds)}/s"
-
-    bar: Any = click.progressbar(length=1000, label=label, file=sys.stderr, item_show_func=rate)
-    with bar:
-
-        def show(done: int, total: int) -> None:
-            nonlocal reached
-            reached = done
-            step = int(1000 * done / max(1, total)) - bar.pos
-            if step > 0:
-                bar.update(step)
+            bars.update(
+                task, completed=done, total=total, size=f"{human_bytes(done)} of {human_bytes(total)}"
+            )
 
         yield show

@@ -34,7 +34,7 @@ def test_wrong_command_and_option_are_usage_errors():
 
 
 def test_demo_builds_reads_back_and_refuses_to_overwrite(tmp_path, version):
-    first = run("demo", "demo.zarr", "--version", version, cwd=tmp_path)
+    first = run("demo", "demo.zarr", "--ome-version", version, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "12 images were written, read back and compared" in first.stdout
     assert f"OME-Zarr {version}" in first.stdout
@@ -66,7 +66,7 @@ def test_info_says_what_people_ask(tmp_path, version):
         "blosc-lz4 bitshuffle level 5",
         "chunks 1×1×2×8×8",
         "1×2×2×8×8",
-        "X 0.325",
+        "x 0.325",
         "open_ome_zarr",
     ):
         assert text in shown.stdout, text

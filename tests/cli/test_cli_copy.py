@@ -25,7 +25,7 @@ from platestore.copying import api
 
 OPTIONS = {
     "--positions": "-p",
-    "--wells": "-w",
+    "--wells": None,
     "--acquisition": "-a",
     "--channels": "-c",
     "--time": "-t",
@@ -34,7 +34,7 @@ OPTIONS = {
     "--levels": None,
     "--no-labels": None,
     "--only-ome": None,
-    "--version": None,
+    "--ome-version": None,
     "--chunks": None,
     "--shards": None,
     "--shards-ratio": None,
@@ -49,7 +49,7 @@ OPTIONS = {
     "--verify": None,
     "--dry-run": "-n",
     "--max-memory": None,
-    "--workers": None,
+    "--workers": "-w",
     "--lock-timeout": None,
     "--durability": None,
     "--json": None,
@@ -437,9 +437,9 @@ def test_selections(src, here):
         "2:10,4:12",
         "-t",
         ":",
-        "-w",
+        "--wells",
         "A/*",
-        "-w",
+        "--wells",
         "B/2",
     )
     report = reported(src, here / "out.zarr", *options)

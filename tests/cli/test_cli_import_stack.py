@@ -34,7 +34,7 @@ OPTIONS = (
     "--chunks",
     "--shards",
     "--compressor",
-    "--version",
+    "--ome-version",
     "--block",
     "--jobs",
     "--job",
@@ -76,7 +76,9 @@ def test_a_folder_becomes_an_image_and_one_line_says_so(folder, tmp_path):
         folder, tmp_path / "o.zarr", *WISHES, "--unit", "nanometer", "--channel", "DAPI", "--name", "brain"
     )
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith(f"{tmp_path / 'o.zarr'}: 1x1x18x40x33 uint16, 3 levels, 46.4 KiB in ")
+    assert shown.stdout.startswith(
+        f"{tmp_path / 'o.zarr'}: 1x1x18x40x33 uint16, 3 levels, OME-NGFF 0.4, 46.4 KiB in "
+    )
     assert shown.stdout.count("\n") == 1
     assert shown.stderr == ""  # no bar where nobody looks
     position = ps.open_ome_zarr(tmp_path / "o.zarr")
@@ -128,7 +130,7 @@ def test_layout_method_and_version(folder, tmp_path):
         out = tmp_path / f"{shards}.zarr"
         reported(folder, out, "--voxel-size", "1,1,1", "--chunks", "4,16,16", "--shards", shards)
         assert ps.open_ome_zarr(out)["0"].shards == expected
-    reported(folder, tmp_path / "v2.zarr", "--voxel-size", "1,1,1", "--version", "0.4")
+    reported(folder, tmp_path / "v2.zarr", "--voxel-size", "1,1,1", "--ome-version", "0.4")
     assert ps.open_ome_zarr(tmp_path / "v2.zarr").version == "0.4"
 
 
@@ -162,7 +164,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, tmp_path):
     shown = invoke(folder, tmp_path / "o.zarr", *WISHES, "--dry-run")
     assert shown.exit_code == 0
     lines = shown.stdout.splitlines()
-    assert lines[0] == f"to      {tmp_path / 'o.zarr'} (OME-NGFF 0.5)"
+    assert lines[0] == f"to      {tmp_path / 'o.zarr'} (OME-NGFF 0.4)"
     assert "0: 1x1x18x40x33 uint16, chunks 1x1x4x16x16, shards 1x1x4x48x48" in lines[2]
     assert "jobs    1 (all planes)" in shown.stdout
     facts = reported(folder, tmp_path / "o.zarr", *WISHES, "-n", "--block", 4)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
-import sys
 from typing import Any
 
 import click
 
 import platestore
-from platestore.cli.output import echo
+from platestore.cli.output import INTERRUPTED, complain, echo
 
 # Name, and the line that `platestore --help` shows.
 _COMMANDS = {
@@ -27,7 +27,11 @@ _COMMANDS = {
 
 
 class _Lazy(click.Group):
-    """A group that imports a command when it is asked for: `info` does not pay for the others."""
+    """A group that imports a command when it is asked for, and turns what stops a command into words.
+
+    `info` does not pay for the others. Errors of the library and of the system are messages, not tracebacks;
+    Ctrl-C ends a command with code 130.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -38,6 +42,39 @@ class _Lazy(click.Group):
         module: Any = importlib.import_module(f"platestore.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name.lower().replace("_", "-"), _COMMANDS, 2, 0.5)
+            said = f"Did you mean {' or '.join(near)}?" if near else f"One of {', '.join(sorted(_COMMANDS))}."
+            raise click.UsageError(f"No such command {name!r}. {said}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from platestore.errors import PlatestoreError
+
+        try:
+            return super().invoke(ctx)
+        except PlatestoreError as error:
+            complain(error, command=self._running(ctx))
+            code = 1
+        except KeyboardInterrupt:
+            echo("\nInterrupted. The same command starts again, or goes on where it was.", err=True)
+            code = INTERRUPTED
+        except BrokenPipeError:
+            raise  # click knows what to do: whoever read the output has seen enough
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            echo(f"Error: {where}{error.strerror or error}", err=True)
+            code = 1
+        return ctx.exit(code)
+
+    def _running(self, ctx: click.Context) -> click.Command | None:
+        name = ctx.invoked_subcommand
+        return None if name is None else self.get_command(ctx, name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -51,14 +88,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; errors of this library are messages, not tracebacks."""
-    from platestore.errors import PlatestoreError
-
-    try:
-        cli(prog_name="platestore")
-    except PlatestoreError as error:
-        echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        echo(f"Error: {error.filename or ''}: {error.strerror or error}", err=True)
-        sys.exit(1)
+    """Run the command."""
+    cli(prog_name="platestore")

@@ -9,7 +9,7 @@ import warnings
 import click
 
 from platestore.cli import values
-from platestore.cli.output import echo
+from platestore.cli.output import complain, echo
 from platestore.progress import shown_to_people
 
 # Findings of one kind that are told one by one; `--json` has all of them.
@@ -60,7 +60,7 @@ def command(
                 )
         except (PlatestoreError, OSError) as error:
             broken = True
-            echo(f"Error: {error}", err=True)
+            complain(error)
             reports.append({"path": path, "whole": False, "message": str(error), "findings": []})
             continue
         broken = broken or not report.whole

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from platestore.cli import values
-from platestore.cli.output import echo
+from platestore.cli.output import INTERRUPTED, complain, echo
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from platestore.copying.report import ArrayReport, CopyReport
 
 _VERIFY_FAILED = 3
-_INTERRUPTED = 130
 _SHOWN = 20
 
 
@@ -29,7 +28,7 @@ _SHOWN = 20
 )
 @click.argument("paths", metavar="SRC... DST", nargs=-1, required=True, type=click.Path())
 @click.option("-p", "--positions", multiple=True, metavar="GLOB", help="Positions, such as 'A/*/0'.")
-@click.option("-w", "--wells", multiple=True, metavar="GLOB", help="Wells, such as 'B/*'.")
+@click.option("--wells", multiple=True, metavar="GLOB", help="Copy only these wells, such as 'B/*'.")
 @click.option("-a", "--acquisition", multiple=True, type=int, help="Fields of an acquisition.")
 @click.option(
     "-c",
@@ -50,7 +49,7 @@ _SHOWN = 20
 )
 @click.option("--no-labels", is_flag=True, help="Leave label images out.")
 @click.option("--only-ome", is_flag=True, help="Leave out attributes, tables and groups of others.")
-@click.option("--version", type=click.Choice(["0.4", "0.5"]), help="OME-NGFF version of the copy.")
+@values.ome_version("OME-NGFF version of the copy; by default that of the first SRC, and 0.5 for archives.")
 @click.option("--chunks", type=values.shape, metavar="SHAPE", help="Chunks, such as 1,1,16,512,512.")
 @click.option(
     "--shards", type=values.shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or ZYX."
@@ -73,7 +72,7 @@ _SHOWN = 20
 @click.option("--verify", is_flag=True, help="Read the copy again and compare it.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
-@click.option("--workers", type=int, help="Number of threads; all processors by default.")
+@click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
 @click.option(
     "--lock-timeout",
     type=float,
@@ -135,13 +134,13 @@ def command(
                 "with --overwrite starts anew.",
                 err=True,
             )
-            sys.exit(_INTERRUPTED)
+            sys.exit(INTERRUPTED)
         except VerifyError as error:
-            echo(f"Error: {error}", err=True)
+            complain(error)
             sys.exit(_VERIFY_FAILED)
         finally:
             for warning in caught:
-                echo(f"Warning: {warning.message}", err=True)
+                complain(warning.message, "Warning")
     if as_json:
         echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:

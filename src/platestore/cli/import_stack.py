@@ -12,15 +12,13 @@ import click
 from click.core import ParameterSource
 
 from platestore.cli import values
-from platestore.cli.output import echo
+from platestore.cli.output import INTERRUPTED, complain, echo
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
 
 if TYPE_CHECKING:
     from platestore.nodes.position import Position
     from platestore.stacks import StackPlan
-
-_INTERRUPTED = 130
 
 
 def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -62,8 +60,8 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     "--shards", type=values.shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or YX."
 )
 @click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
-@click.option(
-    "--version", type=click.Choice(["0.4", "0.5"]), help="OME-NGFF version; 0.5, or that of the plate."
+@values.ome_version(
+    "OME-NGFF version of a new store; by default 0.4, or 0.5 where --shards are given. A plate keeps its own."
 )
 @click.option("--block", type=int, metavar="PLANES", help="Planes per job, or between two notes of progress.")
 @click.option("--jobs", type=int, metavar="N", help="Only plan N jobs, which --job runs anywhere.")
@@ -90,14 +88,14 @@ def command(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
         try:
             _dispatch(paths, as_json, options, start)
         except ImportError as error:
-            echo(f"Error: {error}", err=True)
+            complain(error)
             sys.exit(1)
         except KeyboardInterrupt:
             echo(f"\nInterrupted. {_advice(options)}", err=True)
-            sys.exit(_INTERRUPTED)
+            sys.exit(INTERRUPTED)
         finally:
             for warning in caught:
-                echo(f"Warning: {warning.message}", err=True)
+                complain(warning.message, "Warning")
 
 
 def _check(paths: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -207,13 +205,14 @@ def _report(position: Position, as_json: bool, start: float) -> None:
         "out": position._location.where,
         "shape": list(images[0].shape),
         "dtype": str(images[0].dtype),
+        "version": position.version,
         "levels": len(images),
         "bytes": images[0].nbytes,
         "seconds": round(seconds, 3),
     }
     nbytes, rate = human_bytes(images[0].nbytes), human_bytes(images[0].nbytes / max(seconds, 1e-9))
     text = f"{facts['out']}: {_short(facts['shape'])} {facts['dtype']}, {_plural(len(images), 'level')}"
-    text += f", {nbytes} in {seconds:.1f} s ({rate}/s)"
+    text += f", OME-NGFF {position.version}, {nbytes} in {seconds:.1f} s ({rate}/s)"
     _print(as_json, facts, text)
 
 

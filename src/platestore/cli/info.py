@@ -8,7 +8,7 @@ import sys
 import click
 
 from platestore.cli import values
-from platestore.cli.output import echo
+from platestore.cli.output import complain, echo
 from platestore.errors import PlatestoreError
 from platestore.summary import describe, render
 
@@ -29,7 +29,7 @@ def command(paths: tuple[str, ...], verbose: bool, as_json: bool) -> None:
             info = describe(path, verbose=verbose)
         except (PlatestoreError, OSError) as error:
             failed = True
-            echo(f"Error: {error}", err=True)
+            complain(error)
             continue
         failed = failed or bool(info.unreadable)
         if as_json:

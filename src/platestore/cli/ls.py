@@ -8,7 +8,7 @@ import warnings
 
 import click
 
-from platestore.cli.output import echo
+from platestore.cli.output import complain, echo
 from platestore.errors import UnreadableWarning
 from platestore.summary import positions
 
@@ -32,6 +32,6 @@ def command(path: str, as_json: bool, full: bool) -> None:
     elif found:
         echo("\n".join(found))
     for warning in caught:
-        echo(f"Warning: {warning.message}", err=True)
+        complain(warning.message, "Warning")
     if any(issubclass(warning.category, UnreadableWarning) for warning in caught):
         sys.exit(1)

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from platestore.cli import values
-from platestore.cli.output import echo
+from platestore.cli.output import complain, echo
 
 if TYPE_CHECKING:
     from platestore.arrays.layout import ArrayLayout
     from platestore.storage.hierarchy import ZarrFormat
-
-_VERSIONS: dict[str, ZarrFormat] = {"0.4": 2, "0.5": 3}
 
 
 @click.command("plan")
@@ -40,16 +38,15 @@ _VERSIONS: dict[str, ZarrFormat] = {"0.4": 2, "0.5": 3}
     "--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4 (the default), blosc-zstd, zstd, gzip, none."
 )
 @click.option("--checksum", is_flag=True, help="Add a crc32c to each chunk (0.5).")
-@click.option(
-    "--ome-version",
-    type=click.Choice(list(_VERSIONS)),
-    help="Version of OME-Zarr; that of PATH, or 0.5, by default.",
+@values.ome_version(
+    "OME-NGFF version to plan for; by default that of PATH, otherwise 0.4, or 0.5 where shards or checksums "
+    "are asked for."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; sizes are in bytes.")
 def command(
     path: str | None,
     axes: str | None,
-    ome_version: str | None,
+    version: str | None,
     as_json: bool,
     **wishes: Any,
 ) -> None:
@@ -59,8 +56,9 @@ def command(
     that of a new array of its shape and data type. Without PATH, --shape and --dtype say what to plan for.
     """
     from platestore.arrays.planning import plan_for
+    from platestore.spec.versions import ZARR_FORMATS, new_version
 
-    existing, names, zarr_format = None, None if axes is None else _split(axes), _VERSIONS["0.5"]
+    existing, names, zarr_format = None, None if axes is None else _split(axes), None
     if path is None and (wishes["shape"] is None or wishes["dtype"] is None):
         raise click.UsageError("Name a PATH, or a --shape and a --dtype.")
     if path is not None:
@@ -71,9 +69,10 @@ def command(
             warnings.simplefilter("always")
             existing, names, zarr_format = _existing(path)
         for warning in caught:
-            echo(f"Warning: {warning.message}", err=True)
-    if ome_version is not None:
-        zarr_format = _VERSIONS[ome_version]
+            complain(warning.message, "Warning")
+    if version is not None or zarr_format is None:
+        sharded = any(wishes[name] for name in ("shards", "shards_ratio", "checksum"))
+        zarr_format = 2 if ZARR_FORMATS[new_version(version, sharded=sharded)] == 2 else 3
     result = plan_for(existing, zarr_format=zarr_format, axis_names=names, **wishes)
     echo(json.dumps(result.to_json(), indent=2) if as_json else result.render())
 

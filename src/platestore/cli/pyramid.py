@@ -9,7 +9,7 @@ import warnings
 import click
 
 from platestore.cli import values
-from platestore.cli.output import echo
+from platestore.cli.output import complain, echo
 from platestore.progress import shown_to_people
 
 
@@ -90,10 +90,10 @@ def command(
             f"{len(report.failed)} failed{speed if report.computed else ''}"
         )
     for warning in caught:
-        echo(f"Warning: {warning.message}", err=True)
+        complain(warning.message, "Warning")
     for text in report.left:
         echo(text, err=as_json)
     for path, problem in report.failed.items():
-        echo(f"Error: {problem if path in problem else f'{path}: {problem}'}", err=True)
+        complain(problem if path in problem else f"{path}: {problem}")
     if report.failed:
         sys.exit(1)

@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import click
 
+from platestore.spec.versions import ZARR_FORMATS
 from platestore.storage.base import DOCUMENTS
+
+
+class _Renamed(click.Option):
+    """An option whose last name is an old one: it works, and is not shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return record and (record[0].replace(f", {self.opts[-1]}", ""), record[1])
+
+
+def ome_version(words: str) -> Callable[[Any], Any]:
+    """The option that chooses the version of OME-NGFF, the same in every command.
+
+    Parameters
+    ----------
+    words : str
+        Its help.
+    """
+    return click.option(
+        "--ome-version",
+        "--version",
+        "version",
+        cls=_Renamed,
+        type=click.Choice(list(ZARR_FORMATS)),
+        help=words,
+    )
 
 
 def shape(value: str) -> tuple[int, ...]:

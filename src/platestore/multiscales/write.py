@@ -18,6 +18,7 @@ from platestore.multiscales.options import Options
 from platestore.multiscales.place import Place, place_of
 from platestore.multiscales.progress import telling
 from platestore.progress import Progress
+from platestore.spec.versions import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from platestore.multiscales.model import NgffMultiscales
@@ -37,7 +38,7 @@ _RFCS = (2, 4, 9)
 def to_ngff_zarr(
     store: Any,
     multiscales: NgffMultiscales,
-    version: str = "0.4",
+    version: str = DEFAULT_VERSION,
     overwrite: bool = True,
     use_tensorstore: bool = False,
     chunk_store: None = None,

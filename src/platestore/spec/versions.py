@@ -56,6 +56,21 @@ _HOLDS: dict[str, type] = {
 _DISPLACED, _TOP = "displaced", "attributes"
 
 
+def new_version(asked: object, *, sharded: bool) -> Version:
+    """The version of a new store: what is asked for; else the default, or 0.5 for what only that has.
+
+    Parameters
+    ----------
+    asked : str, optional
+        The version, if it was named.
+    sharded : bool
+        Whether shards are asked for, which 0.4 has not.
+    """
+    if asked is not None:
+        return check_version(asked)
+    return "0.5" if sharded else DEFAULT_VERSION
+
+
 def check_version(version: object) -> Version:
     """Check the version given for creation.
 

@@ -24,7 +24,7 @@ from platestore.spec.transforms import TransformationMeta
 from platestore.spec.units import normalise_unit
 from platestore.stacks.blocks import Block, choose_blocks, grids, made_levels
 from platestore.stacks.intake import Intake, rearranged
-from platestore.stacks.layouts import Layouts, plan_levels
+from platestore.stacks.layouts import Layouts, is_none, plan_levels
 from platestore.stacks.units import check_voxel_size
 from platestore.stacks.workplace import WorkPlace
 from platestore.storage import targets
@@ -50,6 +50,12 @@ class Wishes:
     jobs: int | None = None
     block: Any = None
     max_memory: int | str | None = None
+
+    @property
+    def new_version(self) -> versions.Version:
+        """OME-NGFF version of a store that is not there yet."""
+        sharded = self.shards is not None and not is_none(self.shards)
+        return versions.new_version(self.version, sharded=sharded)
 
     @property
     def budget(self) -> int:
@@ -117,9 +123,9 @@ def find_home(place: WorkPlace, wishes: Wishes, *, overwrite: bool) -> Home:
         found = _existing(final, plate, overwrite)
         if found is not None:
             return _checked(found, final, unit, asked, fills=True)
-        return Home(space_axes(unit), None, asked or "0.5", destination.name, replaces=True)
+        return Home(space_axes(unit), None, wishes.new_version, destination.name, replaces=True)
     if plate is None:
-        return Home(space_axes(unit), None, asked or "0.5", destination.name)
+        return Home(space_axes(unit), None, wishes.new_version, destination.name)
     destination.check_free(plate)
     return _checked(plate, final, unit, asked, fills=False)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.progress import Progress, shown
 from platestore.pyramid.levels import check_workers
-from platestore.spec.versions import check_version
 from platestore.stacks.drafting import Home, Wishes, make_draft, space_axes
 from platestore.stacks.intake import take
 from platestore.stacks.planning import needed_memory, plan
@@ -68,8 +67,8 @@ def import_stack(
         Shape of a chunk, of all axes or of the last ones; up to (64, 128, 128) by default, thinner where
         planes are large and ``max_memory`` small.
     shards : sequence of int, str or int, optional
-        As for :meth:`Position.create_image`; ``"none"`` for none. By default one chunk thick, and as wide as
-        the plane, up to 1 GiB.
+        As for :meth:`Position.create_image`; ``"none"`` for none. By default none in 0.4; in 0.5 one chunk
+        thick, and as wide as the plane, up to 1 GiB.
     compressor : str, optional
         As for :meth:`Position.create_image`.
     levels : int or "auto"
@@ -77,7 +76,7 @@ def import_stack(
     method : {"mean", "gaussian", "median", "mode", "min", "max", "stride"}
         How voxels are reduced.
     version : {"0.4", "0.5"}, optional
-        OME-NGFF version; that of the plate, otherwise 0.5. 0.4 has no shards.
+        OME-NGFF version; that of the plate, otherwise 0.4, or 0.5 where ``shards`` are asked for.
     block : int, or sequence of (start, stop), optional
         Planes after which the work so far is noted down, for ``resume``, as for :func:`plan`.
     max_memory : int or str, optional
@@ -179,8 +178,14 @@ def estimate_memory(
         If ``max_memory`` is too small.
     """
     wishes = Wishes(
-        (1, 1, 1), chunks=chunks, shards=shards, levels=levels, method=method, max_memory=max_memory
+        (1, 1, 1),
+        chunks=chunks,
+        shards=shards,
+        levels=levels,
+        method=method,
+        version=version,
+        max_memory=max_memory,
     )
-    home = Home(space_axes("micrometer"), None, check_version(version or "0.5"), "image")
+    home = Home(space_axes("micrometer"), None, wishes.new_version, "image")
     draft = make_draft(take(planes), home, wishes, where="")
     return needed_memory(draft, method, wishes.budget, workers)

@@ -87,7 +87,7 @@ def plan_levels(
     """
     kind = check_dtype(dtype)
     labels = tuple(name.upper() for name in names)
-    unwanted = isinstance(shards, str) and shards.strip().lower() == "none"
+    unwanted = is_none(shards)
     plain = zarr_format == 2 or unwanted
     if chunks is None:
         slab = max_memory // _SLAB_SHARE
@@ -117,6 +117,11 @@ def plan_levels(
         )
     shapes = level_shapes(shape, factors)
     return Layouts([base, *(level_layout(base, s) for s in shapes[1:])], factors)
+
+
+def is_none(shards: Any) -> bool:
+    """Whether it is said that there are to be no shards."""
+    return isinstance(shards, str) and shards.strip().lower() == "none"
 
 
 def _is_axes(wish: Any) -> bool:

@@ -119,7 +119,12 @@ class LocalStorage(LocalObjects, Storage):
                 os.makedirs(os.path.dirname(full), exist_ok=True)
             else:
                 self.make_directory(path.rpartition("/")[0])
-            return self.make_directory(path)
+            try:
+                os.mkdir(
+                    full
+                )  # once: some file systems, such as /proc, have no room in a directory that is there
+            except FileExistsError:
+                return False
         if self.options.durability != "process":
             sync_directory(os.path.dirname(full))
         return True

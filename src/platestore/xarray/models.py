@@ -15,7 +15,7 @@ from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.names import check_image_name
 from platestore.spec.omero import new_omero
 from platestore.spec.own import OwnMeta
-from platestore.spec.versions import ZARR_FORMATS, Version, bare_attributes, check_version
+from platestore.spec.versions import DEFAULT_VERSION, ZARR_FORMATS, Version, bare_attributes, check_version
 from platestore.storage.documents import check_json
 from platestore.storage.hierarchy import ZarrFormat
 from platestore.xarray.coordinates import Described, check_irregular, describe
@@ -114,7 +114,7 @@ def model_multiscale_group(
     *,
     arrays: Mapping[str, xr.DataArray],
     transform_precision: int | None = None,
-    ngff_version: str = "0.4",
+    ngff_version: str = DEFAULT_VERSION,
     chunks: Any = "auto",
     compressor: Any = "zstd",
     fill_value: Any = 0,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from platestore.arrays.image import open_array
 from platestore.arrays.origins import require_there
 from platestore.nodes.intents import staging_name
+from platestore.spec.versions import DEFAULT_VERSION
 from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.files import temporary_name
@@ -65,7 +66,7 @@ def create_multiscale_group(
     path: str,
     arrays: Mapping[str, xr.DataArray],
     transform_precision: int | None = None,
-    ngff_version: str = "0.4",
+    ngff_version: str = DEFAULT_VERSION,
     chunks: Any = "auto",
     compressor: Any = "zstd",
     fill_value: Any = 0,
@@ -116,7 +117,7 @@ def write_multiscale_group(
     path: str,
     arrays: Mapping[str, xr.DataArray],
     transform_precision: int | None = None,
-    ngff_version: str = "0.4",
+    ngff_version: str = DEFAULT_VERSION,
     chunks: Any = "auto",
     compressor: Any = "zstd",
     fill_value: Any = 0,
