@@ -89,14 +89,17 @@ def test_gaussian_is_that_of_a_pyramid_made_later(tmp_path):
 
 def test_automatic_levels_and_layout(tmp_path):
     data = np.zeros((3, 600, 520), "uint8")
-    position = stacks.import_stack(data, tmp_path / "o.zarr", **SIZE)
-    assert [array.shape[2:] for _, array in position.images()] == [
-        (3, 600, 520),
-        (2, 300, 260),
-        (1, 150, 130),
-    ]
-    assert position["0"].chunks == (1, 1, 3, 512, 512)
-    assert position["0"].shards == (1, 1, 3, 1024, 1024)
+    for version, chunks, shards in [
+        ("0.4", (1, 1, 3, 600, 520), None),
+        ("0.5", (1, 1, 3, 512, 512), (1, 1, 3, 1024, 1024)),
+    ]:
+        position = stacks.import_stack(data, tmp_path / f"{version}.zarr", version=version, **SIZE)
+        assert [array.shape[2:] for _, array in position.images()] == [
+            (3, 600, 520),
+            (2, 300, 260),
+            (1, 150, 130),
+        ]
+        assert (position["0"].chunks, position["0"].shards) == (chunks, shards)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,8 @@ def test_default_chunks_are_thin_enough_for_the_memory_and_shards_at_most_a_gib(
 @pytest.mark.parametrize(
     ("options", "chunks", "shards"),
     [
-        ({"chunks": (2, 8, 8)}, (1, 1, 2, 8, 8), (1, 1, 2, 24, 24)),
+        ({"chunks": (2, 8, 8), "version": "0.5"}, (1, 1, 2, 8, 8), (1, 1, 2, 24, 24)),
+        ({"chunks": (2, 8, 8)}, (1, 1, 2, 8, 8), None),
         ({"chunks": (1, 1, 2, 8, 8), "shards": "ZYX"}, (1, 1, 2, 8, 8), (1, 1, 10, 24, 24)),
         ({"chunks": (2, 8, 8), "shards": (4, 8, 16)}, (1, 1, 2, 8, 8), (1, 1, 4, 8, 16)),
         ({"chunks": (2, 8, 8), "shards": "none"}, (1, 1, 2, 8, 8), None),

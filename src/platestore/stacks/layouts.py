@@ -163,7 +163,7 @@ def default_chunks(
         sizes[z] = min(_PLANES, shape[z])
         while sizes[z] > 1 and sizes[z] * plane > slab:
             sizes[z] = -(-sizes[z] // 2)
-    wanted = _PLAIN_CHUNK_BYTES if plain else _CHUNK_BYTES
+    wanted = min(_PLAIN_CHUNK_BYTES, slab // _SLAB_SHARE) if plain else _CHUNK_BYTES
     side = _SIDE
     depth = math.prod(sizes) * dtype.itemsize
     while side < _LARGEST_SIDE and 2 * depth * side * side <= wanted:
