@@ -40,7 +40,7 @@ def test_demo_builds_reads_back_and_refuses_to_overwrite(tmp_path, version):
     assert f"OME-Zarr {version}" in first.stdout
     again = run("demo", "demo.zarr", cwd=tmp_path)
     assert again.returncode == 1
-    assert "exists" in again.stderr
+    assert "there already" in again.stderr
     assert "Traceback" not in again.stderr
     assert len(run("ls", "demo.zarr", cwd=tmp_path).stdout.split()) == 12
 

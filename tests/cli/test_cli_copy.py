@@ -584,11 +584,11 @@ def test_a_wrong_command_line_is_code_2(here, wrong, monkeypatch):
     [
         (("--time", "x"), "time"),
         (("--crop", "1"), "crop"),
-        (("--max-memory", "much"), "max_memory"),
+        (("--max-memory", "much"), "--max-memory"),
         (("--workers", "0"), "workers"),
         (("--pyramid", "0"), "levels"),
         (("--overwrite", "--resume"), "pass one of them"),
-        (("--pyramid", "2", "--levels", "0"), "levels="),
+        (("--pyramid", "2", "--levels", "0"), "--levels chooses"),
         (("--compressor", "best"), "best"),
         (("--version", "0.4", "--shards", "ZYX"), "shard"),
     ],

@@ -150,7 +150,7 @@ def test_jobs_are_planned_run_and_finished(folder, tmp_path):
     assert not out.exists()
     failed = invoke("--finish", out)
     assert failed.exit_code == 1
-    assert "0 (planes 0:16), 1 (planes 16:18)" in str(failed.exception)
+    assert "0 (planes 0:16), 1 (planes 16:18)" in failed.stderr
     done = run("--job", 0, out)
     assert done.stdout == f"{out}: job 0 (planes 0:16) is done\n"
     assert reported("--job", 1, out) == {"index": 1, "start": 16, "stop": 18, "done": True}
@@ -165,7 +165,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, tmp_path):
     assert shown.exit_code == 0
     lines = shown.stdout.splitlines()
     assert lines[0] == f"to      {tmp_path / 'o.zarr'} (OME-NGFF 0.4)"
-    assert "0: 1x1x18x40x33 uint16, chunks 1x1x4x16x16, shards 1x1x4x48x48" in lines[2]
+    assert "0: 1x1x18x40x33 uint16, chunks 1x1x4x16x16" in lines[2]
     assert "jobs    1 (all planes)" in shown.stdout
     facts = reported(folder, tmp_path / "o.zarr", *WISHES, "-n", "--block", 4)
     assert facts["dry_run"]
@@ -221,7 +221,7 @@ def test_without_tifffile_the_command_that_installs_it_is_named(folder, tmp_path
 
 def test_overwriting(folder, tmp_path):
     invoke(folder, tmp_path / "o.zarr", *WISHES)
-    assert "holds an image" in str(invoke(folder, tmp_path / "o.zarr", *WISHES).exception)
+    assert "holds an image" in invoke(folder, tmp_path / "o.zarr", *WISHES).stderr
     assert reported(folder, tmp_path / "o.zarr", *WISHES, "--overwrite")["levels"] == 3
 
 

@@ -10,7 +10,6 @@ import pytest
 from cli.cli_helpers import invoke_command, run_command
 from conftest import make_plate
 from platestore.arrays.planning import plan_for
-from platestore.errors import PlatestoreError
 
 BIG = ("--shape", "1,2,64,2048,2048", "--dtype", "uint16")
 
@@ -155,8 +154,8 @@ def test_wrong_usage_is_exit_code_2(arguments, words):
 )
 def test_wrong_wishes_are_messages_and_exit_code_1(arguments, words):
     shown = invoke(*arguments)
-    assert isinstance(shown.exception, PlatestoreError)
-    assert words in str(shown.exception)
+    assert shown.exit_code == 1
+    assert words in shown.stderr
 
 
 def test_a_message_is_no_traceback(tmp_path):
@@ -174,8 +173,8 @@ def test_a_plate_without_positions_and_a_position_without_images_say_so(tmp_path
     for layout in ("hcs", "fov"):
         ps.open_ome_zarr(tmp_path / f"{layout}.zarr", layout=layout, mode="w-", channel_names=["A"]).close()
         shown = invoke(tmp_path / f"{layout}.zarr")
-        assert isinstance(shown.exception, PlatestoreError)
-        assert "there is no" in str(shown.exception)
+        assert shown.exit_code == 1
+        assert "there is no" in shown.stderr
 
 
 def test_a_damaged_array_is_named(tmp_path, version):
@@ -183,8 +182,8 @@ def test_a_damaged_array_is_named(tmp_path, version):
     document = tmp_path / "p.zarr/A/1/0/0" / (".zarray" if version == "0.4" else "zarr.json")
     document.write_text(document.read_text().replace("shape", "sharp"))
     shown = invoke(tmp_path / "p.zarr")
-    assert isinstance(shown.exception, PlatestoreError)
-    assert "A/1/0/0" in str(shown.exception)
+    assert shown.exit_code == 1
+    assert "A/1/0/0" in shown.stderr
 
 
 def test_help_names_every_option():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -194,7 +195,7 @@ def test_another_method_computes_anew_and_other_levels_are_refused(plate):
     assert shown.exit_code == 1
     assert shown.stdout == "0 computed, 0 complete already, 3 failed\n"
     assert "has 3 levels, not 2" in shown.stderr
-    assert "delete_pyramid()" in shown.stderr
+    assert "delete_pyramid()" not in shown.stderr  # nothing that needs Python
     assert snapshot(plate) == before
 
 
@@ -219,12 +220,15 @@ def test_a_terminal_shows_a_bar_that_ends_full(plate_v3):
         os.close(slave)
         assert process.stdout is not None
         out = process.stdout.read()
-    shown = os.read(master, 2**16).decode()
+    shown = ""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(master, 2**16):
+            shown += piece.decode(errors="replace")
     os.close(master)
     assert process.returncode == 0
     assert len(json.loads(out)["computed"]) == 3
     assert "pyramids" in shown
-    assert re.search(r"([\d.]+)/\1 KiB", shown), shown
+    assert "100%" in shown, shown
 
 
 # --- wrong input ----------------------------------------------------------------------------------
@@ -254,7 +258,7 @@ def test_no_path_is_a_usage_error():
         (("--workers", "0"), "workers must be"),
         (("--workers", "-1"), "workers must be"),
         (("--max-memory", "much"), "'much'"),
-        (("--max-memory", "0"), "max_memory must be"),
+        (("--max-memory", "0"), "--max-memory must be"),
         (("--levels", "0"), "levels must be"),
         (("--levels", "65"), "levels must be"),
         (("--dims", "qx"), "not axes"),
@@ -280,7 +284,7 @@ def test_a_budget_that_is_too_small_is_an_error_with_the_figure(plate):
     shown = run(plate / "A/1", "-l", 3, "--max-memory", "1kB")
     assert shown.returncode == 1
     assert "Traceback" not in shown.stderr
-    figure = re.search(r"max_memory=(\d+) or more", shown.stderr)
+    figure = re.search(r"--max-memory (\d+) or more", shown.stderr)
     assert figure, shown.stderr
     assert snapshot(plate) == before
     enough = run(plate / "A/1", "-l", 3, "--max-memory", figure[1])

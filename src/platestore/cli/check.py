@@ -18,12 +18,23 @@ _EXAMPLES = 3
 
 @click.command("check")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
-@click.option("-d", "--deep", is_flag=True, help="Read and decode every chunk, and compare pyramids.")
-@click.option("-r", "--repair", is_flag=True, help="Repair what can be; no pixels are deleted.")
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what a repair would do.")
-@click.option("--max-memory", metavar="SIZE", help="How much memory levels that are computed may take.")
-@click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "-d",
+    "--deep",
+    is_flag=True,
+    help="Read and decode every chunk, and compare each level with the one it was made from.",
+)
+@click.option(
+    "-r", "--repair", is_flag=True, help="Repair the problems that can be repaired. No pixels are deleted."
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Print what --repair would do, and change nothing.")
+@click.option(
+    "--max-memory",
+    metavar="SIZE",
+    help="Memory that a repair may use to compute levels, such as 500MB; 1GiB by default.",
+)
+@click.option("-w", "--workers", type=int, help="Number of threads; by default one for each processor.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     paths: tuple[str, ...],
     deep: bool,

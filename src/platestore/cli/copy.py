@@ -27,68 +27,127 @@ _SHOWN = 20
     "130 interrupted.",
 )
 @click.argument("paths", metavar="SRC... DST", nargs=-1, required=True, type=click.Path())
-@click.option("-p", "--positions", multiple=True, metavar="GLOB", help="Positions, such as 'A/*/0'.")
+@click.option(
+    "-p", "--positions", multiple=True, metavar="GLOB", help="Copy only these positions, such as 'A/*/0'."
+)
 @click.option("--wells", multiple=True, metavar="GLOB", help="Copy only these wells, such as 'B/*'.")
-@click.option("-a", "--acquisition", multiple=True, type=int, help="Fields of an acquisition.")
+@click.option(
+    "-a",
+    "--acquisition",
+    multiple=True,
+    type=int,
+    help="Copy only the positions of this acquisition (its number).",
+)
 @click.option(
     "-c",
     "--channels",
     multiple=True,
     metavar="NAMES",
-    help="GFP,DAPI, or -c for each; a name that has a comma counts as it is.",
+    help="Copy only these channels, in this order: GFP,DAPI, or one -c for each. "
+    "A name that contains a comma is taken as it is.",
 )
-@click.option("-t", "--time", metavar="RANGE", help="Time points: 3, 0:10, ::2.")
-@click.option("-z", "--z", metavar="RANGE", help="Planes: 3, 0:10, ::2.")
-@click.option("--crop", metavar="Y0:Y1,X0:X1", help="Pixels of the full resolution.")
+@click.option("-t", "--time", metavar="RANGE", help="Copy only these time points: 3, 0:10 or ::2.")
+@click.option("-z", "--z", metavar="RANGE", help="Copy only these planes along Z: 3, 0:10 or ::2.")
+@click.option(
+    "--crop", metavar="Y0:Y1,X0:X1", help="Copy only this region, in pixels of the full resolution."
+)
 @click.option(
     "--levels",
     type=click.Choice(["all", "0", "none"]),
     default="all",
     show_default=True,
-    help="Resolution levels; none: arrays without pixels, as a template.",
+    help="Resolution levels to copy: all, only the full resolution (0), or arrays without pixels (none).",
 )
-@click.option("--no-labels", is_flag=True, help="Leave label images out.")
-@click.option("--only-ome", is_flag=True, help="Leave out attributes, tables and groups of others.")
-@values.ome_version("OME-NGFF version of the copy; by default that of the first SRC, and 0.5 for archives.")
-@click.option("--chunks", type=values.shape, metavar="SHAPE", help="Chunks, such as 1,1,16,512,512.")
+@click.option("--no-labels", is_flag=True, help="Copy no label images.")
 @click.option(
-    "--shards", type=values.shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or ZYX."
+    "--only-ome",
+    is_flag=True,
+    help="Copy only what OME-Zarr defines, and no attributes, tables or groups of other programs.",
 )
-@click.option("--shards-ratio", type=values.shape, metavar="SHAPE", help="Number of chunks in a shard.")
-@click.option("--checksum", is_flag=True, help="Follow each chunk by a crc32c.")
-@click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
-@click.option("--pyramid", type=values.levels, metavar="N|auto", help="Make this many levels anew.")
-@click.option("--map", "map_", type=click.Path(), metavar="CSV", help="New wells: columns from and to.")
+@values.ome_version("OME-NGFF version of the copy; by default that of the first SRC, and 0.5 for archives.")
+@click.option(
+    "--chunks",
+    type=values.shape,
+    metavar="SHAPE",
+    help="Shape of the chunks of the copy, such as 1,1,16,512,512.",
+)
+@click.option(
+    "--shards",
+    type=values.shards,
+    metavar="SHAPE|SIZE|AXES|none",
+    help="Shards of the copy: a shape, a largest size (1GB), or axes that a shard holds whole (ZYX).",
+)
+@click.option(
+    "--shards-ratio",
+    type=values.shape,
+    metavar="SHAPE",
+    help="Number of chunks in a shard along each axis, instead of --shards.",
+)
+@click.option("--checksum", is_flag=True, help="Store a checksum (crc32c) with each chunk; 0.5 only.")
+@click.option(
+    "--compressor",
+    metavar="NAME[:LEVEL]",
+    help="Compressor of the chunks: blosc-lz4, blosc-zstd, zstd, gzip or none.",
+)
+@click.option(
+    "--pyramid",
+    type=values.levels,
+    metavar="N|auto",
+    help="Compute the resolution levels of the copy anew: this many, the full image included.",
+)
+@click.option(
+    "--map",
+    "map_",
+    type=click.Path(),
+    metavar="CSV",
+    help="CSV file that says which wells or positions get other names; its columns are from and to.",
+)
 @click.option(
     "--channels-differ",
     type=click.Choice(["keep", "refuse"]),
     default="keep",
     show_default=True,
-    help="Merged positions whose channels differ: each keeps its own, or nothing is copied.",
+    help="What happens to positions whose channels differ when stores are merged: "
+    "each keeps its own, or nothing is copied.",
 )
-@click.option("--axes-case", type=click.Choice(["lower"]), help="Names of axes in lower case: t, c, z, y, x.")
-@click.option("--overwrite", is_flag=True, help="Replace DST when the copy is complete; start anew.")
-@click.option("--resume", is_flag=True, help="Continue an unfinished copy.")
-@click.option("--verify", is_flag=True, help="Read the copy again and compare it.")
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
-@click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
+@click.option(
+    "--axes-case", type=click.Choice(["lower"]), help="Write the names of axes in lower case: t, c, z, y, x."
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace DST when the copy is complete. An unfinished copy is started anew.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Continue a copy that was interrupted. Give the other options again."
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read the copy again and compare it with the source before it gets its name.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would be done, and write nothing.")
+@click.option(
+    "--max-memory", metavar="SIZE", help="Memory that the command may use, such as 500MB; 1GiB by default."
+)
+@click.option("-w", "--workers", type=int, help="Number of threads; by default one for each processor.")
 @click.option(
     "--lock-timeout",
     type=float,
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for another program that changes the plate that DST lies in.",
+    help="Seconds to wait for another program that is changing the plate that DST lies in.",
 )
 @click.option(
     "--durability",
     type=click.Choice(["process", "metadata", "full"]),
     default="process",
     show_default=True,
-    help="What is flushed to the device: nothing, documents, or everything.",
+    help="What is flushed to the disk before the command ends: nothing (process), "
+    "metadata, or everything (full).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     paths: tuple[str, ...],
     acquisition: tuple[int, ...],

@@ -32,11 +32,21 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 
 @click.command("import-stack", epilog="Exit codes: 0 done, 1 failed, 2 wrong options, 130 interrupted.")
 @click.argument("paths", metavar="PLANES... OUT", nargs=-1, required=True, type=click.Path())
-@click.option("--voxel-size", callback=_sizes, metavar="Z,Y,X", help="Size of a voxel.")
-@click.option("--unit", default="micrometer", show_default=True, help="Its unit.")
-@click.option("--name", help="Name of the image; that of OUT by default.")
 @click.option(
-    "-c", "--channel", multiple=True, callback=values.names, metavar="NAME", help="Name of the channel."
+    "--voxel-size",
+    callback=_sizes,
+    metavar="Z,Y,X",
+    help="Size of a voxel along Z, Y and X, in --unit. Required.",
+)
+@click.option("--unit", default="micrometer", show_default=True, help="Unit of the voxel size.")
+@click.option("--name", help="Name of the image; by default the name of OUT.")
+@click.option(
+    "-c",
+    "--channel",
+    multiple=True,
+    callback=values.names,
+    metavar="NAME",
+    help="Name of the channel, or names of all channels.",
 )
 @click.option(
     "-l",
@@ -45,7 +55,8 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     type=values.levels,
     metavar="N|auto",
     show_default=True,
-    help="Number of levels, the full image included; auto: until Y and X are at most 256.",
+    help="Number of resolution levels, the full image included. With auto, levels "
+    "are added until Y and X are at most 256.",
 )
 @click.option(
     "-m",
@@ -53,27 +64,54 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     type=click.Choice(["mean", "gaussian", "median", "mode", "min", "max", "stride"]),
     default="mean",
     show_default=True,
-    help="How voxels are reduced.",
+    help="How voxels of a level are combined into one of the next.",
 )
-@click.option("--chunks", type=values.shape, metavar="SHAPE", help="Chunks, such as 64,128,128.")
+@click.option("--chunks", type=values.shape, metavar="SHAPE", help="Shape of the chunks, such as 64,128,128.")
 @click.option(
-    "--shards", type=values.shards, metavar="SHAPE|SIZE|AXES|none", help="Shards, such as 1GB or YX."
+    "--shards",
+    type=values.shards,
+    metavar="SHAPE|SIZE|AXES|none",
+    help="Shards (0.5 only): a shape, a largest size (1GB), or axes that a shard holds whole (YX).",
 )
-@click.option("--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4, blosc-zstd, zstd, gzip or none.")
+@click.option(
+    "--compressor",
+    metavar="NAME[:LEVEL]",
+    help="Compressor of the chunks: blosc-lz4, blosc-zstd, zstd, gzip or none.",
+)
 @values.ome_version(
     "OME-NGFF version of a new store; by default 0.4, or 0.5 where --shards are given. A plate keeps its own."
 )
-@click.option("--block", type=int, metavar="PLANES", help="Planes per job, or between two notes of progress.")
-@click.option("--jobs", type=int, metavar="N", help="Only plan N jobs, which --job runs anywhere.")
-@click.option("--job", type=int, metavar="I", help="Run job I of the plan for OUT; no PLANES needed.")
-@click.option("--finish", is_flag=True, help="Complete OUT when all jobs are done; no PLANES needed.")
-@click.option("--force", is_flag=True, help="With --job: run it although it is done.")
-@click.option("--resume", is_flag=True, help="Continue an unfinished import.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT when the image is complete; start anew.")
-@click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
-@click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--block",
+    type=int,
+    metavar="PLANES",
+    help="Number of planes that a job imports, or after which progress is noted for --resume.",
+)
+@click.option(
+    "--jobs",
+    type=int,
+    metavar="N",
+    help="Plan at most N jobs and import nothing yet; --job runs them, on any machine.",
+)
+@click.option(
+    "--job", type=int, metavar="I", help="Run job number I of the plan for OUT. PLANES are not named."
+)
+@click.option("--finish", is_flag=True, help="Complete OUT after all jobs are done. PLANES are not named.")
+@click.option("--force", is_flag=True, help="With --job, run the job again although it is done.")
+@click.option(
+    "--resume", is_flag=True, help="Continue an import that was interrupted. Give the other options again."
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace OUT when the image is complete. An unfinished import is started anew.",
+)
+@click.option(
+    "--max-memory", metavar="SIZE", help="Memory that the command may use, such as 500MB; 1GiB by default."
+)
+@click.option("-w", "--workers", type=int, help="Number of threads; by default one for each processor.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would be done, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Write a stack of TIFF planes as an image with its levels.
 

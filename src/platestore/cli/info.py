@@ -15,8 +15,12 @@ from platestore.summary import describe, render
 
 @click.command("info")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
-@click.option("-v", "--verbose", is_flag=True, help="Count all positions, and measure the size on disk.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, with an object for each path.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Count all positions, and measure the size of the store on disk."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as one JSON array with an object for each path."
+)
 def command(paths: tuple[str, ...], verbose: bool, as_json: bool) -> None:
     """Describe stores, or nodes in them (PLATE.zarr, PLATE.zarr/A/1/0).
 

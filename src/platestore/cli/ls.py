@@ -15,8 +15,12 @@ from platestore.summary import positions
 
 @click.command("ls")
 @click.argument("path", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array of strings.")
-@click.option("--full", is_flag=True, help="Print paths that can be opened, not paths inside PATH.")
+@click.option("--json", "as_json", is_flag=True, help="Print the positions as one JSON array of strings.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Print paths that can be opened (PATH/A/1/0) instead of paths inside PATH (A/1/0).",
+)
 def command(path: str, as_json: bool, full: bool) -> None:
     """List the positions of a plate, row, well or series, one a line, in the order of the metadata.
 

@@ -20,29 +20,44 @@ if TYPE_CHECKING:
 @click.command("plan")
 @click.argument("path", required=False, type=click.Path())
 @click.option(
-    "--shape", type=values.shape, metavar="T,C,Z,Y,X", help="Shape of a new array, instead of PATH."
+    "--shape",
+    type=values.shape,
+    metavar="T,C,Z,Y,X",
+    help="Shape of a new array to plan for, instead of PATH.",
 )
-@click.option("--dtype", help="Data type of a new array, such as uint16.")
-@click.option("--axes", help="Names of its axes, such as TCZYX; the last of these by default.")
+@click.option("--dtype", help="Data type of the new array, such as uint16.")
+@click.option("--axes", help="Names of the axes of the new array; by default the last ones of TCZYX.")
 @click.option(
-    "--chunks", type=values.shape, metavar="SHAPE", help="Shape of a chunk; a ZYX stack by default."
+    "--chunks",
+    type=values.shape,
+    metavar="SHAPE",
+    help="Shape of a chunk; by default a chunk holds a ZYX stack.",
 )
 @click.option(
     "--shards",
     type=values.shards,
     metavar="SIZE|AXES|SHAPE",
-    help="What a shard holds: at most 1GB, or all of ZYX, or 1,1,64,2048,2048.",
+    help="Shards: a largest size (1GB), axes that a shard holds whole (ZYX), or a shape (1,1,64,2048,2048).",
 )
-@click.option("--shards-ratio", type=values.shape, metavar="COUNTS", help="Chunks per shard, for each axis.")
 @click.option(
-    "--compressor", metavar="NAME[:LEVEL]", help="blosc-lz4 (the default), blosc-zstd, zstd, gzip, none."
+    "--shards-ratio",
+    type=values.shape,
+    metavar="COUNTS",
+    help="Number of chunks in a shard along each axis, instead of --shards.",
 )
-@click.option("--checksum", is_flag=True, help="Add a crc32c to each chunk (0.5).")
+@click.option(
+    "--compressor",
+    metavar="NAME[:LEVEL]",
+    help="Compressor of the chunks: blosc-lz4 (the default), blosc-zstd, zstd, gzip or none.",
+)
+@click.option("--checksum", is_flag=True, help="Store a checksum (crc32c) with each chunk; 0.5 only.")
 @values.ome_version(
     "OME-NGFF version to plan for; by default that of PATH, otherwise 0.4, or 0.5 where shards or checksums "
     "are asked for."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; sizes are in bytes.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the plan as one JSON object; sizes are in bytes."
+)
 def command(
     path: str | None,
     axes: str | None,

@@ -20,8 +20,8 @@ from platestore.progress import shown_to_people
     "--levels",
     type=values.levels,
     metavar="N|auto",
-    help="Number of levels, the full image included. By default those that exist; a position without a "
-    "pyramid gets levels until Y and X are at most 256 (auto).",
+    help="Number of resolution levels, the full image included. By default a position keeps the number it "
+    "has; one without a pyramid gets levels until Y and X are at most 256 (auto).",
 )
 @click.option(
     "-m",
@@ -29,13 +29,25 @@ from platestore.progress import shown_to_people
     type=click.Choice(["mean", "median", "mode", "min", "max", "stride", "gaussian"]),
     default="mean",
     show_default=True,
-    help="How pixels are reduced; label images always by mode.",
+    help="How pixels of a level are combined into one of the next. Label images always use mode.",
 )
-@click.option("-d", "--dims", metavar="AXES", help="Axes that shrink, such as yx; zyx by default.")
-@click.option("--max-memory", metavar="SIZE", help="How much memory the work may take; 1GiB by default.")
-@click.option("-w", "--workers", type=int, help="Number of threads; all processors by default.")
-@click.option("-f", "--force", is_flag=True, help="Compute what is complete, too, whoever made it.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "-d",
+    "--dims",
+    metavar="AXES",
+    help="Axes along which each level is half as large, such as yx; zyx by default.",
+)
+@click.option(
+    "--max-memory", metavar="SIZE", help="Memory that the command may use, such as 500MB; 1GiB by default."
+)
+@click.option("-w", "--workers", type=int, help="Number of threads; by default one for each processor.")
+@click.option(
+    "-f",
+    "--force",
+    is_flag=True,
+    help="Compute levels anew although they are complete, also those that another program made.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     paths: tuple[str, ...],
     levels: int | str | None,

@@ -17,10 +17,12 @@ from platestore.spec.findings import Finding
 
 @click.command("validate")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(), callback=values.nodes)
-@click.option("--strict", is_flag=True, help="Require what the strict schemas ask for.")
-@click.option("--pedantic", is_flag=True, help="Take warnings for errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--exit-zero", is_flag=True, help="Exit with 0 also if something is not valid.")
+@click.option(
+    "--strict", is_flag=True, help="Require everything that the strict schemas of OME-NGFF ask for."
+)
+@click.option("--pedantic", is_flag=True, help="Treat warnings as errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--exit-zero", is_flag=True, help="Exit with code 0 even if something is not valid.")
 def command(paths: tuple[str, ...], strict: bool, pedantic: bool, as_json: bool, exit_zero: bool) -> None:
     """Say whether stores are OME-NGFF 0.4 or 0.5, and fit their metadata.
 
