@@ -300,3 +300,14 @@ def test_an_intent_of_a_later_version_is_left_alone(path):
         plate.zattrs["mine"] = 1
     assert attributes(path)["platestore"]["intents"] == own["intents"]
     assert values(path) == {"A/1/0": 1, "A/2/0": 2, "B/1/0": 3}
+
+
+def test_handles_from_before_say_that_something_was_renamed_or_removed(path):
+    old, well, position = (ps.open_ome_zarr(path / place) for place in ("", "A/1", "A/2/0"))
+    plate = ps.open_ome_zarr(path, mode="r+")
+    plate.rename_well("A/1", "D/4")
+    del plate["A/2/0/0"]
+    for call in (lambda: old["A/1"], lambda: well["0"], lambda: position["0"]):
+        with pytest.raises(ps.NodeNotFoundError, match=r"removed or renamed.*refresh\(\)") as caught:
+            call()
+        assert "del" not in str(caught.value)

@@ -536,12 +536,19 @@ class NGFFNode(DirectoryListing, Generic[M]):
                 warnings.warn(f"{location.where}: {text} [formats-mixed]", StoreWarning, stacklevel=3)
                 node.refresh()
                 return node
-            raise DanglingError(
-                "is listed in the metadata, but is not there",
-                path=location.where,
-                hint="remove the entry with `del`, or restore the data",
+            hint = "remove the entry with `del`, or restore the data"
+            raise self._gone(
+                "/".join(segments), "is listed in the metadata, but is not there", hint
             ) from None
         return node
+
+    def _gone(self, key: str, problem: str, hint: str) -> DanglingError:
+        """The error for a member that is not there; who holds an old handle needs no advice to remove it."""
+        where = self._location.child(key).where
+        if self._is_listed(key):
+            return DanglingError(problem, path=where, hint=hint)
+        text = "was removed or renamed since this node was read"
+        return DanglingError(text, path=where, hint="refresh() the node, or open the store again")
 
     def _adopt_child(self, cls: type[N], data: bytes, *segments: str) -> N:
         """A node that was just created, over the document it was created with: nothing is read."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from platestore.errors import (
-    DanglingError,
     InvalidMetadataError,
     NodeKeyError,
 )
@@ -176,11 +175,8 @@ class Position(Doors, Labelled, Pyramids, Shapes, Channels, NGFFNode[ImagesMeta]
         location.storage.check_links(location.path, writing=False)
         document = find_array(location.storage, location.path, location.zarr_format)
         if document is None:
-            raise DanglingError(
-                "is listed in the metadata, but there is no such array",
-                path=location.where,
-                hint="remove the entry with `del position[name]`, or restore the array",
-            )
+            hint = "remove the entry with `del position[name]`, or restore the array"
+            raise self._gone(path, "is listed in the metadata, but there is no such array", hint)
         return document
 
     def __getitem__(self, key: int | str) -> Any:
