@@ -50,7 +50,7 @@ from platestore.storage.hierarchy import (
     read_array,
     read_group,
 )
-from platestore.storage.local import LocalStorage, find_root
+from platestore.storage.local import LocalStorage, find_root, nothing_there
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
 
 if TYPE_CHECKING:
@@ -362,9 +362,7 @@ def _open_archive(path: str, request: _Request) -> NGFFNode[Any]:
 
 def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> NGFFNode[Any]:
     if not os.path.exists(path):
-        raise NodeNotFoundError(
-            "there is no such store", path=path, hint="check the path, or create it with mode='w-'"
-        )
+        raise nothing_there(path)
     if not os.path.isdir(path):
         refuse_zip(path)
         raise InvalidMetadataError("is a file, not an OME-Zarr store", path=path)

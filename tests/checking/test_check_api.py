@@ -119,7 +119,7 @@ def test_wrong_arguments_are_refused(whole, arguments):
 
 
 def test_nothing_at_a_path_and_no_store_at_a_path(tmp_path):
-    with pytest.raises(ps.PlatestoreError, match="no such file"):
+    with pytest.raises(ps.PlatestoreError, match="no such store"):
         ps.check(tmp_path / "nothing.zarr")
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ps.ArgumentError, match="is a file"):

@@ -63,7 +63,7 @@ def test_several_paths_are_one_report(templates, tmp_path):
     assert not report
     assert report.paths == (str(templates["0.4"]), str(tmp_path / "no.zarr"), str(templates["0.5"]))
     assert report.message.startswith("not valid: 1 error")
-    assert "there is no such file" in report.message
+    assert "there is no such store" in report.message
 
 
 def test_nodes_and_zarr_stores(templates, version, tmp_path):

@@ -261,7 +261,7 @@ def test_no_path_is_a_usage_error():
         (("--max-memory", "0"), "--max-memory must be"),
         (("--levels", "0"), "levels must be"),
         (("--levels", "65"), "levels must be"),
-        (("--dims", "qx"), "not axes"),
+        (("--dims", "qx"), "no axes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

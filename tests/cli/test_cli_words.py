@@ -83,7 +83,9 @@ def test_no_class_of_errors_advises_python_at_the_command_line() -> None:
     [
         (("info", "none.zarr"), "no such store"),
         (("ls", "none.zarr"), "no such store"),
-        (("check", "none.zarr"), ""),
+        (("check", "none.zarr"), "no such store"),
+        (("info", "plate.zarr/A/9"), "plate.zarr has no A/9"),
+        (("check", "plate.zarr/A/9/0"), "plate.zarr has no A/9/0"),
         (("demo", "plate.zarr"), "there already"),
         (
             ("copy", "plate.zarr", "b.zarr", "--shards", "ZYX", "--ome-version", "0.4"),
@@ -105,6 +107,21 @@ def test_errors_at_the_command_line(tmp_path: Path, arguments: tuple[str, ...], 
     assert says in shown.stderr
     assert "Traceback" not in shown.stderr
     assert not re.search(r"(mode|True|False)=|=(True|False)|\w\(\)", shown.stderr), shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("pyramid", "plate.zarr", "-d", "q"), "'q' are no axes"),
+        (("import-stack", "none", "v.zarr", "--voxel-size", "1,1"), "'1,1' is no size"),
+    ],
+)
+def test_wrong_values_of_options_are_found_before_anything_is_looked_at(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    shown = run_command(*arguments, cwd=tmp_path)
+    assert shown.returncode == 2
+    assert says in shown.stderr
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,11 @@ def test_only_documents_are_read_to_open(tmp_path, version, read_keys):
     ps.open_ome_zarr(path)
     assert {key.rpartition("/")[2] for key in read_keys} <= DOCUMENTS
     assert all(key.rpartition("/")[0] == str(path) for key in read_keys), "only the plate's own document"
+
+
+@pytest.mark.parametrize(("suffix", "word"), [(".copying", "copy"), (".importing", "import")])
+def test_what_is_unfinished_beside_a_missing_store_is_named(tmp_path, suffix, word):
+    (tmp_path / f"p.zarr{suffix}").mkdir()
+    with pytest.raises(FileNotFoundError, match=f"an unfinished {word} .p.zarr{suffix}.*--resume"):
+        ps.open_ome_zarr(tmp_path / "p.zarr")
+    assert f"unfinished {word}" in ps.validate(tmp_path / "p.zarr").message

@@ -255,7 +255,7 @@ def test_a_plate_lives_behind_fsspec(remote, version):
     del plate["A/2"]
     plate["C/7/0"].append_channel("c")
     read = ps.open_ome_zarr(remote)
-    assert [path for path, _ in read.positions()] == ["C/7/0", "C/7/1", "B/1/0"]
+    assert [path for path, _ in read.positions()] == ["B/1/0", "C/7/0", "C/7/1"]
     assert read["C/7/0/0"].shape == (1, 3, 1, 4, 4)
     assert read["C/7/0/0"][0, 0, 0, 0, 0] == 1
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from platestore.errors import ArgumentError, NodeNotFoundError
 from platestore.storage.base import Storage, StorageOptions
-from platestore.storage.local import LocalStorage, find_root
+from platestore.storage.local import LocalStorage, find_root, nothing_there
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
 
 # A field lies so deep in its plate, a label image in it three deeper.
@@ -83,7 +83,7 @@ def _find_path(text: Any, options: StorageOptions) -> Place:
         root, inner = _outermost(*find_root(path))
         return Place(LocalStorage(root, options), inner)
     if not os.path.exists(path):
-        raise NodeNotFoundError("there is no such file or directory", path=path)
+        raise nothing_there(path)
     refuse_zip(path)
     return Place(None, path)
 

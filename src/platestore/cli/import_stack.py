@@ -25,9 +25,12 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     if value is None:
         return None
     try:
-        return tuple(float(part) for part in value.lower().replace("x", ",").split(","))
+        sizes = tuple(float(part) for part in value.lower().replace("x", ",").split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no size such as 2,0.5,0.5 (Z, Y, X)") from None
+        sizes = ()
+    if len(sizes) != 3:
+        raise click.BadParameter(f"{value!r} is no size such as 2,0.5,0.5 (Z, Y, X)")
+    return sizes
 
 
 @click.command("import-stack", epilog="Exit codes: 0 done, 1 failed, 2 wrong options, 130 interrupted.")

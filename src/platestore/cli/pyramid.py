@@ -34,6 +34,7 @@ from platestore.progress import shown_to_people
 @click.option(
     "-d",
     "--dims",
+    callback=values.axes,
     metavar="AXES",
     help="Axes along which each level is half as large, such as yx; zyx by default.",
 )
@@ -52,7 +53,7 @@ def command(
     paths: tuple[str, ...],
     levels: int | str | None,
     method: str,
-    dims: str | None,
+    dims: list[str] | None,
     max_memory: str | None,
     workers: int | None,
     force: bool,
@@ -68,12 +69,11 @@ def command(
 
     with shown_to_people("pyramids") as show, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        names = None if dims is None else [d for d in dims.replace(",", "") if not d.isspace()]
         report = compute_pyramids(
             paths,
             levels,
             method,
-            names,
+            dims,
             max_memory=max_memory,
             workers=workers,
             force=force,

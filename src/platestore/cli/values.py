@@ -88,3 +88,13 @@ def names(ctx: click.Context, param: click.Parameter, values: Iterable[str]) -> 
     """Names, one per option or several with commas; one with a comma in it stands in double quotes."""
     rows = csv.reader(values, skipinitialspace=True)
     return [name.strip() for row in rows for name in row if name.strip()] or None
+
+
+def axes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+    """Names of axes, one letter each: ``zyx`` or ``z,y,x``."""
+    if value is None:
+        return None
+    names = [name for name in value.lower().replace(",", "") if not name.isspace()]
+    if not names or not set(names) <= set("tczyx"):
+        raise click.BadParameter(f"{value!r} are no axes such as zyx")
+    return names

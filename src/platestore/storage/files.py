@@ -17,6 +17,8 @@ _counter = itertools.count()
 #: Flags to open a new file for writing.
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
+#: What a store that grows beside its place is called after its name, and the work that makes it.
+UNFINISHED = {".copying": "copy", ".importing": "import"}
 # What interrupted writers leave: our temporary files, those of zarr, the locks of TensorStore.
 _LEFT = re.compile(r"\..+\.\d+-\d+-[0-9a-f]{8}\.tmp|.+\.[0-9a-f]{32}\.partial|.+\.__lock")
 

@@ -19,7 +19,7 @@ from platestore.errors import NodeNotFoundError, StoreWarning, UnsafeTargetError
 from platestore.storage import locks
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.documents import MAX_DOCUMENT_BYTES
-from platestore.storage.files import rename, replace, sync_directory, temporary_name, write_new
+from platestore.storage.files import UNFINISHED, rename, replace, sync_directory, temporary_name, write_new
 from platestore.storage.objects import LocalObjects
 
 if TYPE_CHECKING:
@@ -316,6 +316,23 @@ def find_root(path: str) -> tuple[str, str]:
             gap += 1
     inner = os.path.relpath(path, root).replace(os.sep, "/")
     return root, "" if inner == "." else inner
+
+
+def nothing_there(path: str) -> NodeNotFoundError:
+    """The error for a path where nothing is: what lacks it, or what is unfinished beside it."""
+    root, inner = find_root(path)
+    if inner:
+        return NodeNotFoundError(
+            f"the store {root} has no {inner}", path=path, hint="`platestore ls` lists its positions"
+        )
+    for suffix, work in UNFINISHED.items():
+        if os.path.isdir(path + suffix):
+            return NodeNotFoundError(
+                f"there is no store yet, but an unfinished {work} ({os.path.basename(path)}{suffix})",
+                path=path,
+                hint=f"repeat the {work} with --resume (resume=True)",
+            )
+    return NodeNotFoundError("there is no such store", path=path)
 
 
 def is_node(path: str) -> bool:

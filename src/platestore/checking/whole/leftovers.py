@@ -18,19 +18,16 @@ from platestore.errors import LockTimeoutError, PlatestoreError
 from platestore.spec.findings import Finding
 from platestore.storage import locks
 from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.files import UNFINISHED
 
 # `.NAME.<process>-<number>-<random>.tmp`, as this library names them; NAME is what it was to become.
 _OURS = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)-\d+-[0-9a-f]{8}\.tmp")
 _STAGED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.new")
 _PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")
 _LOCK = re.compile(r".+\.__lock")
-_WORK = re.compile(r"(?P<name>.+)\.(?P<work>copying|importing)")
+_WORK = re.compile(rf"(?P<name>.+)(?P<work>{'|'.join(map(re.escape, UNFINISHED))})")
 #: Seconds for which what names no process may belong to one.
 _FRESH = 300.0
-_RESUME = {
-    "copying": "repeat the copy with --resume (resume=True)",
-    "importing": "repeat the import with --resume (resume=True)",
-}
 
 
 def in_directory(storage: Storage, here: Directory, recorded: Collection[str]) -> Iterator[Problem]:
@@ -122,12 +119,13 @@ def _used(where: str, owner: str) -> Problem:
     return Problem(Finding("in-use", "", text, "advice", file=where, hint="check again when nothing writes"))
 
 
-def _work(kind: str, full: str, where: str, key: str) -> Problem:
+def _work(suffix: str, full: str, where: str, key: str) -> Problem:
     if _is_locked(full):
         return _used(where, "the process that holds its lock")
-    code = "copy-unfinished" if kind == "copying" else "import-unfinished"
-    what = "copy" if kind == "copying" else "import"
-    finding = Finding(code, "", f"an unfinished {what}", "warning", file=where, hint=_RESUME[kind])
+    what = UNFINISHED[suffix]
+    code = "copy-unfinished" if what == "copy" else "import-unfinished"
+    hint = f"repeat the {what} with --resume (resume=True)"
+    finding = Finding(code, "", f"an unfinished {what}", "warning", file=where, hint=hint)
     text = f"move the unfinished {what} {where} into quarantine; it cannot be resumed there"
     return Problem(finding, Fix(Step.SET_ASIDE, key, text))
 
