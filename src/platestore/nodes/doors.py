@@ -41,7 +41,7 @@ class Doors:
 
         return to_xarray(cast("Position", self), image, array_wrapper)
 
-    def write_xarray(self, data_array: xarray.DataArray, image: str | int = 0) -> None:
+    def write_xarray(self, data_array: xarray.DataArray, image: str | int = "0") -> None:
         """Write a labelled array, of all or of some channels and time points.
 
         The first call creates the image, with all channels; further calls write into it, and grow it along

@@ -59,7 +59,7 @@ def to_xarray(
     return labelled(position, position._name_of(image), wrapper)
 
 
-def write_xarray(position: Position, data_array: xr.DataArray, image: str | int = 0) -> None:
+def write_xarray(position: Position, data_array: xr.DataArray, image: str | int = "0") -> None:
     """Write a labelled array, or a part of one, into an image.
 
     The first write creates the image, with all channels of the position; it is listed when its pixels are
@@ -82,7 +82,7 @@ def write_xarray(position: Position, data_array: xr.DataArray, image: str | int 
 
         Of the first write, scale and translation are those of the coordinates (1 and 0 without one).
     image : str or int
-        Name of the image, or index of a level; a new one gets the index as its name.
+        Name of the image, or index of a level: 0 is the finest, whatever its name.
 
     Raises
     ------
