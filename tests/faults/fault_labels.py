@@ -42,7 +42,13 @@ LABELS = [
         loose=True,
         missing=("label",),
     ),
-    Case("replace a label", "labelled", _replace, loose=True, missing=("label",)),
+    Case(
+        "replace a label",
+        "labelled",
+        _replace,
+        loose=True,
+        missing=("label", "position labels/cells", "image labels/cells"),
+    ),
     Case("delete_label", "labelled", lambda door: door().delete_label("cells"), loose=True),
     Case(
         "delete_label with levels", "labelled levels", lambda door: door().delete_label("cells"), loose=True

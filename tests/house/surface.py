@@ -34,6 +34,10 @@ def _module(name: str) -> Iterator[str]:
     ]
     for key in sorted(public):
         value = getattr(module, key)
+        if hasattr(
+            value, "model_rebuild"
+        ):  # pydantic builds models, and their signatures, when they are used
+            value.model_rebuild()
         yield f"{name}.{key}{_signature(value)}"
         if inspect.isclass(value) and value.__module__.startswith("platestore"):
             yield from _members(f"{name}.{key}", value)

@@ -105,9 +105,8 @@ def _place(item: Any) -> Any:
         return None if item.filename is None else os.fspath(item.filename)
     if isinstance(item, os.PathLike):
         return os.fspath(item)
-    store = getattr(item, "store_path", None)
-    if store is not None:  # an array or group of zarr
-        return of_store(store.store, store.path)
+    if hasattr(type(item), "store_path"):  # an array or group of zarr; proxies have every attribute
+        return of_store(item.store_path.store, item.store_path.path)
     if hasattr(item, "get_partial_values") and hasattr(item, "list_prefix"):  # a whole store
         return of_store(item)
     if hasattr(item, "kvstore") and hasattr(item, "dtype"):  # TensorStore

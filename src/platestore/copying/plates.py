@@ -19,6 +19,7 @@ from platestore.nodes.position import Position
 from platestore.nodes.well import Well
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
+from platestore.spec.names import is_member_name
 from platestore.spec.own import OwnMeta
 from platestore.spec.plate import (
     PLATE_FORMATS,
@@ -235,8 +236,10 @@ def _others(
 
 
 def _row_names(plate: Plate) -> set[str]:
+    """Names of rows that are names of directories; a document can say anything."""
     meta = plate._state()
-    return {row.name for row in meta.rows} | {well.path.partition("/")[0] for well in meta.wells}
+    names = {row.name for row in meta.rows} | {well.path.partition("/")[0] for well in meta.wells}
+    return {name for name in names if is_member_name(name)}
 
 
 def _rows(

@@ -149,7 +149,8 @@ class NGFFNode(DirectoryListing, Generic[M]):
             text = f"{path} is {value}, which is no number of JSON"
             if versions.is_vital(path, group.zarr_format, self._kind):
                 hint = "write a number there; the other attributes can be read without it"
-                raise InvalidMetadataError(text, path=self._location.where, hint=hint)
+                key = attributes_key(self._location.path, group.zarr_format)
+                raise InvalidMetadataError(text, path=self._location.storage.where(key), hint=hint)
             found.append(Finding("json-constant", path, f"is {value}, which is no number of JSON", "warning"))
         return found
 

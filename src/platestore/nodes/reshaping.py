@@ -264,14 +264,11 @@ def _follow(
     """Take a label image along."""
     theirs = label._peek().multiscales[0]
     inner = label._location.path.removeprefix(node._location.path).strip("/")
-    shape = label_shape(
-        [axis.name for axis in theirs.axes],
-        summarise(label._array_document(theirs.datasets[0].path)).shape,
-        image,
-        old,
-        new,
-        where=label._location.where,
-    )
+    before = summarise(label._array_document(theirs.datasets[0].path)).shape
+    names = [axis.name for axis in theirs.axes]
+    shape = label_shape(names, before, image, old, new, where=label._location.where)
+    if tuple(shape) == tuple(before):
+        return  # of a channel that is added, say
     levels, regions = _moved(label, theirs, shape)
     change.shapes.update({join(inner, path): size for path, size in levels.items()})
     if len(levels) > 1:

@@ -116,6 +116,12 @@ def split_path(path: str, *, location: str, document: str) -> str:
     return "/".join(clean)
 
 
+def is_member_name(name: str) -> bool:
+    """Whether a name that a document gives can be that of a member of a directory, and stays in it."""
+    one = bool(name.strip(".")) and not set(name) & set("/\\\0") and not re.match(r"[A-Za-z]:", name)
+    return one and name not in _DOCUMENTS and _can_be_named([name])
+
+
 def _can_be_named(segments: list[str]) -> bool:
     """Whether some file system could have a file there: neither broken text, nor endless."""
     try:

@@ -179,17 +179,23 @@ class PlateMeta(OptionalModel):
             return
         there = [*self.wells, *([] if coming is None else [coming])]
         for key, items, i in (("row_index", self.rows, 0), ("column_index", self.columns, 1)):
-            name = path.split("/")[i]
+            name = _segment(path, i)
             index = next((k for k, item in enumerate(items) if item.name == name), None)
             if index is None or items[index].model_extra:  # what others say of it is not to be lost
                 continue
-            if any(well.path.split("/")[i] == name for well in there):
+            if any(_segment(well.path, i) == name for well in there):
                 continue
             del items[index]
             # Entries are replaced, not changed: their JSON is kept by their identity.
             self.wells = [_shifted(well, key, index) for well in self.wells]
             if coming is not None:
                 setattr(coming, key, getattr(_shifted(coming, key, index), key))
+
+
+def _segment(path: str, i: int) -> str | None:
+    """The row (0) or the column (1) that the path of a well names; those of others may name none."""
+    segments = path.split("/")
+    return segments[i] if i < len(segments) else None
 
 
 def _shifted(well: WellIndexMeta, key: str, removed: int) -> WellIndexMeta:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal
 
 from platestore.errors import InvalidMetadataError, UnsupportedVersionError
+from platestore.spec.names import is_member_name
 
 Version = Literal["0.4", "0.5"]
 Kind = Literal["plate", "well", "image", "label", "labels", "series", "unknown"]
@@ -396,8 +397,8 @@ def labels_of_image(attributes: Mapping[str, Any], zarr_format: int) -> list[str
         return []
     found = container(attributes, zarr_format).get("labels")
     names = found.get("labels") if isinstance(found, Mapping) else found
-    plain = (name for name in (names if isinstance(names, list) else ()) if isinstance(name, str))
-    return [name for name in plain if name.strip(".") and not set(name) & set("/\\\0")]
+    listed = names if isinstance(names, list) else []
+    return [name for name in listed if isinstance(name, str) and is_member_name(name)]
 
 
 #: What is said of such a list.
