@@ -104,7 +104,7 @@ def parse(data: bytes, *, where: str) -> Json:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_CONSTANTS.__getitem__)
+        return _DECODER.decode(text)
     except json.JSONDecodeError:
         raise
     except ValueError:  # an integer that Python does not read
@@ -116,6 +116,7 @@ def _integer(digits: str) -> int | Constant:
 
 
 _CONSTANTS = {name: Constant(name) for name in ("NaN", "Infinity", "-Infinity")}
+_DECODER = json.JSONDecoder(parse_constant=_CONSTANTS.__getitem__)
 
 
 def constants(content: object, path: str = "") -> Iterator[tuple[str, float]]:
@@ -195,6 +196,8 @@ def _with_nulls(content: Any) -> Any:
 
 def _can_be_read(data: bytes) -> bool:
     """Whether no integer is longer than Python reads; only a long run of digits needs a closer look."""
+    if len(data) < _DIGITS:
+        return True
     aligned = (data[i : i + _DIGITS] for i in range(0, len(data) - _DIGITS + 1, _DIGITS))
     if not any(block.isdigit() for block in aligned):
         return True

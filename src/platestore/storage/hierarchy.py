@@ -6,6 +6,7 @@ v2 keeps ``.zgroup`` or ``.zarray`` beside ``.zattrs``; v3 keeps one ``zarr.json
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -266,9 +267,18 @@ class ArrayDocument:
         return plain_array(parse(self.data, where=self.path), self.zarr_format)[0]
 
     @property
-    def flaws(self) -> list[Finding]:
+    def flaws(self) -> tuple[Finding, ...]:
         """What strict readers miss in it, and is guessed here."""
-        return plain_array(parse(self.data, where=self.path), self.zarr_format)[1]
+        try:
+            return _flaws(self.data, self.zarr_format)
+        except InvalidMetadataError as error:
+            raise InvalidMetadataError(error.message, path=self.path, hint=error.hint) from None
+
+
+@functools.lru_cache(maxsize=128)
+def _flaws(data: bytes, zarr_format: ZarrFormat) -> tuple[Finding, ...]:
+    """The flaws of an array's document; the positions of a plate have the same one, which is parsed once."""
+    return tuple(plain_array(parse(data, where=""), zarr_format)[1])
 
 
 def array_key(path: str, zarr_format: ZarrFormat) -> str:
