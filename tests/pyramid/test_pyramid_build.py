@@ -19,7 +19,7 @@ from zarr.storage import MemoryStore
 
 import platestore as ps
 from platestore.arrays.chunkcodec import ChunkCodec
-from platestore.storage.objects import Appender, LocalObjects
+from platestore.storage.objects import FileAppender, LocalObjects
 from pyramid.pyramid_store import (
     DTYPES,
     METHODS,
@@ -392,7 +392,7 @@ class Watched:
         self._patch(monkeypatch, ChunkCodec, "encode", lambda args: self._add_encoded())
         self._patch(monkeypatch, LocalObjects, "read_part", lambda args: self._add(self.read, args[1]))
         self._patch(monkeypatch, LocalObjects, "write_object", lambda args: self._add(self.written, args[1]))
-        self._patch(monkeypatch, Appender, "commit", lambda args: self._add(self.written, args[0]._key))
+        self._patch(monkeypatch, FileAppender, "commit", lambda args: self._add(self.written, args[0]._key))
         self._patch(monkeypatch, os, "open", lambda args: self._add(self.opened, os.fspath(args[0])))
 
     def _patch(self, monkeypatch: pytest.MonkeyPatch, owner, name: str, note) -> None:

@@ -25,8 +25,7 @@ from conftest import make_plate
 from nodes.store_helpers import axes, pixels
 from platestore.storage import zip_records
 from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import StorageOptions
-from platestore.storage.objects import ReadBuffer
+from platestore.storage.base import ReadBuffer, StorageOptions
 from platestore.storage.ozx import OzxStorage
 from platestore.storage.zarr_compat import StorageStore
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import platestore as ps
 from platestore.storage import packing
-from platestore.storage.archive import ArchiveStorage, pack_files
+from platestore.storage.archive import ArchiveStorage
+from platestore.storage.packing import pack_files
 
 
 def written(directory: Path, files: dict[str, bytes]) -> list[tuple[str, str, int]]:

@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
-from platestore.storage.base import StorageOptions
-from platestore.storage.objects import ReadBuffer
+from platestore.storage.base import ReadBuffer, StorageOptions
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive
 
 COMMENT = b'{"ome": {"version": "0.5", "zipFile": {"centralDirectory": {"jsonFirst": true}}}}'

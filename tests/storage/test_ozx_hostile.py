@@ -12,8 +12,7 @@ from archive_cases import DEFLATED, ROOT, Entry, build, zipped
 
 import platestore as ps
 from platestore.storage import ozx
-from platestore.storage.base import StorageOptions
-from platestore.storage.objects import ReadBuffer
+from platestore.storage.base import ReadBuffer, StorageOptions
 from platestore.storage.ozx import OzxStorage
 
 LINK = stat.S_IFLNK | 0o777

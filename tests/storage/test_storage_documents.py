@@ -20,7 +20,6 @@ import platestore as ps
 from platestore.storage import documents
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import StorageOptions
-from platestore.storage.consolidated import drop_consolidated
 from platestore.storage.documents import (
     Document,
     commit,
@@ -594,7 +593,7 @@ def test_where_there_is_none_nothing_else_is_touched(storage):
     put(storage, v3_group(attributes={"text": "consolidated_metadata"}), "A/zarr.json")
     put(storage, {"n": 0}, "A/1/zarr.json")
     inode = os.stat(storage.local_path("zarr.json")).st_ino
-    drop_consolidated(storage, "A/1")
+    storage.drop_consolidated("A/1")
     assert os.stat(storage.local_path("zarr.json")).st_ino == inode
     assert got(storage, "A/zarr.json") == v3_group(attributes={"text": "consolidated_metadata"})
 

@@ -20,9 +20,9 @@ from google_crc32c import value as crc32c
 
 from platestore.arrays.frames import ZSTD_HEAD_BYTES, zstd_content_size
 from platestore.errors import DamagedChunkError
+from platestore.storage.base import Piece
 from platestore.storage.extensions import is_understood
 from platestore.storage.hierarchy import ArrayDocument
-from platestore.storage.objects import Piece
 
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CRC_BYTES = 4

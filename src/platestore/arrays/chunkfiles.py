@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ABSENT, ChunkFormat
 from platestore.errors import DamagedChunkError, MissingChunkError
-from platestore.storage.base import Storage, join
-from platestore.storage.objects import Appender, Piece, ReadBuffer
+from platestore.storage.base import Appender, Piece, ReadBuffer, Storage, join
 
 Place = tuple[int, ...]
 _INDEX_CACHE_BYTES = 2**20

@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,24 @@ from platestore.errors import ArgumentError
 if TYPE_CHECKING:
     import dask.array
 
-    from platestore.arrays.pixels import PixelArray
+
+class LazyTarget(Protocol):
+    """An array that is written to: its type, its chunks and shards, and its boxes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a chunk."""
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Shape of a shard; None without shards."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write to a box."""
 
 
 def is_dask(value: Any) -> bool:
@@ -78,7 +95,7 @@ def part_of(data: Any, index: Sequence[int | slice], region: Region, part: Regio
     return np.asarray(data[inner]).reshape([p.stop - p.start for p in part])
 
 
-def write_lazily(target: PixelArray, index: Sequence[int | slice], data: Any, limit: int) -> bool:
+def write_lazily(target: LazyTarget, index: Sequence[int | slice], data: Any, limit: int) -> bool:
     """Write data that is not in memory to a box; False if it must be taken into memory first."""
     if is_dask(data):
         store_dask(target, data, index)
@@ -89,15 +106,15 @@ def write_lazily(target: PixelArray, index: Sequence[int | slice], data: Any, li
     return True
 
 
-def write_in_parts(target: PixelArray, index: Sequence[int | slice], data: Any, limit: int) -> None:
+def write_in_parts(target: LazyTarget, index: Sequence[int | slice], data: Any, limit: int) -> None:
     """Copy an array on disk (zarr, HDF5, ...), part by part."""
-    region = full_region(index)
-    for part in batches(region, target._units, max(target.dtype.itemsize, data.dtype.itemsize), limit):
+    region, units = full_region(index), target.shards or target.chunks
+    for part in batches(region, units, max(target.dtype.itemsize, data.dtype.itemsize), limit):
         target[part] = part_of(data, index, region, part)
 
 
 def store_dask(
-    target: PixelArray,
+    target: LazyTarget,
     data: dask.array.Array,
     index: Sequence[int | slice],
     *,
@@ -108,7 +125,7 @@ def store_dask(
 
     Parameters
     ----------
-    target : PixelArray
+    target : LazyTarget
         The array.
     data : dask.array.Array
         Of the shape that the index selects, or broadcastable to it.
@@ -136,7 +153,7 @@ def store_dask(
             f"a dask array of shape {data.shape} cannot be written to a selection of shape {shape}"
         ) from None
     whole = whole[tuple(slice(None) if isinstance(i, slice) else None for i in index)]
-    whole = whole.astype(target.dtype).rechunk(tuple(map(_blocks, region, target._units)))
+    whole = whole.astype(target.dtype).rechunk(tuple(map(_blocks, region, target.shards or target.chunks)))
     place: Any = target
     return dask.array.store(whole, place, regions=region, lock=False, compute=compute, return_stored=False)
 

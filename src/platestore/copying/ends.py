@@ -20,9 +20,8 @@ from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
 from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.partition import Place
 from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import Storage, StorageOptions, join
+from platestore.storage.base import Piece, Storage, StorageOptions, join
 from platestore.storage.hierarchy import ArrayDocument
-from platestore.storage.objects import Piece
 
 Pixels = npt.NDArray[Any]
 _MOST_SHARDS = 64

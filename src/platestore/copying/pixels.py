@@ -20,7 +20,7 @@ from platestore.copying.ends import Pixels
 from platestore.copying.pipeline import Pipeline, Stopped
 from platestore.copying.pixel_plan import PixelJob, PixelPlan, plan_comparison, plan_pixels
 from platestore.errors import VerifyError
-from platestore.storage.objects import Piece
+from platestore.storage.base import Piece
 
 __all__ = [
     "Pick",

@@ -15,9 +15,8 @@ from platestore.copying.plan import TreeCopy
 from platestore.copying.pool import pool
 from platestore.errors import DamagedChunkError, SourceChangedError, VerifyError
 from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
+from platestore.storage.base import DOCUMENTS, ReadBuffer, Storage, is_chunk_name, join
 from platestore.storage.local import LocalStorage
-from platestore.storage.objects import ReadBuffer
 from platestore.storage.ozx import OzxStorage
 from platestore.storage.packing import pack_files
 

@@ -227,9 +227,8 @@ def _write_pixels(
     """Write the pixels of a new array and of its levels; returns the hidden names of the levels."""
     import numpy as np
 
-    from platestore.arrays.dask_source import runs_here
     from platestore.arrays.lazy import is_dask
-    from platestore.arrays.sources import as_source
+    from platestore.arrays.sources import as_source, runs_here
 
     location = position._location.child(staged)
     base = ArrayDocument(location.path, location.zarr_format, document)

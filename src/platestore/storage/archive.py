@@ -11,16 +11,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
 from platestore.errors import NodeNotFoundError, SourceChangedError, UnsupportedError
-from platestore.storage.base import Durability, Storage, StorageOptions
-from platestore.storage.objects import Piece, ReadBuffer
-from platestore.storage.packing import pack_files
+from platestore.storage.base import Durability, Piece, ReadBuffer, Storage, StorageOptions
 from platestore.storage.zip_names import KeyTree
 from platestore.storage.zip_writer import EntryStream, ZipWriter
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
-
-__all__ = ["ArchiveStorage", "pack_files"]
 
 
 class ArchiveStorage(Storage):

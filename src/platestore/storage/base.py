@@ -9,21 +9,25 @@ import threading
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from platestore.errors import ArgumentError, ReadOnlyError
+from platestore.storage.documents import commit
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-    from platestore.storage.objects import Appender, Piece, ReadBuffer
-
 Durability = Literal["process", "metadata", "full"]
 Missing = Literal["fill", "raise"]
+#: What can be written.
+Piece: TypeAlias = bytes | bytearray | memoryview
 #: Names of the documents that zarr v2 and v3 keep.
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 _CHUNK = re.compile(r"c|(?:c\.)?\d+(?:\.\d+)*")
 _DURABILITIES = ("process", "metadata", "full")
+# zarr's copy of all documents in the one of a group.
+_CONSOLIDATED = "consolidated_metadata"
+_UNKNOWN = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,44 @@ class _Held(threading.local):
         self.documents: dict[str, bytes | None] = {}
 
 
+class ReadBuffer:
+    """Memory that one thread reads into again and again: fresh pages cost as much as decoding them."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def view(self, nbytes: int) -> memoryview:
+        """The first bytes of it; it grows where needed."""
+        if len(self._data) < nbytes:
+            self._data = bytearray()  # the old ones go first
+            self._data = bytearray(nbytes)
+        return memoryview(self._data)[:nbytes]
+
+
+class Appender(abc.ABC):
+    """A chunk or shard that grows piece by piece, and gets its name when it is complete."""
+
+    @abc.abstractmethod
+    def append(self, data: Piece) -> int:
+        """Write a piece; returns the offset where it begins."""
+
+    @abc.abstractmethod
+    def rewrite(self, offset: int, data: Piece) -> None:
+        """Write over a piece that was appended before."""
+
+    @abc.abstractmethod
+    def read(self, offset: int, length: int) -> bytes:
+        """Read a piece that was appended before."""
+
+    @abc.abstractmethod
+    def commit(self) -> None:
+        """Give it its name, in place of what had it."""
+
+    @abc.abstractmethod
+    def discard(self) -> None:
+        """Take it away."""
+
+
 class Storage(abc.ABC):
     """A tree of small documents (and chunks that only zarr touches).
 
@@ -93,7 +135,7 @@ class Storage(abc.ABC):
         self.options = options
         self._held = _Held()
         #: Groups that had no consolidated metadata, with the stamps of their documents.
-        self.unconsolidated: dict[str, Hashable] = {}
+        self._unconsolidated: dict[str, Hashable] = {}
         #: What a warning was given for, once: layouts (chunks, shards) that are expensive to write, arrays.
         self.warned: set[Hashable] = set()
 
@@ -197,13 +239,11 @@ class Storage(abc.ABC):
         LockTimeoutError, LockUnsupportedError
             If the lock cannot be had.
         """
-        from platestore.storage.consolidated import drop_consolidated
-
         self.require_writable(path)
         self.check_links(path, writing=True)
         held = self._held.paths
         if path not in held:
-            drop_consolidated(self, path, below=held[0] if held else None)
+            self.drop_consolidated(path, below=held[0] if held else None)
         held.append(path)
         try:
             with self._exclude(path):
@@ -213,6 +253,39 @@ class Storage(abc.ABC):
             if path not in held:
                 for key in [k for k in self._held.documents if k.rpartition("/")[0] == path]:
                     del self._held.documents[key]
+
+    def drop_consolidated(self, path: str, *, below: str | None = None) -> None:
+        """Drop the consolidated metadata that covers a directory, which would lie once it has changed.
+
+        It is never trusted. Locks are only ever waited for from the root downwards, so no two writers can
+        wait for each other: it is dropped before the lock of the directory is taken.
+
+        Parameters
+        ----------
+        path : str
+            The directory that is about to change.
+        below : str, optional
+            A group whose lock is held; what lies above it was dropped when it was taken.
+        """
+        segments = path.split("/") if path else []
+        first = 0 if below is None else len(below.split("/")) if below else 0
+        for depth in range(first, len(segments) + 1):
+            group = "/".join(segments[:depth])
+            self.remove(join(group, ".zmetadata"))
+            if group != path:  # of the directory itself, the change drops it
+                self._drop_from_v3(group)
+
+    def _drop_from_v3(self, group: str) -> None:
+        """Drop the consolidated metadata in the document of a group of zarr v3."""
+        key = join(group, "zarr.json")
+        stamp = self.stamp(key)
+        if self._unconsolidated.get(group, _UNKNOWN) == stamp:
+            return
+        data = self.read_document(key)
+        if data is not None and f'"{_CONSOLIDATED}"'.encode() in data:
+            commit(self, key, lambda content: content.pop(_CONSOLIDATED, None))
+            stamp = self.stamp(key)
+        self._unconsolidated[group] = stamp
 
     @abc.abstractmethod
     def _exclude(self, path: str) -> AbstractContextManager[None]:

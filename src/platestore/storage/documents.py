@@ -12,18 +12,34 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic_core import to_json
 
 from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError, StoreWarning
-from platestore.storage.base import Storage
 
 #: Larger documents are refused: no plate needs them, and parsing takes many times their size in memory.
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
 Json = dict[str, Any]
+
+
+class DocumentStorage(Protocol):
+    """What a store must offer for its documents to be read and changed."""
+
+    def where(self, path: str) -> str:
+        """A path as users know it, for messages."""
+
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        """Exclude other writers of the documents in a directory."""
+
+    def read_document(self, key: str) -> bytes | None:
+        """Content of a document, or None if there is none."""
+
+    def write_document(self, key: str, data: bytes) -> None:
+        """Replace a document whose directory is locked."""
 
 
 class Constant(float):
@@ -251,7 +267,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def read_document(storage: Storage, key: str) -> Document | None:
+def read_document(storage: DocumentStorage, key: str) -> Document | None:
     """Read one document, or None if it does not exist."""
     data = storage.read_document(key)
     if data is None:
@@ -260,7 +276,7 @@ def read_document(storage: Storage, key: str) -> Document | None:
 
 
 def commit(
-    storage: Storage,
+    storage: DocumentStorage,
     key: str,
     change: Callable[[Json], None],
     *,
@@ -271,7 +287,7 @@ def commit(
 
     Parameters
     ----------
-    storage : Storage
+    storage : DocumentStorage
         Where it is.
     key : str
         Which document.
@@ -311,7 +327,7 @@ def commit(
         return Document(key, content, data)
 
 
-def is_current(storage: Storage, known: Document) -> bool:
+def is_current(storage: DocumentStorage, known: Document) -> bool:
     """Whether a copy in hand is what is on disk.
 
     The bytes are compared. Inode, size and modification time would be cheaper and wrong: within one tick
@@ -320,7 +336,7 @@ def is_current(storage: Storage, known: Document) -> bool:
     return bool(known.data) and storage.read_document(known.key) == known.data
 
 
-def _current(storage: Storage, key: str, known: Document | None) -> Document | None:
+def _current(storage: DocumentStorage, key: str, known: Document | None) -> Document | None:
     """The document on disk: the copy in hand if its bytes are still the same, else parsed afresh."""
     data = storage.read_document(key)
     if data is None:

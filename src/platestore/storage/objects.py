@@ -9,32 +9,13 @@ import contextlib
 import errno
 import os
 import threading
-from typing import TYPE_CHECKING, TypeAlias
 
+from platestore.storage.base import Appender, Piece, ReadBuffer, StorageOptions
 from platestore.storage.files import CREATE, flush_file, replace, sync_directory, temporary_name, write_all
 
-if TYPE_CHECKING:
-    from platestore.storage.base import StorageOptions
-
-#: What can be written.
-Piece: TypeAlias = bytes | bytearray | memoryview
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _REPLACE = (CREATE & ~os.O_EXCL) | os.O_TRUNC
 _AGAIN = CREATE & ~(os.O_EXCL | os.O_CREAT)
-
-
-class ReadBuffer:
-    """Memory that one thread reads into again and again: fresh pages cost as much as decoding them."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    def view(self, nbytes: int) -> memoryview:
-        """The first bytes of it; it grows where needed."""
-        if len(self._data) < nbytes:
-            self._data = bytearray()  # the old ones go first
-            self._data = bytearray(nbytes)
-        return memoryview(self._data)[:nbytes]
 
 
 class LocalObjects:
@@ -105,7 +86,7 @@ class LocalObjects:
         directory, name = os.path.split(self._prefix + key)
         temporary = os.path.join(directory, temporary_name(name))
         os.close(self._open_new(temporary, key))
-        return Appender(self, temporary, key)
+        return FileAppender(self, temporary, key)
 
     def _open_new(self, target: str, key: str) -> int:
         try:
@@ -124,7 +105,7 @@ class LocalObjects:
             sync_directory(os.path.dirname(path))
 
 
-class Appender:
+class FileAppender(Appender):
     """A file that grows piece by piece, and gets its name when it is complete.
 
     Several threads may append at once. The descriptor is not kept, as thousands of files may be under way.

@@ -27,9 +27,8 @@ from platestore.errors import (
 )
 from platestore.settings import human_bytes
 from platestore.storage import zip_records
-from platestore.storage.base import DOCUMENTS, Storage, StorageOptions
+from platestore.storage.base import DOCUMENTS, Piece, ReadBuffer, Storage, StorageOptions
 from platestore.storage.documents import MAX_DOCUMENT_BYTES
-from platestore.storage.objects import Piece, ReadBuffer
 from platestore.storage.ozx_file import ArchiveFile, ArchiveIndex, OzxEntry, open_archive
 from platestore.storage.zip_names import decode_name
 from platestore.storage.zip_records import STORED

@@ -11,16 +11,14 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from platestore.errors import ArgumentError, DamagedChunkError, SourceChangedError
 from platestore.storage import zip_records
+from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import is_chunk_name
 from platestore.storage.zip_names import entry_name
-
-if TYPE_CHECKING:
-    from platestore.storage.archive import ArchiveStorage
-    from platestore.storage.zip_writer import EntryStream
+from platestore.storage.zip_writer import EntryStream
 
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _BLOCK = 8 * 2**20

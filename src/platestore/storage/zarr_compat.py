@@ -25,9 +25,8 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from platestore.errors import DamagedChunkError, NodeNotFoundError, UnsupportedError
-from platestore.storage.base import DOCUMENTS
+from platestore.storage.base import DOCUMENTS, ReadBuffer
 from platestore.storage.extensions import plain_array
-from platestore.storage.objects import ReadBuffer
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest

@@ -12,8 +12,7 @@ from zarr.abc.store import Store
 
 from platestore.errors import PlatestoreError, UnsupportedError
 from platestore.storage import zarr_compat
-from platestore.storage.base import DOCUMENTS, Storage, StorageOptions, join
-from platestore.storage.objects import Piece, ReadBuffer
+from platestore.storage.base import DOCUMENTS, Piece, ReadBuffer, Storage, StorageOptions, join
 
 T = TypeVar("T")
 _ROOT_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from platestore.errors import ArgumentError, InvalidMetadataError, NodeExistsError
 from platestore.storage import zip_records
+from platestore.storage.base import Appender, Piece, ReadBuffer
 from platestore.storage.files import naming, write_all
-from platestore.storage.objects import Appender, Piece, ReadBuffer
 from platestore.storage.zip_names import entry_name
 from platestore.storage.zip_records import UNKNOWN_SIZE
 

@@ -19,7 +19,6 @@ from platestore.spec.names import normalise_key
 from platestore.spec.versions import kind_of
 from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
-from platestore.storage.consolidated import drop_consolidated
 from platestore.storage.hierarchy import ZarrFormat, ensure_group, group_exists, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root, is_node
 from platestore.storage.ozx import names_archive
@@ -76,7 +75,7 @@ class Place:
             ensure_group(self.storage, above, zarr_format)
         storage, path = self.hierarchy()
         if path:
-            drop_consolidated(storage, path)
+            storage.drop_consolidated(path)
 
     def hierarchy(self) -> tuple[Storage, str]:
         """The whole hierarchy that the place lies in, above this store too, and its path there."""

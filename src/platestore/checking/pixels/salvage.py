@@ -11,9 +11,8 @@ from platestore.arrays.chunkcodec import ABSENT, ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkWriter
 from platestore.arrays.grid import Place, array_grid, cover
 from platestore.errors import ArgumentError, DamagedChunkError, NodeNotFoundError, UnsupportedError
-from platestore.storage.base import Storage
+from platestore.storage.base import ReadBuffer, Storage
 from platestore.storage.hierarchy import ZarrFormat, read_array
-from platestore.storage.objects import ReadBuffer
 
 
 def salvage_shard(storage: Storage, array_path: str, zarr_format: ZarrFormat, key: str) -> tuple[int, int]:

@@ -16,10 +16,9 @@ from platestore.checking.pixels.headers import HEAD_BYTES, Header
 from platestore.checking.pixels.listing import list_files
 from platestore.errors import DamagedChunkError, PlatestoreError, UnsupportedError
 from platestore.spec.findings import Finding, Level
-from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
+from platestore.storage.base import DOCUMENTS, ReadBuffer, Storage, is_chunk_name, join
 from platestore.storage.files import is_left
 from platestore.storage.hierarchy import ArrayDocument
-from platestore.storage.objects import ReadBuffer
 
 # Of names that mean nothing, so many are told one by one.
 _MOST_NAMES = 100

@@ -40,7 +40,6 @@ from platestore.spec.edits import channel_names
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.own import OwnMeta
 from platestore.storage.base import DOCUMENTS, join
-from platestore.storage.consolidated import drop_consolidated
 from platestore.storage.documents import commit
 from platestore.storage.extensions import plain_array
 from platestore.storage.hierarchy import (
@@ -312,7 +311,7 @@ class Repairs:
 
     def _consolidated(self, path: str) -> str:
         self._keep(path)
-        drop_consolidated(self.storage, path)
+        self.storage.drop_consolidated(path)
         here = Disk(self.storage)[path]
         if here.zarr_format == 3:
             commit_attributes(self.storage, path, 3, lambda attributes: None)
