@@ -12,7 +12,7 @@ LEFT_BACK_ARROWS = {
     "platestore.nodes.plate -> platestore.copying.api",
 }
 #: The sizes of the circles that are left.
-LEFT_CIRCLES = [39, 6, 5, 3]
+LEFT_CIRCLES = [39]
 
 
 def test_every_room_has_its_place():

@@ -23,7 +23,8 @@ import platestore as ps
 from platestore import stacks
 from platestore.arrays.layout import ArrayLayout, level_layout
 from platestore.pyramid.geometry import level_shapes
-from platestore.stacks import running
+from platestore.stacks import installing
+from platestore.stacks import jobs as jobs_module
 from platestore.stacks.blocks import choose_blocks, grids, made_levels
 from platestore.storage import targets
 
@@ -183,8 +184,8 @@ def test_a_finished_job_is_not_run_again_unless_it_is_forced(folder, tmp_path, m
     stacks.plan(folder, out, jobs=3, **WISHES)
     assert stacks.run_job(out, 1).done
     ran = []
-    real = running.make_levels
-    monkeypatch.setattr(running, "make_levels", lambda *a, **k: ran.append(1) or real(*a, **k))
+    real = jobs_module.make_levels
+    monkeypatch.setattr(jobs_module, "make_levels", lambda *a, **k: ran.append(1) or real(*a, **k))
     assert stacks.run_job(out, 1).done
     assert not ran
     assert stacks.run_job(out, 1, force=True) == stacks.StackJob(1, 16, 32, True)
@@ -338,15 +339,15 @@ def dying(monkeypatch, owner: Any, name: str, *, after: bool, at: int = 1) -> No
 
 
 POINTS = [
-    (running, "make_levels", False, 1),
-    (running, "make_levels", True, 1),
-    (running, "_write_root", False, 1),
-    (running, "_write_root", True, 1),
+    (jobs_module, "make_levels", False, 1),
+    (jobs_module, "make_levels", True, 1),
+    (installing, "_write_root", False, 1),
+    (installing, "_write_root", True, 1),
     (targets, "install", False, 1),
     (targets, "install", True, 1),
-    (running.WorkPlace, "remove", False, 1),
-    (running.WorkPlace, "sweep", False, 1),
-    (running.WorkPlace, "mark_done", True, 1),
+    (jobs_module.WorkPlace, "remove", False, 1),
+    (jobs_module.WorkPlace, "sweep", False, 1),
+    (jobs_module.WorkPlace, "mark_done", True, 1),
 ]
 
 
@@ -385,8 +386,8 @@ def test_finishing_can_be_repeated_wherever_it_died(
         (os, "rename", False, 1),
         (os, "rename", True, 1),
         (os, "rename", True, 2),
-        (running, "_install", True, 1),
-        (running.WorkPlace, "remove", False, 1),
+        (jobs_module, "install", True, 1),
+        (jobs_module.WorkPlace, "remove", False, 1),
         (shutil, "rmtree", False, 1),
     ],
     ids=lambda value: str(getattr(value, "__name__", value)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
     "platestore.multiscales.methods": ("Methods",),
-    "platestore.multiscales.model": ("Metadata", "Multiscales", "NgffImage", "NgffMultiscales"),
+    "platestore.multiscales.model": ("Metadata", "NgffImage"),
     "platestore.spec.orientation": (
         "LPS",
         "RAS",
@@ -19,14 +19,17 @@ _PUBLIC = {
     ),
     "platestore.multiscales.images": ("to_ngff_image",),
     "platestore.multiscales.generate": ("to_multiscales",),
-    "platestore.multiscales.write": (
+    "platestore.multiscales.ngff": (
         "DASK_SUPPORTS_SHARDING",
         "IS_ZARR_V3_PLUS",
+        "Multiscales",
+        "NgffMultiscales",
+        "from_ngff_zarr",
+        "from_ome_zarr",
         "to_ngff_zarr",
         "to_ome_zarr",
         "zarr_version",
     ),
-    "platestore.multiscales.read": ("from_ngff_zarr", "from_ome_zarr"),
     "platestore.multiscales.progress": ("NgffProgress", "NgffProgressCallback"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
@@ -60,16 +63,19 @@ if TYPE_CHECKING:
     from platestore.multiscales.generate import to_multiscales
     from platestore.multiscales.images import to_ngff_image
     from platestore.multiscales.methods import Methods
-    from platestore.multiscales.model import Metadata, Multiscales, NgffImage, NgffMultiscales
-    from platestore.multiscales.progress import NgffProgress, NgffProgressCallback
-    from platestore.multiscales.read import from_ngff_zarr, from_ome_zarr
-    from platestore.multiscales.write import (
+    from platestore.multiscales.model import Metadata, NgffImage
+    from platestore.multiscales.ngff import (
         DASK_SUPPORTS_SHARDING,
         IS_ZARR_V3_PLUS,
+        Multiscales,
+        NgffMultiscales,
+        from_ngff_zarr,
+        from_ome_zarr,
         to_ngff_zarr,
         to_ome_zarr,
         zarr_version,
     )
+    from platestore.multiscales.progress import NgffProgress, NgffProgressCallback
     from platestore.spec.orientation import (
         LPS,
         RAS,

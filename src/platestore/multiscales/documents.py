@@ -22,7 +22,7 @@ from platestore.storage.documents import check_json
 from platestore.storage.hierarchy import ArrayDocument
 
 if TYPE_CHECKING:
-    from platestore.multiscales.model import NgffMultiscales, Recipe
+    from platestore.multiscales.model import Metadata, NgffImage, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +82,41 @@ class Documents:
         return math.prod(layout.shape) * layout.dtype.itemsize
 
 
-def plan_documents(image: NgffMultiscales, options: Options) -> Documents:
+def plan_documents(
+    levels: Sequence[NgffImage], metadata: Metadata, chunks: Any, recipe: Recipe | None, options: Options
+) -> Documents:
     """Check an image and plan what is written of it; no pixel is read.
+
+    Parameters
+    ----------
+    levels : sequence of NgffImage
+        The levels, from the finest.
+    metadata : Metadata
+        What is said of them.
+    chunks : optional
+        Length of a chunk, as users say it.
+    recipe : Recipe or None
+        How the levels after the first are made, if they are.
+    options : Options
+        How it is written.
 
     Raises
     ------
     ArgumentError
         If levels, axes or metadata do not fit each other.
     """
-    levels, metadata = image.images, image.metadata
     if not levels:
         raise ArgumentError("the image has no levels")
     if len(levels) != len(metadata.datasets):
         raise ArgumentError(
             f"there are {len(levels)} images, and {len(metadata.datasets)} datasets in the metadata"
         )
-    dims = _dims(image)
-    _check_levels(image, dims)
+    dims = _dims(levels, metadata)
+    _check_levels(levels, dims)
     sizes = dict(zip(dims, levels[0].data.shape, strict=True))
-    chunks = resolve_chunks(image.chunks, dims, levels[0].data.shape)
+    lengths = resolve_chunks(chunks, dims, levels[0].data.shape)
     ratio = resolve_shards(options.chunks_per_shard, dims, options.version, archive=options.is_archive)
-    layouts = [_layout(level.data, dims, chunks, ratio, options) for level in levels]
+    layouts = [_layout(level.data, dims, lengths, ratio, options) for level in levels]
     paths = _paths(metadata.datasets)
     names = [axis.name for axis in metadata.axes]
     options.check_names(names)
@@ -114,7 +128,8 @@ def plan_documents(image: NgffMultiscales, options: Options) -> Documents:
         )
         for path, layout in zip(paths, layouts, strict=True)
     ]
-    meta = ImagesMeta(multiscales=[metadata.image()], omero=_omero(image, sizes.get("c"), layouts[0]))
+    omero = _omero(levels[0], metadata, sizes.get("c"), layouts[0])
+    meta = ImagesMeta(multiscales=[metadata.image()], omero=omero)
     problems = list(meta.findings())
     if problems:
         raise ArgumentError(f"the metadata breaks the specification: {'; '.join(map(str, problems))}")
@@ -124,7 +139,7 @@ def plan_documents(image: NgffMultiscales, options: Options) -> Documents:
         arrays=arrays,
         groups=_groups(paths),
         pixels=[_pixels(level) for level in levels],
-        recipe=image._generated(),
+        recipe=recipe,
         layouts=layouts,
     )
 
@@ -139,32 +154,32 @@ def _pixels(level: Any) -> Any:
     return pixels if type(pixels) is np.ndarray else as_source(pixels)
 
 
-def _dims(image: NgffMultiscales) -> tuple[str, ...]:
+def _dims(levels: Sequence[NgffImage], metadata: Metadata) -> tuple[str, ...]:
     """The axes, which images and metadata must agree on."""
-    dims = tuple(axis.name.lower() for axis in image.metadata.axes)
-    for k, level in enumerate(image.images):
+    dims = tuple(axis.name.lower() for axis in metadata.axes)
+    for k, level in enumerate(levels):
         if tuple(level.dims) != dims:
             raise ArgumentError(
                 f"level {k} has the axes {', '.join(level.dims)}; the metadata says {', '.join(dims)}",
                 hint="to_multiscales() brings axes into the specification's order",
             )
-    for problem in axes_findings(image.metadata.axes, "axes"):
+    for problem in axes_findings(metadata.axes, "axes"):
         raise ArgumentError(str(problem), hint=f"the order is {', '.join(ORDER)}")
     return dims
 
 
-def _check_levels(image: NgffMultiscales, dims: Sequence[str]) -> None:
+def _check_levels(levels: Sequence[NgffImage], dims: Sequence[str]) -> None:
     """Levels become no larger, and have one type."""
     before = None
-    for k, level in enumerate(image.images):
+    for k, level in enumerate(levels):
         shape = check_integers(level.data.shape, f"the shape of level {k}")
         if len(shape) != len(dims):
             raise ArgumentError(f"level {k} has the shape {shape}; there are {len(dims)} axes")
         if before is not None and any(n > m for n, m in zip(shape, before, strict=True)):
             raise ArgumentError(f"level {k} has the shape {shape}, which is larger than {before} before it")
         kind = type_of(level.data)
-        if kind != type_of(image.images[0].data):
-            raise ArgumentError(f"level {k} has the type {kind}, and level 0 {image.images[0].data.dtype}")
+        if kind != type_of(levels[0].data):
+            raise ArgumentError(f"level {k} has the type {kind}, and level 0 {levels[0].data.dtype}")
         before = shape
 
 
@@ -210,17 +225,18 @@ def _groups(paths: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda p: (p.count("/"), p))
 
 
-def _omero(image: NgffMultiscales, channels: int | None, layout: ArrayLayout) -> OMEROMeta | None:
+def _omero(
+    first: NgffImage, metadata: Metadata, channels: int | None, layout: ArrayLayout
+) -> OMEROMeta | None:
     """Names, colours and windows of the channels; None without a channel axis, names and colours."""
-    first = image.images[0]
     names, colors = check_channels(first, channels)
-    given = image.metadata.omero
-    if given is None and names is None and colors is None and channel_index(image.metadata.axes) is None:
+    given = metadata.omero
+    if given is None and names is None and colors is None and channel_index(metadata.axes) is None:
         return None
     count = 1 if channels is None else channels
     if given is None or len(given.channels) != count:
         labels = names or [str(i) for i in range(count)]
-        omero = new_omero(labels, name=image.metadata.name, dtype=layout.dtype.name)
+        omero = new_omero(labels, name=metadata.name, dtype=layout.dtype.name)
     else:
         omero = given.model_copy(deep=True)
     for i, channel in enumerate(omero.channels):

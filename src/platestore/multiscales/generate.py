@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks
 from platestore.multiscales.factors import Level, plan_levels
 from platestore.multiscales.images import CheckedImage, check_image, take_image, type_of
 from platestore.multiscales.methods import Methods, check_method
-from platestore.multiscales.model import Made, NgffImage, NgffMultiscales, Recipe, make_metadata
+from platestore.multiscales.model import Made, NgffImage, Recipe, make_metadata
+from platestore.multiscales.ngff import NgffMultiscales
 from platestore.multiscales.progress import telling
 from platestore.spec import pyramids
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
@@ -185,20 +185,3 @@ def _describe(
         "version": __version__,
         "kwargs": {"method": method.engine, "scale_factors": [dict(row) for row in factors]},
     }
-
-
-def check_multiscales(multiscales: object) -> NgffMultiscales:
-    """Refuse what is no multiscale image.
-
-    Raises
-    ------
-    ArgumentError
-        If it is none.
-    """
-    if not isinstance(multiscales, NgffMultiscales):
-        raise ArgumentError(
-            f"multiscales must be a platestore.multiscales.NgffMultiscales, not a "
-            f"{type(multiscales).__module__}.{type(multiscales).__name__}",
-            hint="to_multiscales(image) makes one; it takes images of ngff-zarr, too",
-        )
-    return multiscales

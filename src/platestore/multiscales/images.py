@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks
-from platestore.multiscales.model import NgffImage, NgffMultiscales
+from platestore.multiscales.model import NgffImage
+from platestore.multiscales.read import images_of, is_place, open_any
 from platestore.spec.axes import AxisMeta, check_axes
 from platestore.spec.omero import check_channel_names
 from platestore.spec.orientation import AnatomicalOrientation, check_orientations
@@ -95,7 +95,7 @@ def take_image(data: Any) -> NgffImage:
     """The image that was passed as ``data=``: a copy, with the pixels as they are."""
     if isinstance(data, NgffImage):
         return _copy(data)
-    if isinstance(data, NgffMultiscales):
+    if all(hasattr(data, part) for part in ("images", "metadata", "scale_factors")):
         raise ArgumentError("this is a multiscale image already", hint="pass one of its images: .images[0]")
     if all(hasattr(data, part) for part in ("dims", "scale", "translation", "data")) and not hasattr(
         data, "coords"
@@ -122,8 +122,6 @@ def _copy(image: Any) -> NgffImage:
 
 def _found(data: Any) -> NgffImage:
     """An image of whatever was passed."""
-    from platestore.multiscales.read import images_of, open_any
-
     if is_place(data):
         opened = open_any(data)
         if not hasattr(opened, "dtype"):
@@ -140,21 +138,6 @@ def _found(data: Any) -> NgffImage:
             hint="drop or add axes of length 1, for instance with array[0] or array[None]",
         )
     return NgffImage(data, _own_dims(data) or tuple(_DEFAULT_DIMS[ndim]), {}, {})
-
-
-def is_place(data: Any) -> bool:
-    """Whether something is the place of a store, or a node in one, and no array."""
-    if isinstance(data, (str, os.PathLike, MutableMapping)):
-        return True
-    if hasattr(data, "dtype") or not hasattr(data, "__class__"):
-        return False
-    from zarr import Group
-    from zarr.abc.store import Store
-    from zarr.storage import StorePath
-
-    from platestore.nodes.node import NGFFNode
-
-    return isinstance(data, (Store, StorePath, Group, NGFFNode))
 
 
 def _own_dims(data: Any) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""What users hold: an image, and an image with its levels and metadata."""
+"""One level of an image, the metadata of all of them, and how they are made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from platestore.spec.transforms import TransformationMeta
 
 if TYPE_CHECKING:
     from platestore.multiscales.factors import Level
-    from platestore.multiscales.methods import Methods
     from platestore.spec.orientation import AnatomicalOrientation
 
 
@@ -167,69 +166,6 @@ class Metadata(MultiScaleMeta):
         """The part that the specification's list of images holds."""
         content = self.model_dump(by_alias=True, exclude={"omero"})
         return MultiScaleMeta.model_validate(content, context=AS_STORED)
-
-
-@dataclass(eq=False)
-class NgffMultiscales:
-    """An image with all its levels.
-
-    Attributes
-    ----------
-    images : list of NgffImage
-        The levels, from the finest to the coarsest; their pixels are made when they are read.
-    metadata : Metadata
-        What is written about them.
-    scale_factors : list of dict, optional
-        Factor of each level after the first, by axis, counted from level 0.
-    method : Methods, optional
-        How levels were made.
-    chunks : optional
-        Length of a chunk, by axis; other forms as :func:`to_multiscales` takes them.
-    generated_data_keys : list of str, optional
-        Names of the levels' dask arrays as they were made. Levels are written in one pass over the first if
-        all their arrays are still those; if one was replaced, each is written as it is.
-    root_attributes : dict, optional
-        Attributes of the root group besides those of OME-NGFF; they are written beside them.
-    """
-
-    images: list[NgffImage]
-    metadata: Metadata
-    scale_factors: Sequence[Any] | None = None
-    method: Methods | None = None
-    chunks: Any = None
-    generated_data_keys: list[str] | None = field(default=None, repr=False)
-    root_attributes: dict[str, Any] | None = None
-    _recipe: Recipe | None = field(default=None, init=False, repr=False)
-
-    def to_ome_zarr(self, store: Any, **kwargs: Any) -> None:
-        """Write the image; see :func:`platestore.multiscales.to_ngff_zarr`."""
-        from platestore.multiscales.write import to_ome_zarr
-
-        to_ome_zarr(store, self, **kwargs)
-
-    @classmethod
-    def from_ome_zarr(cls, store: Any, **kwargs: Any) -> NgffMultiscales:
-        """Read an image; see :func:`platestore.multiscales.from_ngff_zarr`."""
-        from platestore.multiscales.read import from_ome_zarr
-
-        return from_ome_zarr(store, **kwargs)
-
-    def _generated(self) -> Recipe | None:
-        """How the levels after the first are made, if all of them still are what they were made as."""
-        keys, recipe = self.generated_data_keys, self._recipe
-        count = len(self.images)
-        if recipe is None or keys is None or not 0 < count <= len(recipe.made):
-            return None
-        made = recipe.made[:count]
-        if [m.name for m in made] != keys[:count]:
-            return None
-        if not all(m.is_still(image.data) for m, image in zip(made, self.images, strict=True)):
-            return None
-        return Recipe(recipe.levels[: count - 1], recipe.method, made)
-
-
-#: Its former name.
-Multiscales = NgffMultiscales
 
 
 def make_metadata(

@@ -1,4 +1,4 @@
-"""Reading multiscale images."""
+"""From a place to the levels of the image that lies there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import os
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from platestore.errors import ArgumentError, UnsupportedError, UnsupportedVersionError
-from platestore.multiscales.images import is_place
-from platestore.multiscales.methods import Methods, check_method
-from platestore.multiscales.model import Dataset, Metadata, NgffImage, NgffMultiscales
-from platestore.spec import pyramids, versions
+from platestore.errors import ArgumentError
+from platestore.multiscales.model import NgffImage
 from platestore.spec.orientation import read_orientations
 
 if TYPE_CHECKING:
@@ -20,74 +17,19 @@ if TYPE_CHECKING:
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
-def from_ngff_zarr(
-    store: Any, validate: bool = False, version: str | None = None, storage_options: Any = None
-) -> NgffMultiscales:
-    """Read a multiscale image; its pixels are read when they are used.
+def is_place(data: Any) -> bool:
+    """Whether something is the place of a store, or a node in one, and no array."""
+    if isinstance(data, (str, os.PathLike, MutableMapping)):
+        return True
+    if hasattr(data, "dtype") or not hasattr(data, "__class__"):
+        return False
+    from zarr import Group
+    from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
-    Parameters
-    ----------
-    store : str, Path, mapping, zarr Store, zarr Group or Position
-        The image: a directory, an ``.ozx`` archive, or a position of a plate by its path.
-    validate : bool
-        Changes nothing: documents are always checked.
-    version : {"0.4", "0.5"}, optional
-        Version of OME-NGFF that it must have.
-    storage_options : None
-        Not supported: pass a zarr store.
+    from platestore.nodes.node import NGFFNode
 
-    Returns
-    -------
-    NgffMultiscales
-        Scales and translations are effective: those of the levels, followed by those of the image as a whole.
-
-    Raises
-    ------
-    NodeNotFoundError
-        If there is nothing.
-    ArgumentError
-        If it is a plate, or something else than an image.
-    """
-    if storage_options is not None:
-        raise UnsupportedError(
-            "storage_options cannot be used", hint="pass a zarr Store, such as FsspecStore"
-        )
-    if not is_place(store):
-        raise ArgumentError(f"{type(store).__name__} is no store", hint="pass a path or a zarr Store")
-    node = open_any(store)
-    if hasattr(node, "dtype"):
-        raise ArgumentError("is an array, not an image", path=str(store), hint="pass the group above it")
-    found = node._location.version
-    if version is not None and str(version) != found:
-        raise UnsupportedVersionError(f"is OME-NGFF {found}, not {version}", path=node._location.where)
-    images = images_of(node)
-    document = node._state().multiscales[0]
-    content = document.to_json()
-    axes = [axis.model_copy() for axis in document.axes]
-    orientations = read_orientations(axes)
-    for axis in axes:
-        if axis.name.lower() in orientations:
-            axis.orientation = orientations[axis.name.lower()]
-    metadata = Metadata.model_validate({**content, "axes": [a.to_json() for a in axes], "datasets": []})
-    metadata.axes = axes
-    metadata.datasets = [Dataset.model_validate(d.to_json()) for d in document.datasets]
-    omero = node._state().omero
-    metadata.omero = None if omero is None else omero.model_copy(deep=True)
-    attributes = dict(node.zattrs)
-    ours = versions.without_others(attributes, node._location.zarr_format, "image")
-    described = pyramids.described(document)
-    return NgffMultiscales(
-        images=images,
-        metadata=metadata,
-        scale_factors=_factors(images),
-        method=None if described is None else _method(described[0]),
-        chunks=_chunks(node, images),
-        root_attributes={key: value for key, value in attributes.items() if key not in ours} or None,
-    )
-
-
-#: The newer name.
-from_ome_zarr = from_ngff_zarr
+    return isinstance(data, (Store, StorePath, Group, NGFFNode))
 
 
 def open_any(place: Any) -> Any:
@@ -199,31 +141,3 @@ def images_of(position: Position) -> list[NgffImage]:
         image._omero = omero
         images.append(image)
     return images
-
-
-def _factors(images: list[NgffImage]) -> list[dict[str, int]] | None:
-    """Factors of the levels, counted from level 0; None if they are not whole."""
-    out, first = [], images[0]
-    for image in images[1:]:
-        row = {}
-        for d in image.dims:
-            if d not in "zyx":
-                continue
-            ratio = image.scale[d] / first.scale[d]
-            row[d] = round(ratio)
-            if row[d] < 1 or abs(ratio - row[d]) > 1e-6 * ratio:
-                return None
-        out.append(row)
-    return out
-
-
-def _chunks(position: Any, images: list[NgffImage]) -> dict[str, int]:
-    array = position[position._state().multiscales[0].datasets[0].path]
-    return dict(zip(images[0].dims, array.chunks, strict=True))
-
-
-def _method(name: str) -> Methods | None:
-    try:
-        return check_method(name)
-    except ArgumentError:
-        return None

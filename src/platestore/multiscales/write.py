@@ -2,148 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import Version
-
-from platestore.arrays.origins import origins, require_there
-from platestore.errors import ArgumentError, BudgetError, NodeExistsError, UnsafeTargetError, UnsupportedError
-from platestore.multiscales.documents import Documents, plan_documents
+from platestore.arrays.origins import origins
+from platestore.errors import ArgumentError, UnsafeTargetError, UnsupportedError
+from platestore.multiscales.documents import Documents
 from platestore.multiscales.factors import chains
-from platestore.multiscales.generate import check_multiscales
-from platestore.multiscales.options import Options
-from platestore.multiscales.place import Place, place_of
-from platestore.multiscales.progress import telling
+from platestore.multiscales.place import Place
 from platestore.progress import Progress
-from platestore.spec.versions import DEFAULT_VERSION
 
 if TYPE_CHECKING:
-    from platestore.multiscales.model import NgffMultiscales
     from platestore.storage.base import Storage
-
-#: Version of zarr that is installed.
-zarr_version = Version(importlib.metadata.version("zarr"))
-#: Whether it writes zarr v3: this library needs one that does.
-IS_ZARR_V3_PLUS = zarr_version.major >= 3
-#: Whether dask's own ``to_zarr`` writes shards; the writer here needs none of it.
-DASK_SUPPORTS_SHARDING = Version(importlib.metadata.version("dask")) >= Version("2025.12.0")
 
 #: Those whose content is written: orientation (4), and archives (9); 2 is zarr v3 itself.
 _RFCS = (2, 4, 9)
 
 
-def to_ngff_zarr(
-    store: Any,
-    multiscales: NgffMultiscales,
-    version: str = DEFAULT_VERSION,
-    overwrite: bool = True,
-    use_tensorstore: bool = False,
-    chunk_store: None = None,
-    progress: Any = None,
-    chunks_per_shard: int | Sequence[int] | Mapping[str, int] | None = None,
-    enabled_rfcs: Sequence[int] | None = None,
-    *,
-    max_memory: int | str | None = None,
-    workers: int | None = None,
-    **kwargs: Any,
-) -> None:
-    """Write an image with its levels.
-
-    Everything is checked before anything is written. The new image is built beside its place and takes it in
-    one step, so that a crash leaves the old one or the new one; in stores that are neither a directory nor an
-    archive the old one is removed first, and the root's document is written last.
-
-    Parameters
-    ----------
-    store : str, Path, zarr Store or mapping
-        Where to. A path that ends in ``.ozx`` becomes a zipped OME-Zarr (RFC-9), written in one pass.
-    multiscales : NgffMultiscales
-        The image. Levels that :func:`to_multiscales` made are made in one pass over level 0; if one was
-        replaced, each level is written as it is.
-    version : {"0.4", "0.5"}
-        Version of OME-NGFF; an archive needs 0.5.
-    overwrite : bool
-        Whether a store that is there is replaced. Root attributes that are not OME-NGFF's survive.
-    use_tensorstore : bool
-        Changes nothing: platestore has its own writer, and the files are the same.
-    chunk_store : None
-        Not supported.
-    progress : bool, callable, NgffProgress, NgffProgressCallback or rich.progress.Progress, optional
-        Whom to tell: True shows a bar; a callable gets the bytes of pixels that are done,
-        and all there are.
-    chunks_per_shard : int, tuple or dict, optional
-        Chunks in a shard: along every spatial axis (1 along t and c), or for each axis, or by axis. None for
-        no shards, but 2 in an archive. Needs 0.5.
-    enabled_rfcs : sequence of int, optional
-        Accepted for the sake of callers: of 2, 4 and 9. Orientation (RFC-4) is written whenever there is one.
-    max_memory : int or str, optional
-        Bytes by which the process may grow; ``config.max_memory`` by default.
-    workers : int, optional
-        Number of threads; ``config.threads`` by default, but 1 for an archive, so that its bytes are the same
-        each time.
-    **kwargs
-        ``compressor`` or ``compressors``: ``"blosc-lz4"`` (the default), ``"blosc-zstd"``, ``"zstd"``,
-        ``"gzip"`` or ``"none"``, a level may follow (``"zstd:9"``); a codec of numcodecs or of zarr; None for
-        none. ``fill_value``, ``filters``, ``serializer`` (0.5), ``order`` (inside the chunks of 0.4; 0.5 has
-        none) and ``attributes`` of each array, as for ``zarr.create_array``. Other arguments of zarr are
-        taken where they say what is done anyway (``dimension_separator="/"``, ``zarr_format=2`` for 0.4), and
-        are errors otherwise.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is wrong, or they do not fit each other.
-    NodeExistsError
-        If something is there, and ``overwrite`` is False.
-    UnsafeTargetError
-        If what is there is no store, or the image is read from there.
-    BudgetError
-        If ``max_memory`` is too small.
-    """
-    place = place_of(store)
-    options = Options.parse(version, chunks_per_shard, kwargs, is_archive=place.is_archive, where=place.where)
-    _check_others(chunk_store, enabled_rfcs, overwrite, place.where)
-    image = check_multiscales(multiscales)
-    plan = plan_documents(image, options)
-    present = place.exists()
-    if present and not overwrite:
-        raise NodeExistsError("the target exists", path=place.where, hint="overwrite=True replaces it")
-    place.check()
-    if present:
-        _check_sources(place, plan.pixels)
-    require_there(plan.pixels)
-    root = plan.root(place.foreign(options.version) if present else {}, image.root_attributes)
-    with telling(progress) as tell, place.building() as storage:
-        writer = _Writer(storage, plan, max_memory, 1 if place.is_archive and workers is None else workers)
-        try:
-            writer.check()
-        except BudgetError as error:
-            error.path = place.where  # and not the hidden name beside it
-            raise
-        if present:
-            place.clear()
-        if place.is_archive:
-            writer.create_root(root)
-            writer.create_arrays()
-            writer.write(tell)
-        else:
-            writer.create_arrays()
-            writer.write(tell)
-            writer.create_root(root)
-        place.install(overwrite=overwrite)
-    for level in image.images:
-        for callback in level.computed_callbacks:
-            callback()
-
-
-#: The newer name.
-to_ome_zarr = to_ngff_zarr
-
-
-def _check_others(chunk_store: Any, enabled_rfcs: Any, overwrite: Any, where: str) -> None:
+def check_others(chunk_store: Any, enabled_rfcs: Any, overwrite: Any, where: str) -> None:
     """Arguments that have one meaning only."""
     if chunk_store is not None:
         raise UnsupportedError(
@@ -166,7 +43,7 @@ def _check_others(chunk_store: Any, enabled_rfcs: Any, overwrite: Any, where: st
         )
 
 
-def _check_sources(place: Place, levels: Sequence[Any]) -> None:
+def check_sources(place: Place, levels: Sequence[Any]) -> None:
     """Refuse to replace what the image is read from."""
     for k, pixels in enumerate(levels):
         for origin in origins(pixels):
@@ -189,7 +66,7 @@ class _Pass:
     method: str
 
 
-class _Writer:
+class ImageWriter:
     """Arrays and pixels of one image."""
 
     def __init__(

@@ -14,12 +14,11 @@ _PUBLIC = {
     "platestore.stacks.array_spec": ("ArraySpec",),
     "platestore.stacks.group": ("MultiScaleGroup", "open_multiscale_group"),
     "platestore.stacks.importing": ("estimate_memory", "import_stack"),
-    "platestore.stacks.jobs": ("StackJob", "StackPlan"),
+    "platestore.stacks.jobs": ("StackJob", "StackPlan", "finish", "run_job"),
     "platestore.stacks.memory": ("memory_per_downsample_process", "memory_per_slab_process"),
     "platestore.stacks.methods": ("mean", "median", "mode"),
     "platestore.stacks.planes": ("PlanesSource",),
     "platestore.stacks.planning": ("plan",),
-    "platestore.stacks.running": ("finish", "run_job"),
     "platestore.stacks.units": ("SPATIAL_UNIT",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
@@ -49,12 +48,11 @@ if TYPE_CHECKING:
     from platestore.stacks.array_spec import ArraySpec
     from platestore.stacks.group import MultiScaleGroup, open_multiscale_group
     from platestore.stacks.importing import estimate_memory, import_stack
-    from platestore.stacks.jobs import StackJob, StackPlan
+    from platestore.stacks.jobs import StackJob, StackPlan, finish, run_job
     from platestore.stacks.memory import memory_per_downsample_process, memory_per_slab_process
     from platestore.stacks.methods import mean, median, mode
     from platestore.stacks.planes import PlanesSource
     from platestore.stacks.planning import plan
-    from platestore.stacks.running import finish, run_job
     from platestore.stacks.units import SPATIAL_UNIT
 
 

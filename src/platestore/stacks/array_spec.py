@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from platestore.arrays.codecs import Compressor, complete_chain, v3_sharding
 from platestore.arrays.layout import ArrayLayout, check_dtype, check_integers, layout_of
 from platestore.errors import ArgumentError, InvalidMetadataError, PlatestoreError
-from platestore.storage.hierarchy import ArrayDocument
+from platestore.storage.base import StorageOptions
+from platestore.storage.hierarchy import ArrayDocument, array_files
+from platestore.storage.local import LocalStorage
 
 #: Names of the axes of a volume, the slowest first.
 AXES = ("x", "y", "z")
@@ -97,7 +100,6 @@ def array_document(spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 def _require_usable(content: dict[str, Any]) -> None:
     """Refuse what could be written, but not opened again."""
     from platestore.arrays.image import open_array
-    from platestore.stacks.memory import stand_in
 
     try:
         open_array(stand_in(), ArrayDocument("0", 3, json.dumps(content).encode()), AXES)
@@ -236,3 +238,21 @@ def shard_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]
     nx, ny, _ = shape
     cx, cy, cz = chunks
     return (-(-nx // cx) * cx, -(-ny // cy) * cy, cz)
+
+
+def as_document(layout: ArrayLayout, path: str, names: Sequence[str], zarr_format: Any) -> ArrayDocument:
+    """The document of an array that need not exist."""
+    files = array_files(zarr_format, layout.document(zarr_format, names), where=path)
+    return ArrayDocument(path, zarr_format, files[-1][1])
+
+
+class _AnySize(LocalStorage):
+    """A store whose files are as large as they may be: nobody knows before they are written."""
+
+    def size_of(self, key: str) -> int:
+        return 2**62
+
+
+def stand_in() -> LocalStorage:
+    """A store that is like a directory in what matters to memory; nothing is read or written there."""
+    return _AnySize(os.path.abspath(os.sep), StorageOptions())

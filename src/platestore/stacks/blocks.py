@@ -153,3 +153,11 @@ def _size_for(jobs: int, planes: int, grid: Sequence[int], volumes: Sequence[int
         if 4 * -(-planes // size) >= 3 * min(jobs, -(-planes // grid[0])):
             return size
     return -(-least // grid[0]) * grid[0]
+
+
+def region_of(block: Block | Sequence[int], shape: Sequence[int], axis: int) -> tuple[slice, ...] | None:
+    """The part of level 0 that a block is; None for all of it."""
+    start, stop = block
+    if (start, stop) == (0, shape[axis]):
+        return None
+    return tuple(slice(start, stop) if i == axis else slice(0, n) for i, n in enumerate(shape))

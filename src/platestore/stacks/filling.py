@@ -25,25 +25,34 @@ from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
 
 if TYPE_CHECKING:
     from platestore.nodes.draft import Draft
+    from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
-    from platestore.stacks.group import MultiScaleGroup
+
+
+def image_of(position: Position) -> MultiScaleMeta:
+    """The metadata of a volume as they are now."""
+    return position._peek().multiscales[0]
+
+
+def document_of(position: Position, level: int) -> ArrayDocument:
+    """The document of the array of a level."""
+    return position._array_document(image_of(position).datasets[level].path)
 
 
 # --- full resolution ------------------------------------------------------------------------------
 
 
-def fill_region(group: MultiScaleGroup, data: Any, start: int, resources: Resources) -> None:
+def fill_region(position: Position, data: Any, start: int, resources: Resources) -> None:
     """Write planes; see :meth:`MultiScaleGroup.add_full_res_data`."""
-    position = group._position
     storage = position._location.storage
     storage.require_writable(position._location.path)
-    base = group._document(0)
+    base = document_of(position, 0)
     source = as_source(data)
     region = _checked_region(base, source, start, where=storage.where(base.path))
     placed = Placed(source, [part.start for part in region], summarise(base).shape)
     plan: dict[str, Any] = {"fresh": False, "data": placed, "region": region}
     plan_build(storage, base, [], [], "mean", resources, **plan)
-    if len(group.levels) > 1:
+    if len(image_of(position).datasets) > 1:
         position._commit(_outdate)
     make_levels(storage, base, [], [], "mean", resources, **plan)
 
@@ -152,16 +161,15 @@ class _Level:
 
 
 def add_level(
-    group: MultiScaleGroup, level: Any, function: Any, resources: Resources, *, overwrite: bool
+    position: Position, level: Any, function: Any, resources: Resources, *, overwrite: bool
 ) -> None:
     """Make a level; see :meth:`MultiScaleGroup.add_downsample_level`."""
-    position = group._position
     location, storage = position._location, position._location.storage
     storage.require_writable(location.path)
-    dtype = summarise(group._document(0)).dtype
-    new = _check_level(group, level, kernel_of(function, dtype), overwrite)
+    dtype = summarise(document_of(position, 0)).dtype
+    new = _check_level(position, level, kernel_of(function, dtype), overwrite)
     method = new.method
-    base = group._document(new.number - 1)
+    base = document_of(position, new.number - 1)
     layout = layout_of(base.data, base.zarr_format, where=storage.where(base.path))
     content = level_layout(layout, next_shape(layout.shape, new.factors)).document(
         location.zarr_format, [axis.name for axis in position.axes]
@@ -175,8 +183,8 @@ def add_level(
         create_node(storage, place.path, files)
         make_levels(storage, base, [document], [new.factors], method, resources, fresh=True)
         with storage.lock(location.path):
-            _check_there(group, new)
-            intent = position._commit(lambda draft: _record(group, draft, new, staged))
+            _check_there(position, new)
+            intent = position._commit(lambda draft: _record(position, draft, new, staged))
             intents.finish(position, intent)
     except BaseException:
         if not any(i.target == staged for i in position._own.intents or ()):
@@ -184,49 +192,49 @@ def add_level(
         raise
 
 
-def _check_level(group: MultiScaleGroup, level: Any, method: str | Reduction, overwrite: bool) -> _Level:
+def _check_level(position: Position, level: Any, method: str | Reduction, overwrite: bool) -> _Level:
+    where = position._location.where
     if isinstance(level, bool) or not hasattr(level, "__index__") or operator.index(level) < 1:
-        raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=group.path)
+        raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=where)
     number = operator.index(level)
-    image = group._image()
+    image = image_of(position)
     if number > len(image.datasets):
         raise LevelNotFoundError(
             f"level {number} is made from level {number - 1}, which is not there",
-            path=group.path,
+            path=where,
             hint=f"add level {len(image.datasets)} first",
         )
     before = image.datasets[number - 1].path
     if before in pyramids.incomplete(image):
         raise ArgumentError(
             f"level {number - 1} is out of date",
-            path=group.path,
+            path=where,
             hint=f"make it anew first: add_downsample_level({number - 1}, overwrite=True)",
         )
-    shape = summarise(group._document(number - 1)).shape
+    shape = summarise(document_of(position, number - 1)).shape
     if all(n == 1 for n in shape):
-        raise ArgumentError(f"level {number - 1} is a single voxel, and cannot be reduced", path=group.path)
+        raise ArgumentError(f"level {number - 1} is a single voxel, and cannot be reduced", path=where)
     known = number < len(image.datasets)
     path = image.datasets[number].path if known else str(number)
     new = _Level(number, path, tuple(1 if n == 1 else 2 for n in shape), method, overwrite)
-    _check_there(group, new)
+    _check_there(position, new)
     return new
 
 
-def _check_there(group: MultiScaleGroup, new: _Level) -> None:
+def _check_there(position: Position, new: _Level) -> None:
     """Refuse to replace a level unless that is wanted, and to replace what is no level at all."""
-    image = group._image()
+    image = image_of(position)
     if new.number < len(image.datasets):
         if not new.overwrite:
-            raise LevelExistsError(f"level {new.number} is there already", path=group.path)
+            raise LevelExistsError(f"level {new.number} is there already", path=position._location.where)
     else:
-        require_free(group._position._location.child(new.path), "array")
+        require_free(position._location.child(new.path), "array")
 
 
-def _record(group: MultiScaleGroup, draft: Draft[ImagesMeta], new: _Level, staged: str) -> Intent:
+def _record(position: Position, draft: Draft[ImagesMeta], new: _Level, staged: str) -> Intent:
     """Record that a level that was built takes its place, and what the metadata say of it then."""
-    position = group._position
     image = draft.meta.multiscales[0]
-    steps = _steps(group, image, new)
+    steps = _steps(position, image, new)
     kept = image.datasets[new.number - 1].coordinate_transformations
     transform = level_transform(kept, new.factors, pooled=True)
     made = _methods(image)[: len(image.datasets) - 1]
@@ -251,10 +259,10 @@ def _record(group: MultiScaleGroup, draft: Draft[ImagesMeta], new: _Level, stage
     return intent
 
 
-def _steps(group: MultiScaleGroup, image: MultiScaleMeta, new: _Level) -> list[Sequence[int]]:
+def _steps(position: Position, image: MultiScaleMeta, new: _Level) -> list[Sequence[int]]:
     """Factors of all steps, with that of the new level."""
-    documents = [group._position._array_document(d.path) for d in image.datasets]
-    steps: list[Sequence[int]] = list(factors_of(group._position, image, documents, exact=False))
+    documents = [position._array_document(d.path) for d in image.datasets]
+    steps: list[Sequence[int]] = list(factors_of(position, image, documents, exact=False))
     steps[new.number - 1 : new.number] = [new.factors]
     return steps
 

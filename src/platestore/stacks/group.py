@@ -17,6 +17,7 @@ from platestore.spec.units import normalise_unit
 from platestore.stacks import methods
 from platestore.stacks.array_spec import AXES, array_document, conflicts
 from platestore.stacks.creation import Origin, check_origin, create_volume
+from platestore.stacks.filling import add_level, document_of, fill_region, image_of
 from platestore.stacks.units import SPATIAL_UNIT, check_voxel_size
 from platestore.storage import targets
 from platestore.storage.ozx import names_archive
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
     from platestore.pyramid.levels import Resources
     from platestore.spec.multiscales import MultiScaleMeta
-    from platestore.storage.hierarchy import ArrayDocument
 
 _AXES = ", ".join(AXES)
 
@@ -105,7 +105,7 @@ class MultiScaleGroup:
                 hint="name the group of a volume",
             )
         self._position: Position = node
-        image = self._image()
+        image = image_of(self._position)
         names = [axis.name for axis in image.axes]
         if [name.lower() for name in names] != list(AXES) or not image.datasets:
             what = "no level 0" if not image.datasets else f"the axes {', '.join(names)}"
@@ -145,7 +145,7 @@ class MultiScaleGroup:
             if not agrees
         ]
         if document is not None:
-            found = self._document(0)
+            found = document_of(self._position, 0)
             wrong += [f"array_spec: {text}" for text in conflicts(document, found.content, where=self._path)]
         if wrong:
             raise ArgumentError(
@@ -159,13 +159,6 @@ class MultiScaleGroup:
 
     # --- what it is -------------------------------------------------------------------------------
 
-    def _image(self) -> MultiScaleMeta:
-        """The image's metadata as it is now."""
-        return self._position._peek().multiscales[0]
-
-    def _document(self, level: int) -> ArrayDocument:
-        return self._position._array_document(self._image().datasets[level].path)
-
     @property
     def path(self) -> str:
         """Absolute path of the group."""
@@ -174,18 +167,18 @@ class MultiScaleGroup:
     @property
     def name(self) -> str:
         """Name of the image."""
-        return self._image().name or ""
+        return image_of(self._position).name or ""
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """Size of a voxel of full resolution along x, y and z."""
-        x, y, z = self._position.get_effective_scale(self._image().datasets[0].path)
+        x, y, z = self._position.get_effective_scale(image_of(self._position).datasets[0].path)
         return (x, y, z)
 
     @property
     def spatial_unit(self) -> str:
         """Unit of the voxel size; empty if the metadata name none."""
-        return self._image().axes[0].unit or ""
+        return image_of(self._position).axes[0].unit or ""
 
     @property
     def origin(self) -> Origin:
@@ -195,7 +188,7 @@ class MultiScaleGroup:
     @property
     def levels(self) -> list[int]:
         """Levels that are stored: 0 is the full resolution, ``i`` is smaller by ``2**i``."""
-        return list(range(len(self._image().datasets)))
+        return list(range(len(image_of(self._position).datasets)))
 
     @property
     def chunk_size_z(self) -> int:
@@ -211,7 +204,7 @@ class MultiScaleGroup:
         LevelNotFoundError
             If there is no such level.
         """
-        datasets = self._image().datasets
+        datasets = image_of(self._position).datasets
         if isinstance(level, bool) or not hasattr(level, "__index__") or not 0 <= level < len(datasets):
             raise LevelNotFoundError(
                 f"there is no level {level!r}", path=self._path, hint=f"levels: {self.levels}"
@@ -258,10 +251,8 @@ class MultiScaleGroup:
         BudgetError
             If ``max_memory`` is too small.
         """
-        from platestore.stacks.filling import fill_region
-
         with shown(progress, "slabs") as show:
-            fill_region(self, data, start_z_idx, resources_of(n_processes, max_memory, show))
+            fill_region(self._position, data, start_z_idx, resources_of(n_processes, max_memory, show))
 
     def add_downsample_level(
         self,
@@ -307,11 +298,9 @@ class MultiScaleGroup:
         BudgetError
             If ``max_memory`` is too small.
         """
-        from platestore.stacks.filling import add_level
-
         with shown(progress, f"level {level}") as show:
             resources = resources_of(n_processes, max_memory, show)
-            add_level(self, level, downsample_func, resources, overwrite=bool(overwrite))
+            add_level(self._position, level, downsample_func, resources, overwrite=bool(overwrite))
 
 
 def open_multiscale_group(path: str | os.PathLike[str], *, origin: Origin | None = None) -> MultiScaleGroup:

@@ -1,20 +1,26 @@
-"""The plan of an import: its jobs, which of them are finished, and what they need."""
+"""The plan of an import: its jobs, what they need, which of them are finished, and carrying them out."""
 
 from __future__ import annotations
 
 import json
+import operator
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from platestore.arrays.layout import layout_of
 from platestore.arrays.sources import Source
 from platestore.errors import ArgumentError, NodeNotFoundError, SourceChangedError
+from platestore.nodes.position import Position
+from platestore.opening import open_ome_zarr
+from platestore.progress import Progress, shown
+from platestore.pyramid.levels import Resources, make_levels, plan_build
+from platestore.settings import config, parse_bytes, resident_bytes
+from platestore.stacks.blocks import region_of
+from platestore.stacks.installing import install, is_installed
 from platestore.stacks.intake import Intake, rearranged, reopen, take
-from platestore.stacks.workplace import WorkPlace
+from platestore.stacks.workplace import LEVELS, WorkPlace
 from platestore.storage.hierarchy import ArrayDocument, array_files
-
-if TYPE_CHECKING:
-    from platestore.nodes.position import Position
 
 _ANEW = "pass the same one, or start the import anew with overwrite=True (--overwrite)"
 
@@ -140,15 +146,11 @@ class StackPlan:
 
     def run(self, index: int, **options: Any) -> StackJob:
         """Run a job; see :func:`run_job`."""
-        from platestore.stacks.running import run
-
-        return run(self, index, **options)
+        return _run(self, index, **options)
 
     def finish(self, **options: Any) -> Position:
         """Complete the image; see :func:`finish`."""
-        from platestore.stacks.running import complete
-
-        return complete(self, **options)
+        return _complete(self, **options)
 
     # --- for those who run it ---------------------------------------------------------------------
 
@@ -188,8 +190,6 @@ class StackPlan:
 
 
 def _shapes(document: dict[str, Any]) -> dict[str, Any]:
-    from platestore.arrays.layout import layout_of
-
     found = layout_of(document, document["zarr_format"])
     shards = None if found.shards is None else list(found.shards)
     return {"shape": list(found.shape), "chunks": list(found.chunks), "shards": shards}
@@ -216,3 +216,209 @@ def require_same_source(former: dict[str, Any], found: dict[str, Any], where: st
         raise SourceChangedError(
             f"the import was begun from another stack: its {key} differ", path=where, hint=_ANEW
         )
+
+
+def run_job(
+    out: str | os.PathLike[str],
+    index: int,
+    *,
+    planes: Any = None,
+    force: bool = False,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    progress: bool | Progress | None = None,
+) -> StackJob:
+    """Run a job of a plan, in this process.
+
+    Parameters
+    ----------
+    out : path
+        The image that is made.
+    index : int
+        Number of the job.
+    planes : array, optional
+        The stack, if it was an array in memory when it was planned (numpy, dask); files need not be named.
+    force : bool
+        Whether a job that is finished is run again; otherwise nothing is done.
+    max_memory : int or str, optional
+        Bytes by which the process may grow; that of ``platestore.config`` by default.
+    workers : int, optional
+        Number of threads; that of ``platestore.config`` by default.
+    progress : bool or callable, optional
+        Whether a bar is shown; or called with the bytes of the block that are done, and all there are.
+
+    Returns
+    -------
+    StackJob
+
+    Raises
+    ------
+    NodeNotFoundError
+        If there is no plan.
+    ArgumentError
+        If there is no such job.
+    LockTimeoutError
+        If another process runs it.
+    SourceChangedError, DamagedChunkError
+        If a plane changed since the plan was made, or cannot be read; the job can be run again.
+    """
+    return StackPlan.open(out).run(
+        index, planes=planes, force=force, max_memory=max_memory, workers=workers, progress=progress
+    )
+
+
+def finish(
+    out: str | os.PathLike[str],
+    *,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    progress: bool | Progress | None = None,
+) -> Position:
+    """Complete an image when all its jobs are finished: the coarser levels, the metadata, the name.
+
+    If it is interrupted, it can be repeated.
+
+    Parameters
+    ----------
+    out : path
+        The image that is made.
+    max_memory, workers, progress
+        As for :func:`run_job`.
+
+    Returns
+    -------
+    Position
+        The image.
+
+    Raises
+    ------
+    NodeNotFoundError
+        If there is no plan.
+    ArgumentError
+        If jobs are missing; the message names them.
+    """
+    return StackPlan.open(out).finish(max_memory=max_memory, workers=workers, progress=progress)
+
+
+class _Budget:
+    """What a call may use of memory, from its beginning on.
+
+    Parameters
+    ----------
+    max_memory : int or str, optional
+        As the caller gave it.
+    """
+
+    def __init__(self, max_memory: int | str | None) -> None:
+        self.total = config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory")
+        self._resident = resident_bytes()
+
+    def left(self, least: int) -> int:
+        """Bytes that are left, but no less than are needed."""
+        return max(min(least, self.total), self.total - max(0, resident_bytes() - self._resident))
+
+
+def _run(
+    plan: StackPlan,
+    index: int,
+    *,
+    planes: Any = None,
+    force: bool = False,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    progress: bool | Progress | None = None,
+) -> StackJob:
+    """Run a job; see :func:`platestore.stacks.run_job`."""
+    budget, place, content = _Budget(max_memory), plan._place, plan._content
+    plan._require_current()
+    with place.at_work(_job(plan, index).index):
+        plan._require_current()  # another plan may have taken its place just now
+        job = _job(plan, index)
+        if job.done and not force:
+            return job
+        again = force and job.done
+        if again:
+            place.unmark(job.index)
+            place.unmark(LEVELS)
+        source, documents, made = plan._source(planes), plan._documents(), plan.levels_of_jobs
+        region = region_of((job.start, job.stop), plan.shape, content["axis"])
+        what: dict[str, Any] = {"fresh": not again, "data": source, "region": region}
+        factors = [tuple(step) for step in content["factors"]]
+        args = (place.storage(), documents[0], documents[1:made], factors[: made - 1], content["method"])
+        needed = plan_build(*args, Resources(max_memory=budget.total, workers=workers), **what).needed
+        with shown(progress, f"job {job.index}") as show:
+            make_levels(*args, Resources(budget.left(needed), workers, _scaled(show, plan, job)), **what)
+        place.mark_done(job.index, {"start": job.start, "stop": job.stop})
+    return StackJob(job.index, job.start, job.stop, True)
+
+
+def _job(plan: StackPlan, index: Any) -> StackJob:
+    jobs = plan.jobs
+    if isinstance(index, bool) or not hasattr(index, "__index__") or not 0 <= index < len(jobs):
+        raise ArgumentError(
+            f"there is no job {index!r}", path=plan.out, hint=f"jobs are numbered from 0 to {len(jobs) - 1}"
+        )
+    return jobs[operator.index(index)]
+
+
+def _scaled(progress: Progress | None, plan: StackPlan, job: StackJob) -> Progress | None:
+    """Progress as bytes of the block, whatever the engine counts."""
+    if progress is None:
+        return None
+    nbytes = plan.nbytes * (job.stop - job.start) // plan.shape[plan._content["axis"]]
+    return lambda done, total: progress(nbytes * done // max(1, total), nbytes)
+
+
+def _complete(
+    plan: StackPlan,
+    *,
+    max_memory: int | str | None = None,
+    workers: int | None = None,
+    progress: bool | Progress | None = None,
+) -> Position:
+    """Complete the image; see :func:`platestore.stacks.finish`."""
+    budget, place = _Budget(max_memory), plan._place
+    if not is_installed(place, plan._content):
+        plan._require_current()
+    with place.locked():
+        if not is_installed(place, plan._content):
+            plan._require_current()
+        if os.path.lexists(place.data) and not is_installed(place, plan._content):
+            _require_done(plan)
+            if not place.is_done(LEVELS):  # from here on level 0 may have been moved already
+                with shown(progress, "levels") as show:
+                    _make_coarser(plan, budget, workers, show)
+                place.mark_done(LEVELS, {"levels": plan.levels})
+            place.sweep()
+        install(place, plan._content)
+        place.remove()
+    return open_ome_zarr(plan.out, layout="fov", mode="r+")
+
+
+def _require_done(plan: StackPlan) -> None:
+    missing = [job for job in plan.jobs if not job.done]
+    if missing:
+        shown = ", ".join(f"{job.index} (planes {job.start}:{job.stop})" for job in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ArgumentError(
+            f"{len(missing)} of {len(plan.jobs)} jobs are not finished: {shown}{more}",
+            path=plan.out,
+            hint="run them: run_job(out, index) (--job INDEX)",
+        )
+
+
+def _make_coarser(plan: StackPlan, budget: _Budget, workers: int | None, progress: Progress | None) -> None:
+    """Make the levels that the jobs could not write without sharing files."""
+    made, documents, content = plan.levels_of_jobs, plan._documents(), plan._content
+    if made == len(documents):
+        return
+    factors = [tuple(step) for step in content["factors"]]
+    args = (
+        plan._place.storage(),
+        documents[made - 1],
+        documents[made:],
+        factors[made - 1 :],
+        content["method"],
+    )
+    needed = plan_build(*args, Resources(max_memory=budget.total, workers=workers), fresh=True).needed
+    make_levels(*args, Resources(budget.left(needed), workers, progress), fresh=True)

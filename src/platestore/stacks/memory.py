@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from platestore.arrays.layout import ArrayLayout, check_dtype, layout_of, level_layout
 from platestore.arrays.sources import Placed, as_source
 from platestore.errors import ArgumentError
 from platestore.pyramid.geometry import next_shape
 from platestore.pyramid.levels import plan_build
-from platestore.stacks.array_spec import AXES, shard_of
-from platestore.storage.base import StorageOptions
-from platestore.storage.hierarchy import ArrayDocument, array_files
-from platestore.storage.local import LocalStorage
-
-if TYPE_CHECKING:
-    from platestore.stacks.group import MultiScaleGroup
+from platestore.stacks.array_spec import AXES, as_document, shard_of, stand_in
+from platestore.stacks.filling import document_of
+from platestore.stacks.group import MultiScaleGroup, resources_of
+from platestore.stacks.methods import kernel_of
 
 
 def memory_per_slab_process(
@@ -51,8 +47,6 @@ def memory_per_slab_process(
     BudgetError
         If ``max_memory`` is too small.
     """
-    from platestore.stacks.group import resources_of
-
     source = as_source(input_data)
     if len(source.shape) != len(AXES):
         raise ArgumentError(f"input_data has shape {tuple(source.shape)}; a volume has x, y and z")
@@ -114,13 +108,10 @@ def memory_per_downsample_process(
     BudgetError
         If ``max_memory`` is too small.
     """
-    from platestore.stacks.group import resources_of
-    from platestore.stacks.methods import kernel_of
-
     if isinstance(level, bool) or not hasattr(level, "__index__") or operator.index(level) < 1:
         raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=input_group.path)
     location = input_group._position._location
-    document = input_group._document(0)
+    document = document_of(input_group._position, 0)
     layout = layout_of(document.data, location.zarr_format, where=location.where)
     names = [axis.name for axis in input_group._position.axes]
     for _ in range(operator.index(level)):
@@ -135,21 +126,3 @@ def memory_per_downsample_process(
         resources_of(n_processes, max_memory, None),
         fresh=True,
     ).expected
-
-
-def as_document(layout: ArrayLayout, path: str, names: Sequence[str], zarr_format: Any) -> ArrayDocument:
-    """The document of an array that need not exist."""
-    files = array_files(zarr_format, layout.document(zarr_format, names), where=path)
-    return ArrayDocument(path, zarr_format, files[-1][1])
-
-
-class _AnySize(LocalStorage):
-    """A store whose files are as large as they may be: nobody knows before they are written."""
-
-    def size_of(self, key: str) -> int:
-        return 2**62
-
-
-def stand_in() -> LocalStorage:
-    """A store that is like a directory in what matters to memory; nothing is read or written there."""
-    return _AnySize(os.path.abspath(os.sep), StorageOptions())

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError
-from platestore.stacks.blocks import Block
+from platestore.stacks.array_spec import stand_in
+from platestore.stacks.blocks import region_of
 from platestore.stacks.drafting import Draft, Wishes, find_home, make_draft
 from platestore.stacks.intake import Intake, take
 from platestore.stacks.jobs import StackPlan, require_same_source
-from platestore.stacks.memory import stand_in
 from platestore.stacks.workplace import WorkPlace
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
 
@@ -196,14 +196,6 @@ def needed_memory(draft: Draft, method: str, max_memory: int | str | None, worke
         )
         most = max(most, later.expected)
     return int(most)
-
-
-def region_of(block: Block | Sequence[int], shape: Sequence[int], axis: int) -> tuple[slice, ...] | None:
-    """The part of level 0 that a block is; None for all of it."""
-    start, stop = block
-    if (start, stop) == (0, shape[axis]):
-        return None
-    return tuple(slice(start, stop) if i == axis else slice(0, n) for i, n in enumerate(shape))
 
 
 def _store(place: WorkPlace, draft: Draft, content: dict[str, Any]) -> None:

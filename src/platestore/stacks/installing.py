@@ -1,0 +1,98 @@
+"""An image that is complete gets its place: of its own, in a plate, or in a position without an image."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from platestore.errors import NodeExistsError
+from platestore.nodes.position import Position
+from platestore.opening import open_ome_zarr
+from platestore.spec import versions
+from platestore.spec.multiscales import ImagesMeta
+from platestore.stacks.workplace import WorkPlace, identity_of
+from platestore.storage import targets
+from platestore.storage.hierarchy import create_node, group_files
+
+if TYPE_CHECKING:
+    from platestore.nodes.draft import Draft
+
+
+def is_installed(place: WorkPlace, content: dict[str, Any]) -> bool:
+    """Whether an interrupted call put the image in its place already."""
+    return os.path.isdir(place.final) and identity_of(place.final) == content["identity"]
+
+
+def install(place: WorkPlace, content: dict[str, Any]) -> None:
+    """Give the image its place; every step can be repeated."""
+    if os.path.lexists(place.old) and not os.path.lexists(place.final):
+        os.rename(place.old, place.final)  # it was to be replaced, and was not
+    if content["fills"]:
+        _fill_position(place, content)
+    elif place.destination.root is not None:
+        _add_to_plate(place, content)
+    elif not is_installed(place, content):
+        _write_root(place, content)
+        replace = bool(content["overwrite"])
+        if targets.exists(place.final) and replace:
+            targets.check_replaceable(place.final, check_name=False)
+        targets.install(place.data, place.final, replace=replace, aside=place.old)
+
+
+def _write_root(place: WorkPlace, content: dict[str, Any]) -> None:
+    """Write the document that makes it an image."""
+    files = group_files(content["zarr_format"], content["attributes"], where=place.final)
+    create_node(place.storage(), "", files)
+
+
+def _add_to_plate(place: WorkPlace, content: dict[str, Any]) -> None:
+    """Move the image into the plate, and list it."""
+    destination = place.destination
+    plate = destination.plate("process")
+    inner = destination.inner
+    if inner in plate and not os.path.lexists(place.data):
+        return
+    if os.path.lexists(place.data):
+        _write_root(place, content)
+    destination.add(plate, [(inner.rpartition("/")[2], None)], is_well=False)
+
+
+def _fill_position(place: WorkPlace, content: dict[str, Any]) -> None:
+    """Move the arrays into a position that is there without an image, then list them."""
+    position = _empty_position(place)
+    location, storage = position._location, position._location.storage
+    names = [str(k) for k in range(len(content["documents"]))]
+    with storage.lock(location.path):
+        listed = position._peek().paths()
+        if listed and not all(name in listed for name in names):
+            raise NodeExistsError("the position got an image meanwhile", path=place.final)
+        if listed:
+            return
+        for name in names:
+            new, old = os.path.join(place.data, name), os.path.join(place.final, name)
+            if os.path.lexists(new):
+                if os.path.lexists(old):
+                    raise NodeExistsError("there is something already", path=old, hint="move it away")
+                os.rename(new, old)
+        position._commit(lambda draft: _list(draft, content))
+
+
+def _empty_position(place: WorkPlace) -> Position:
+    node = open_ome_zarr(place.final, mode="r+")
+    if not isinstance(node, Position):
+        raise NodeExistsError(f"is no position, but a {type(node).__name__}", path=place.final)
+    return node
+
+
+def _list(draft: Draft[ImagesMeta], content: dict[str, Any]) -> None:
+    """Take over what the plan says of the image; what the position says of itself stays."""
+    parts = versions.unpack(json.loads(json.dumps(content["attributes"])), content["zarr_format"], "image")
+    ours = ImagesMeta.model_validate(parts)
+    image, new = draft.meta.multiscales[0], ours.multiscales[0]
+    image.datasets, image.type, image.metadata = new.datasets, new.type, new.metadata
+    if draft.meta.omero is None:
+        draft.meta.omero = ours.omero
+    elif ours.omero is not None:
+        for mine, theirs in zip(draft.meta.omero.channels, ours.omero.channels, strict=False):
+            mine.window = mine.window or theirs.window
