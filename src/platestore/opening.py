@@ -265,7 +265,7 @@ def _check_arguments(
     request = _Request(
         layout=layout,
         mode=mode,
-        version=versions.check_version(version) if mode not in ("r", "r+") else "0.4",
+        version=versions.check_version(version) if mode not in ("r", "r+") else versions.DEFAULT_VERSION,
         channel_names=None if channel_names is None else check_channel_names(channel_names),
         axes=None if axes is None else check_axes(axes),
         check_name=not disable_path_checking,
@@ -386,7 +386,7 @@ def _create_path(path: str, request: _Request, *, replace: bool) -> None:
     building = os.path.join(parent, temporary_name(name))
     storage = LocalStorage(building, StorageOptions(read_only=False, durability=request.options.durability))
     try:
-        _create_root(storage, "", request, Location(LocalStorage(path, request.options), "", "0.4").name)
+        _create_root(storage, "", request, LocalStorage(path, request.options).name_of(""))
         targets.install(building, path, replace=replace, sync=request.options.durability != "process")
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)

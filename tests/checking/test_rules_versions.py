@@ -97,7 +97,7 @@ def test_a_version_has_a_standing():
     assert {versions.standing(v) for v in COMING} == {"coming"}
     assert {versions.standing(v) for v in OLD} == {"old"}
     assert {versions.standing(v) for v in UNKNOWN} == {"unknown"}
-    assert {versions.standing(v) for v in versions.ZARR_FORMATS} == {"current"}
+    assert {versions.standing(v) for v in versions.ADAPTERS} == {"current"}
 
 
 # --- opening and info -----------------------------------------------------------------------------

@@ -263,7 +263,7 @@ def test_only_two_versions_are_written(version):
 
 
 def test_versions_and_zarr_formats_belong_together():
-    assert versions.ZARR_FORMATS == {"0.4": 2, "0.5": 3}
+    assert {name: ngff.zarr_format for name, ngff in versions.ADAPTERS.items()} == {"0.4": 2, "0.5": 3}
     assert versions.check_version("0.4") == "0.4"
     assert versions.check_version("0.5") == "0.5"
 

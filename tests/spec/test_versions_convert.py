@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from conftest import SHARED
 from platestore.spec import versions
+from platestore.spec.versions.adapter import HOLDS
 
 FORMAT = {"0.4": 2, "0.5": 3}
 OTHER = {"0.4": "0.5", "0.5": "0.4"}
@@ -235,7 +236,7 @@ def test_a_namespace_that_is_damaged_stays_unless_something_must_be_kept_there(v
 
 leaf = st.none() | st.integers() | st.just("0.4") | st.lists(st.just("a"), max_size=2)
 junk = leaf | st.dictionaries(st.sampled_from(["version", "wells", "a"]), leaf, max_size=2)
-names = st.sampled_from([*versions._HOLDS, "ome", "version", "platestore", "note", "displaced", "attributes"])
+names = st.sampled_from([*HOLDS, "ome", "version", "platestore", "note", "displaced", "attributes"])
 nested = st.dictionaries(names, junk | st.lists(junk, max_size=2) | st.dictionaries(names, junk), max_size=4)
 kinds = st.sampled_from(["plate", "well", "image", "label", "labels", "series", "unknown"])
 
@@ -251,7 +252,7 @@ def test_any_attributes_have_a_form_and_nothing_is_lost(attributes, version, kin
         assert "ome" not in out or not isinstance(attributes.get("ome"), dict) or _had_ome(attributes)
     elif "ome" in out:
         assert out["ome"]["version"] == "0.5"
-        assert set(out["ome"]) <= {*versions._HOLDS, "version", *_inner(attributes)}
+        assert set(out["ome"]) <= {*HOLDS, "version", *_inner(attributes)}
     shown = json.dumps(out)
     for value in _leaves({k: v for k, v in attributes.items() if k not in ("ome", "platestore")}):
         assert json.dumps(value) in shown

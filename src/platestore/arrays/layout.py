@@ -19,6 +19,7 @@ from platestore.arrays import codecs
 from platestore.arrays.codecs import DEFAULT_COMPRESSOR, Compressor
 from platestore.errors import ArgumentError, UnsupportedError
 from platestore.settings import parse_bytes
+from platestore.spec.versions import assumed, sharding
 from platestore.storage.documents import parse
 from platestore.storage.extensions import plain_array
 from platestore.storage.hierarchy import ZarrFormat
@@ -175,7 +176,8 @@ def plan(
     if zarr_format == 2 and (shards is not None or shards_ratio is not None or checksum):
         what = "checksums" if shards is None and shards_ratio is None else "shards"
         raise ArgumentError(
-            f"zarr v2 (OME-NGFF 0.4) has no {what}", hint='create the store with version="0.5"'
+            f"zarr v2 (OME-NGFF {assumed(2).name}) has no {what}",
+            hint=f'create the store with version="{sharding().name}"',
         )
     if shards is not None and shards_ratio is not None:
         raise ArgumentError("shards and shards_ratio both say what a shard holds", hint="pass one of them")

@@ -26,6 +26,7 @@ from platestore.arrays.layout import (
 from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError
 from platestore.settings import human_bytes
+from platestore.spec.versions import sharding
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
 if TYPE_CHECKING:
@@ -377,7 +378,11 @@ def _advice(
         out.append(f"frames rewrite a {human_bytes(size)} {unit}: {better}")
     files = math.prod(layout.grid)
     if files > _MANY_FILES:
-        how = 'shards="1GB" puts many chunks into one' if zarr_format == 3 else "version 0.5 has shards"
+        how = (
+            'shards="1GB" puts many chunks into one'
+            if zarr_format == 3
+            else f"version {sharding().name} has shards"
+        )
         out.append(f"{files:,} files are slow to copy and to delete: {how}")
     if size < _SMALL_FILE and files > 1000:
         out.append(f"files of {human_bytes(size)} cost more to open than to read: pass larger chunks=")

@@ -71,7 +71,7 @@ def command(
     that of a new array of its shape and data type. Without PATH, --shape and --dtype say what to plan for.
     """
     from platestore.arrays.planning import plan_for
-    from platestore.spec.versions import ZARR_FORMATS, new_version
+    from platestore.spec.versions import adapter, new_version
 
     existing, names, zarr_format = None, None if axes is None else _split(axes), None
     if path is None and (wishes["shape"] is None or wishes["dtype"] is None):
@@ -87,7 +87,7 @@ def command(
             complain(warning.message, "Warning")
     if version is not None or zarr_format is None:
         sharded = any(wishes[name] for name in ("shards", "shards_ratio", "checksum"))
-        zarr_format = 2 if ZARR_FORMATS[new_version(version, sharded=sharded)] == 2 else 3
+        zarr_format = adapter(new_version(version, sharded=sharded)).zarr_format
     result = plan_for(existing, zarr_format=zarr_format, axis_names=names, **wishes)
     echo(json.dumps(result.to_json(), indent=2) if as_json else result.render())
 

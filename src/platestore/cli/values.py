@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from platestore.spec.versions import ZARR_FORMATS
+from platestore.spec.versions import ADAPTERS
 from platestore.storage.base import DOCUMENTS
 
 
@@ -34,7 +34,7 @@ def ome_version(words: str) -> Callable[[Any], Any]:
         "--version",
         "version",
         cls=_Renamed,
-        type=click.Choice(list(ZARR_FORMATS)),
+        type=click.Choice(list(ADAPTERS)),
         help=words,
     )
 

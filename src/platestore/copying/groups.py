@@ -17,11 +17,10 @@ from platestore.errors import InvalidMetadataError, NodeNotFoundError
 from platestore.nodes.location import Location
 from platestore.nodes.node import NGFFNode
 from platestore.spec import versions
-from platestore.spec.versions import Kind, Version
+from platestore.spec.versions import Kind, Version, assumed
 from platestore.storage.base import DOCUMENTS, Storage, join
 from platestore.storage.hierarchy import (
     ArrayDocument,
-    ZarrFormat,
     array_attributes,
     array_files,
     group_files,
@@ -52,7 +51,7 @@ class GroupWriter:
     def __init__(self, plan: Plan, version: Version, *, only_ome: bool) -> None:
         self.plan = plan
         self.version = version
-        self.zarr_format: ZarrFormat = 2 if versions.ZARR_FORMATS[version] == 2 else 3
+        self.zarr_format = versions.adapter(version).zarr_format
         self.only_ome = only_ome
         self._places: dict[str, str] = {}
 
@@ -97,7 +96,7 @@ class GroupWriter:
         self.plan.add_stamp(where, repr(attributes).encode())
         converted = versions.convert(attributes, location.zarr_format, self.version, kind)
         if self.only_ome:
-            converted = versions.without_others(converted, self.zarr_format, kind)
+            converted = versions.adapter(self.version).without_others(converted, kind)
         if parts is not None:
             kept = {key: value for key, value in (own or {}).items() if key != "version"}
             versions.pack(converted, self.version, kind, parts, kept)
@@ -317,9 +316,8 @@ def chunk_files(converted: Converted) -> tuple[str, Rename | None]:
 def _own_version(location: Location, documents: Iterable[str]) -> Location:
     """A place, in the version that its documents are of: others may mix them."""
     names = set(documents)
-    if "zarr.json" in names:
-        return replace(location, version="0.5")
-    return replace(location, version="0.4") if names else location
+    found = (3 if "zarr.json" in names else 2) if names else location.zarr_format
+    return location if found == location.zarr_format else replace(location, version=assumed(found).name)
 
 
 def holds_nodes(location: Location) -> bool:

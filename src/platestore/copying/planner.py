@@ -26,7 +26,7 @@ from platestore.nodes.position import Position
 from platestore.nodes.series import Bioformats2RawSeries
 from platestore.nodes.well import Well
 from platestore.opening import open_ome_zarr
-from platestore.spec.versions import Version
+from platestore.spec.versions import Version, sharding
 from platestore.storage.base import join
 from platestore.storage.hierarchy import read_array, read_group
 from platestore.storage.ozx import OzxStorage
@@ -239,11 +239,11 @@ def version_of(
     """
     fixed: Version | None = None
     if destination.place.is_archive:
-        fixed = "0.5"
+        fixed = sharding().name
     elif plate is not None:
         fixed = plate.version
     if fixed is not None and ask.version not in (None, fixed):
-        what = "an archive holds 0.5 (RFC-9)" if plate is None else f"the plate is {fixed}"
+        what = f"an archive holds {fixed} (RFC-9)" if plate is None else f"the plate is {fixed}"
         raise ArgumentError(f"the copy cannot be {ask.version}: {what}", path=destination.place.final)
     return fixed or ask.version or nodes[0].version
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from platestore.errors import ArgumentError
 from platestore.multiscales.factors import SPATIAL
+from platestore.spec.versions import Adapter, sharding
 
 _HINT = "an int for all spatial axes, a tuple with one int per axis, or a dict by axis: {'y': 256, 'x': 256}"
 
@@ -79,7 +80,7 @@ def _length(value: Any, axis: str, size: int, default: int) -> int:
 
 
 def resolve_shards(
-    chunks_per_shard: Any, dims: Sequence[str], version: str, *, archive: bool
+    chunks_per_shard: Any, dims: Sequence[str], ngff: Adapter, *, archive: bool
 ) -> dict[str, int] | None:
     """Number of chunks in a shard along each axis; None for none.
 
@@ -90,8 +91,8 @@ def resolve_shards(
         those that it does not name.
     dims : sequence of str
         Names of the axes.
-    version : {"0.4", "0.5"}
-        OME-NGFF version: 0.4 has no shards.
+    ngff : Adapter
+        The OME-NGFF version, which may have no shards.
     archive : bool
         Whether an archive is written, whose default is 2.
 
@@ -104,9 +105,11 @@ def resolve_shards(
         if not archive:
             return None
         chunks_per_shard = 2
-    if version == "0.4":
+    if not ngff.has_shards:
+        newer = sharding().name
         raise ArgumentError(
-            "chunks_per_shard needs OME-NGFF 0.5: zarr v2 (0.4) has no shards", hint='pass version="0.5"'
+            f"chunks_per_shard needs OME-NGFF {newer}: zarr v{ngff.zarr_format} ({ngff.name}) has no shards",
+            hint=f'pass version="{newer}"',
         )
     if isinstance(chunks_per_shard, Mapping):
         unknown = [str(d) for d in chunks_per_shard if d not in dims]

@@ -67,7 +67,7 @@ class Documents:
         """
         given = dict(own or {})
         check_json(given, where="root_attributes")
-        ours = versions.without_others(given, self.options.zarr_format, "image")
+        ours = self.options.ngff.without_others(given, "image")
         if ours:
             raise ArgumentError(
                 f"root_attributes holds {', '.join(ours)}, which the metadata says", hint="leave them out"
@@ -115,7 +115,7 @@ def plan_documents(
     _check_levels(levels, dims)
     sizes = dict(zip(dims, levels[0].data.shape, strict=True))
     lengths = resolve_chunks(chunks, dims, levels[0].data.shape)
-    ratio = resolve_shards(options.chunks_per_shard, dims, options.version, archive=options.is_archive)
+    ratio = resolve_shards(options.chunks_per_shard, dims, options.ngff, archive=options.is_archive)
     layouts = [_layout(level.data, dims, lengths, ratio, options) for level in levels]
     paths = _paths(metadata.datasets)
     names = [axis.name for axis in metadata.axes]

@@ -25,7 +25,7 @@ from platestore.multiscales.place import place_of
 from platestore.multiscales.progress import telling
 from platestore.multiscales.read import images_of, is_place, open_any
 from platestore.multiscales.write import ImageWriter, check_others, check_sources
-from platestore.spec import pyramids, versions
+from platestore.spec import pyramids
 from platestore.spec.orientation import read_orientations
 from platestore.spec.versions import DEFAULT_VERSION
 
@@ -277,7 +277,7 @@ def from_ngff_zarr(
     omero = node._state().omero
     metadata.omero = None if omero is None else omero.model_copy(deep=True)
     attributes = dict(node.zattrs)
-    ours = versions.without_others(attributes, node._location.zarr_format, "image")
+    ours = node._location.ngff.without_others(attributes, "image")
     described = pyramids.described(document)
     return NgffMultiscales(
         images=images,

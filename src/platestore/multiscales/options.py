@@ -10,8 +10,8 @@ from platestore.arrays.codec_objects import codec_json, fill_json, with_compress
 from platestore.arrays.layout import ArrayLayout, layout_of
 from platestore.errors import ArgumentError
 from platestore.spec import versions
+from platestore.spec.versions import ZarrFormat
 from platestore.storage.documents import check_json
-from platestore.storage.hierarchy import ZarrFormat
 
 _COMPRESSORS = ("compressor", "compressors")
 #: Those that change what is written.
@@ -64,9 +64,14 @@ class Options:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def ngff(self) -> versions.Adapter:
+        """What the version is and has."""
+        return versions.adapter(self.version)
+
+    @property
     def zarr_format(self) -> ZarrFormat:
         """Version of zarr."""
-        return 2 if versions.ZARR_FORMATS[self.version] == 2 else 3
+        return self.ngff.zarr_format
 
     @classmethod
     def parse(
@@ -88,11 +93,12 @@ class Options:
             If the version cannot be written.
         """
         checked = versions.check_version(version)
-        if is_archive and checked != "0.5":
+        ngff, newer = versions.adapter(checked), versions.sharding()
+        if is_archive and not ngff.has_archives:
             raise ArgumentError(
-                "an .ozx archive holds zarr v3, which OME-NGFF has from 0.5 on",
+                f"an .ozx archive holds zarr v{newer.zarr_format}, which OME-NGFF has from {newer.name} on",
                 path=where,
-                hint='pass version="0.5"',
+                hint=f'pass version="{newer.name}"',
             )
         if "chunks" in others:
             raise ArgumentError(
@@ -100,7 +106,7 @@ class Options:
                 path=where,
                 hint="pass them to to_multiscales(image, chunks=...), or set multiscales.chunks",
             )
-        _check_same(others, versions.ZARR_FORMATS[checked], where)
+        _check_same(others, ngff.zarr_format, where)
         if others.keys() >= {*_COMPRESSORS}:
             raise ArgumentError("compressor and compressors say the same", hint="pass one of them")
         compressor = next((others[key] for key in _COMPRESSORS if key in others), "auto")
@@ -150,8 +156,8 @@ class Options:
             if serializer is not None and not _is_usual(serializer):
                 name = serializer.get("name") or serializer.get("id")
                 raise ArgumentError(
-                    f"zarr v2 (OME-NGFF 0.4) has no serializer, such as {name!r}",
-                    hint='leave it out, or pass version="0.5"',
+                    f"zarr v2 (OME-NGFF {self.version}) has no serializer, such as {name!r}",
+                    hint=f'leave it out, or pass version="{versions.assumed(3).name}"',
                 )
         else:
             _require_kind([*filters, *([serializer] if serializer else [])], "name", self.version)

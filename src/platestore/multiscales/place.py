@@ -327,5 +327,5 @@ def _foreign(storage: Storage, path: str, version: versions.Version) -> dict[str
         return {}
     kind = versions.kind_of(group.attributes, group.zarr_format)
     attributes = versions.convert(group.attributes, group.zarr_format, version, kind)
-    ours = versions.without_others(attributes, versions.ZARR_FORMATS[version], kind)
+    ours = versions.adapter(version).without_others(attributes, kind)
     return {key: value for key, value in attributes.items() if key not in ours}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from platestore.spec.versions import ZARR_FORMATS, Version
+from platestore.spec import versions
+from platestore.spec.versions import Adapter, Version, ZarrFormat
 from platestore.storage.base import Storage, StorageOptions, join
-from platestore.storage.hierarchy import ZarrFormat
 
 if TYPE_CHECKING:
     import zarr
@@ -24,7 +24,7 @@ class Location:
     path : str
         Path in the store, ``""`` for its root.
     version : {"0.4", "0.5"}
-        OME-NGFF version, which fixes that of zarr.
+        OME-NGFF version, as it is stated.
     """
 
     storage: Storage
@@ -32,9 +32,14 @@ class Location:
     version: Version
 
     @property
+    def ngff(self) -> Adapter:
+        """What the OME-NGFF version is and has."""
+        return versions.adapter(self.version)
+
+    @property
     def zarr_format(self) -> ZarrFormat:
         """Version of zarr."""
-        return 2 if ZARR_FORMATS[self.version] == 2 else 3
+        return self.ngff.zarr_format
 
     @property
     def where(self) -> str:
@@ -44,10 +49,7 @@ class Location:
     @property
     def name(self) -> str:
         """Last segment of the path; the store's own name without its suffix at the root."""
-        last = self.where.replace("\\", "/").rstrip("/)>").rpartition("/")[2]
-        for suffix in (".ozx", ".zarr", ".ome"):
-            last = last.removesuffix(suffix)
-        return self.path.rpartition("/")[2] or last or "image"
+        return self.storage.name_of(self.path)
 
     def child(self, *segments: str) -> Location:
         """A place below this one."""
@@ -77,5 +79,5 @@ def storage_of(store: Any, options: StorageOptions) -> Storage:
 def location_of(group: zarr.Group) -> Location:
     """The place of a ``zarr.Group``; its ``read_only`` decides whether changes are refused."""
     options = StorageOptions(read_only=group.store_path.read_only or group.store.read_only)
-    version: Version = "0.4" if group.metadata.zarr_format == 2 else "0.5"
-    return Location(storage_of(group.store, options), group.path, version)
+    stated = versions.of(dict(group.attrs), group.metadata.zarr_format)
+    return Location(storage_of(group.store, options), group.path, stated.name)

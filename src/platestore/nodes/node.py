@@ -147,7 +147,7 @@ class NGFFNode(DirectoryListing, Generic[M]):
         found = []
         for path, value in constants(group.attributes) if may_hold_constants(group.document.data) else ():
             text = f"{path} is {value}, which is no number of JSON"
-            if versions.is_vital(path, group.zarr_format, self._kind):
+            if self._location.ngff.is_vital(path, self._kind):
                 hint = "write a number there; the other attributes can be read without it"
                 key = attributes_key(self._location.path, group.zarr_format)
                 raise InvalidMetadataError(text, path=self._location.storage.where(key), hint=hint)
@@ -530,7 +530,7 @@ class NGFFNode(DirectoryListing, Generic[M]):
         try:
             node.refresh()
         except NodeNotFoundError:
-            other: versions.Version = "0.4" if location.version == "0.5" else "0.5"
+            other = versions.assumed(2 if location.zarr_format == 3 else 3).name
             node._location = replace(location, version=other)
             if group_exists(location.storage, location.path, node._location.zarr_format):
                 text = MIXED.format(node._location.zarr_format, location.zarr_format)

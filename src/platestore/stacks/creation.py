@@ -77,7 +77,7 @@ def create_volume(
     if origin == "corner":
         steps.append(TransformationMeta(type="translation", translation=[v / 2 for v in voxel_size]))
     edits.list_image(meta, "0", layout.shape, None, steps, layout.dtype.name)
-    attributes = versions.bare_attributes("0.5", "image", meta.to_json(), {})
+    attributes = versions.bare_attributes(versions.sharding().name, "image", meta.to_json(), {})
     building = os.path.join(os.path.dirname(path), temporary_name(os.path.basename(path)))
     storage = LocalStorage(building, StorageOptions(read_only=False))
     os.makedirs(os.path.dirname(path), exist_ok=True)

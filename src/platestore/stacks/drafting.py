@@ -22,13 +22,13 @@ from platestore.spec.multiscales import DatasetMeta, ImagesMeta
 from platestore.spec.omero import check_channel_names
 from platestore.spec.transforms import TransformationMeta
 from platestore.spec.units import normalise_unit
+from platestore.spec.versions import ZarrFormat
 from platestore.stacks.blocks import Block, choose_blocks, grids, made_levels
 from platestore.stacks.intake import Intake, rearranged
 from platestore.stacks.layouts import Layouts, is_none, plan_levels
 from platestore.stacks.units import check_voxel_size
 from platestore.stacks.workplace import WorkPlace
 from platestore.storage import targets
-from platestore.storage.hierarchy import ZarrFormat
 
 _SPATIAL = ("z", "y", "x")
 
@@ -94,7 +94,7 @@ class Home:
     @property
     def zarr_format(self) -> ZarrFormat:
         """Version of zarr."""
-        return 2 if versions.ZARR_FORMATS[self.version] == 2 else 3
+        return versions.adapter(self.version).zarr_format
 
 
 def find_home(place: WorkPlace, wishes: Wishes, *, overwrite: bool) -> Home:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
 from platestore.errors import NodeNotFoundError, SourceChangedError, UnsupportedError
+from platestore.spec.versions import sharding
 from platestore.storage.base import Durability, Piece, ReadBuffer, Storage, StorageOptions
 from platestore.storage.zip_names import KeyTree
 from platestore.storage.zip_writer import EntryStream, ZipWriter
@@ -50,7 +51,7 @@ class ArchiveStorage(Storage):
         self,
         path: str,
         *,
-        version: str = "0.5",
+        version: str = sharding().name,
         resume: bool = False,
         durability: Durability = "process",
         json_first: bool = True,

@@ -336,6 +336,13 @@ class Storage(abc.ABC):
         """A path as users know it, for messages."""
         return f"{self.url}/{path}" if path else self.url
 
+    def name_of(self, path: str) -> str:
+        """Last segment of a path; the store's own name without its suffix at the root."""
+        last = self.where(path).replace("\\", "/").rstrip("/)>").rpartition("/")[2]
+        for suffix in (".ozx", ".zarr", ".ome"):
+            last = last.removesuffix(suffix)
+        return path.rpartition("/")[2] or last or "image"
+
     def require_writable(self, path: str = "") -> None:
         """Refuse a change of a store opened for reading.
 

@@ -15,11 +15,11 @@ from typing import Any, Literal
 from platestore.errors import InvalidMetadataError, NodeNotFoundError, StoreWarning, UnsupportedError
 from platestore.spec import versions
 from platestore.spec.findings import Finding
+from platestore.spec.versions import ZarrFormat as ZarrFormat
 from platestore.storage.base import Storage, is_chunk_name, join
 from platestore.storage.documents import Document, Json, commit, parse, read_document, serialise
 from platestore.storage.extensions import plain_array
 
-ZarrFormat = Literal[2, 3]
 NodeType = Literal["group", "array"]
 
 

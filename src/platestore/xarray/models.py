@@ -15,9 +15,15 @@ from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.names import check_image_name
 from platestore.spec.omero import new_omero
 from platestore.spec.own import OwnMeta
-from platestore.spec.versions import DEFAULT_VERSION, ZARR_FORMATS, Version, bare_attributes, check_version
+from platestore.spec.versions import (
+    DEFAULT_VERSION,
+    Version,
+    ZarrFormat,
+    adapter,
+    bare_attributes,
+    check_version,
+)
 from platestore.storage.documents import check_json
-from platestore.storage.hierarchy import ZarrFormat
 from platestore.xarray.coordinates import Described, check_irregular, describe
 from platestore.xarray.encodings import array_layout, chunk_shapes
 from platestore.xarray.extra import import_xarray
@@ -97,7 +103,7 @@ class MultiscaleGroupModel:
     @property
     def zarr_format(self) -> ZarrFormat:
         """Version of zarr."""
-        return 2 if ZARR_FORMATS[self.version] == 2 else 3
+        return adapter(self.version).zarr_format
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -162,7 +168,7 @@ def model_multiscale_group(
     """
     import_xarray()
     version = check_version(ngff_version)
-    zarr_format: ZarrFormat = 2 if ZARR_FORMATS[version] == 2 else 3
+    zarr_format = adapter(version).zarr_format
     _check_arrays(arrays)
     check_irregular(irregular)
     found = {path: _described(path, array, transform_precision, irregular) for path, array in arrays.items()}

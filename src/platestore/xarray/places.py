@@ -14,9 +14,9 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
-from platestore.nodes.location import Location, storage_of
+from platestore.nodes.location import storage_of
 from platestore.spec.names import normalise_key
-from platestore.spec.versions import kind_of
+from platestore.spec.versions import assumed, kind_of
 from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ZarrFormat, ensure_group, group_exists, read_array, read_group
@@ -59,7 +59,7 @@ class Place:
     @property
     def name(self) -> str:
         """Name of an image here, unless it has another."""
-        return Location(self.storage, self.path, "0.4").name if self.path or self.directory else "image"
+        return self.storage.name_of(self.path) if self.path or self.directory else "image"
 
     def parents(self) -> list[str]:
         """Paths of the groups above, in this store, the root first."""
@@ -188,11 +188,10 @@ def _check_above(place: Place, zarr_format: ZarrFormat) -> None:
             raise ArgumentError("would lie inside an array", path=storage.where(parent))
         other: ZarrFormat = 3 if zarr_format == 2 else 2
         if group_exists(storage, parent, other) and not group_exists(storage, parent, zarr_format):
-            version = "0.5" if other == 3 else "0.4"
             raise ArgumentError(
                 f"is a group of zarr v{other}, in which an image of zarr v{zarr_format} would not be found",
                 path=storage.where(parent),
-                hint=f'ngff_version="{version}"',
+                hint=f'ngff_version="{assumed(other).name}"',
             )
 
 

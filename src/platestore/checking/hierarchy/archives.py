@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from platestore.checking.hierarchy.documents import read_json, shown
 from platestore.spec.findings import Finding
+from platestore.spec.versions import sharding
 from platestore.storage.ozx import OzxStorage
 from platestore.storage.zip_records import STORED
 
@@ -88,7 +89,7 @@ def _version_findings(storage: OzxStorage) -> Iterator[Finding]:
             "the comment of the archive does not tell the version",
             "advice",
             storage.url,
-            '{"ome": {"version": "0.5"}}',
+            f'{{"ome": {{"version": "{sharding().name}"}}}}',
             rule=_RULE + "the comment is JSON that tells the version (SHOULD)",
             hint=_REPACK,
         )

@@ -93,7 +93,7 @@ class Images:
                 scale = usable_scale(dataset.get("coordinateTransformations"), len(names) if whole else None)
                 levels.append(Level(where, path, scale, facts))
         listed = names if whole else None
-        return Image(location, group.file, group.version, listed, spatial, levels, len(datasets))
+        return Image(location, group.file, group.ngff, listed, spatial, levels, len(datasets))
 
     def labels(self, listing: Group, parent: Image | None) -> Found:
         """The label images that a ``labels`` group lists, and the image that they belong to."""
@@ -122,7 +122,7 @@ class Images:
                     "label-between",
                     "",
                     "the group on the way to a label image has metadata of its own",
-                    "warning" if listing.version == "0.4" else "error",
+                    listing.ngff.loose,
                     node.file,
                     rule="OME-NGFF 0.5, labels: groups between the list and a label image have no metadata "
                     "(MUST NOT)",

@@ -25,9 +25,9 @@ def label_findings(label: Image, parent: Image | None) -> Iterator[Finding]:
         if level.facts.dtype is not None and not level.facts.is_integer:
             yield Finding(
                 "label-dtype",
-                "dtype" if label.version == "0.4" else "data_type",
+                label.ngff.type_key,
                 f"labels are integers, and the array is {level.facts.dtype}",
-                "warning" if label.version == "0.4" else "error",
+                label.ngff.loose,
                 level.facts.file,
                 "an integer type",
                 level.facts.dtype,

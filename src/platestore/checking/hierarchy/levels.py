@@ -12,6 +12,7 @@ from platestore.checking.hierarchy.documents import short, shown
 from platestore.checking.rules.crossing import are_finer
 from platestore.spec.findings import Finding
 from platestore.spec.rules import is_space
+from platestore.spec.versions import Adapter
 
 # From here on, scales say that pixels of a level are larger than those of the finest.
 _LARGER = 1.5
@@ -56,7 +57,7 @@ class Image:
         Where it is described.
     file : str
         The group's document.
-    version : str
+    ngff : Adapter
         OME-NGFF version.
     axes : list of str or None
         Names of the axes, if the document has usable ones.
@@ -70,11 +71,16 @@ class Image:
 
     location: str
     file: str
-    version: str
+    ngff: Adapter
     axes: list[str] | None
     spatial: list[bool]
     levels: list[Level]
     count: int
+
+    @property
+    def version(self) -> str:
+        """Name of the version."""
+        return self.ngff.name
 
     def level_at(self, index: int) -> Level | None:
         """The level that is listed at an index, if it is there."""
@@ -122,7 +128,7 @@ def _level_findings(level: Level, image: Image) -> Iterator[Finding]:
             found=f"{len(facts.shape)}, with the shape {short(facts.shape)}",
             rule=section + "the axes are those of the arrays, one for each dimension, in their order (MUST)",
         )
-    if image.version == "0.4" and facts.separator == ".":
+    if image.ngff.nests_chunks and facts.separator == ".":
         yield Finding(
             "dimension-separator",
             "dimension_separator",
@@ -130,10 +136,10 @@ def _level_findings(level: Level, image: Image) -> Iterator[Finding]:
             file=facts.file,
             expected="'/'",
             found="'.'",
-            rule="OME-NGFF 0.4, storage: the separator of dimensions is '/' (MUST)",
+            rule=f"OME-NGFF {image.version}, storage: the separator of dimensions is '/' (MUST)",
             hint="`platestore copy` writes nested chunks",
         )
-    if image.version != "0.4" and image.axes is not None and facts.names != image.axes:
+    if image.ngff.names_dimensions and image.axes is not None and facts.names != image.axes:
         found = "there are none" if facts.names is None else f"they are {short(facts.names)}"
         yield Finding(
             "dimension-names",
@@ -147,7 +153,7 @@ def _level_findings(level: Level, image: Image) -> Iterator[Finding]:
     if facts.dtype is not None and not facts.is_pixels:
         yield Finding(
             "array-pixels",
-            "dtype" if image.version == "0.4" else "data_type",
+            image.ngff.type_key,
             f"viewers do not show pixels of type {shown(facts.dtype)}",
             "warning",
             facts.file,
@@ -164,7 +170,7 @@ def _type_findings(image: Image) -> Iterator[Finding]:
                 "array-dtype",
                 level.location,
                 f"the array is {level.facts.dtype}, and the finest level is {typed[0].facts.dtype}",
-                "warning" if image.version == "0.4" else "error",
+                image.ngff.loose,
                 image.file,
                 typed[0].facts.dtype,
                 level.facts.dtype,

@@ -13,7 +13,7 @@ from platestore.checking.rules.judge import judge
 from platestore.errors import InvalidMetadataError
 from platestore.spec.findings import Finding
 from platestore.spec.names import split_path
-from platestore.spec.versions import misplaced
+from platestore.spec.versions import Adapter, misplaced
 from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import MIXED
 
@@ -36,8 +36,8 @@ class Group:
         The document with its attributes.
     zarr_format : int
         Version of zarr.
-    version : str
-        OME-NGFF version; where none is stated, the one that belongs to the version of zarr.
+    ngff : Adapter
+        The version that its metadata are laid out as.
     parts : dict
         The mapping that holds the OME keys.
     """
@@ -45,12 +45,17 @@ class Group:
     path: str
     file: str
     zarr_format: int
-    version: str
+    ngff: Adapter
     parts: dict[str, Any] = field(repr=False)
+
+    @property
+    def version(self) -> str:
+        """OME-NGFF version."""
+        return self.ngff.name
 
     def where(self, location: str) -> str:
         """A place in the OME keys, as users see it in the document."""
-        return location if self.version == "0.4" else f"ome.{location}"
+        return f"{self.ngff.prefix}{location}"
 
     def members(self) -> Iterator[tuple[str, Any]]:
         """Where members are listed, and the paths as they are written."""
@@ -83,13 +88,12 @@ def judge_group(
         yield _placed(finding, node)
     if any(finding.code in _ENDS for finding in judgement.findings) or not judgement.parts:
         return None
-    fallback = "0.4" if judgement.parts is node.attributes else "0.5"
-    group = Group(node.path, node.file, node.zarr_format or 3, fallback, judgement.parts)
+    group = Group(node.path, node.file, node.zarr_format or 3, judgement.ngff, judgement.parts)
     stated = judgement.version
     if parent is not None and stated is not None and stated != parent.version:
         yield Finding(
             "versions-mixed",
-            group.where("version") if fallback == "0.5" else "",
+            group.where("version") if group.ngff.place else "",
             f"is OME-NGFF {shown(stated)} in a hierarchy of {parent.version}",
             file=node.file,
             expected=parent.version,

@@ -13,11 +13,8 @@ from platestore.spec import rules, units
 from platestore.spec.findings import Finding, Level
 from platestore.spec.values import canonical, number, whole
 
-#: Where valid official cases of 0.4 break the text, a warning has to do.
-_LOOSE: dict[str, Level] = {"0.4": "warning"}
 
-
-def cross_findings(key: str, value: Any, where: str, version: str) -> Iterator[Finding]:
+def cross_findings(key: str, value: Any, where: str, loose: Level) -> Iterator[Finding]:
     """Findings beyond types of one top-level key.
 
     Parameters
@@ -28,12 +25,12 @@ def cross_findings(key: str, value: Any, where: str, version: str) -> Iterator[F
         Its parsed JSON, whatever it is.
     where : str
         Its location.
-    version : {"0.4", "0.5"}
-        Version of OME-NGFF.
+    loose : {"error", "warning"}
+        The level of flaws that valid official cases of the version may have.
     """
     judge = _RULES.get(key)
     if judge is not None:
-        yield from judge(value, where, _LOOSE.get(version, "error"))
+        yield from judge(value, where, loose)
 
 
 def _multiscales(value: Any, where: str, loose: Level) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from platestore.spec.findings import Finding, Level
 from platestore.spec.values import shown
+from platestore.spec.versions import Adapter
 
 #: How many findings of one code are kept of a document; the last one says how many more there were.
 LIMIT = 1000
@@ -26,14 +27,14 @@ class Collector:
 
     Parameters
     ----------
-    version : str
+    ngff : Adapter
         Version of OME-NGFF whose rules apply; it is put before the rule of each finding.
     strict : bool
         Whether what the strict schemas ask for is required.
     """
 
-    def __init__(self, version: str, *, strict: bool) -> None:
-        self.version = version
+    def __init__(self, ngff: Adapter, *, strict: bool) -> None:
+        self.ngff = ngff
         self.strict = strict
         self._findings: list[Finding] = []
         self._counts: dict[tuple[str, Level], int] = {}
@@ -44,7 +45,7 @@ class Collector:
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count <= LIMIT:
             if finding.rule and not finding.rule.startswith("RFC-"):
-                finding = replace(finding, rule=f"OME-NGFF {self.version}, {finding.rule}")
+                finding = replace(finding, rule=f"OME-NGFF {self.ngff.name}, {finding.rule}")
             self._findings.append(finding)
 
     def extend(self, findings: Iterable[Finding]) -> None:

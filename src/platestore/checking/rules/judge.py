@@ -47,6 +47,8 @@ class Judgement:
     ----------
     version : str or None
         The version that is stated; 0.4 where its documents state none. None if nothing says one.
+    ngff : Adapter
+        The version that the attributes are laid out as.
     kind : str
         What the group is: ``"plate"``, ``"series"``, ``"image"``, ``"label"``, ``"well"``, ``"labels"``,
         ``"ome"`` (the list of series beside the images of a collection) or ``"unknown"``.
@@ -57,6 +59,7 @@ class Judgement:
     """
 
     version: str | None
+    ngff: versions.Adapter
     kind: str
     findings: list[Finding]
     parts: dict[str, Any] = field(repr=False)
@@ -90,18 +93,19 @@ def judge(
     """
     if not isinstance(attributes, dict):
         rule = "attributes: the attributes of a group are a JSON object (MUST)"
-        return Judgement(None, "unknown", [wrong_type(attributes, "an object", "", rule, "error")], {})
+        ngff = versions.assumed(zarr_format or 3)
+        return Judgement(None, ngff, "unknown", [wrong_type(attributes, "an object", "", rule, "error")], {})
     wrapped = _is_wrapped(attributes, zarr_format)
-    out = Collector("0.5" if wrapped else "0.4", strict=strict)
+    ngff = versions.laid_out(attributes, (_OME,) if wrapped else ())
+    out = Collector(ngff, strict=strict)
     inner = attributes.get(_OME)
     if wrapped and not isinstance(inner, dict):
-        return Judgement(None, "unknown", _no_ome(attributes, out, kind), {})
+        return Judgement(None, ngff, "unknown", _no_ome(attributes, out, kind), {})
     parts: dict[str, Any] = inner if wrapped and isinstance(inner, dict) else attributes
-    prefix = f"{_OME}." if wrapped else ""
-    version, final = _judge_version(parts, out, wrapped=wrapped, zarr_format=zarr_format)
+    version, final = _judge_version(parts, out, zarr_format)
     if not final:
-        _judge_keys(parts, prefix, out, attributes=attributes, kind=kind)
-    return Judgement(version, _kind_of(parts), out.result(), parts)
+        _judge_keys(parts, out, attributes=attributes, kind=kind)
+    return Judgement(version, ngff, _kind_of(parts), out.result(), parts)
 
 
 def _is_wrapped(attributes: dict[str, Any], zarr_format: int | None) -> bool:
@@ -125,18 +129,17 @@ def _no_ome(attributes: dict[str, Any], out: Collector, kind: str | None) -> lis
         rule = "attributes: 'ome' is an object (MUST)"
         out.add(wrong_type(attributes[_OME], "an object", _OME, rule, "error"))
     else:
-        _judge_keys({}, f"{_OME}.", out, attributes=attributes, kind=kind)
+        _judge_keys({}, out, attributes=attributes, kind=kind)
     return out.result()
 
 
 # --- versions -------------------------------------------------------------------------------------
 
 
-def _judge_version(
-    parts: dict[str, Any], out: Collector, *, wrapped: bool, zarr_format: int | None
-) -> tuple[str | None, bool]:
+def _judge_version(parts: dict[str, Any], out: Collector, zarr_format: int | None) -> tuple[str | None, bool]:
     """The version that is stated, and whether nothing more can be said about such documents."""
-    version: str | None = None if wrapped else "0.4"
+    ngff, wrapped = out.ngff, bool(out.ngff.place)
+    version: str | None = None if wrapped else ngff.name
     for where, stated in _stated(parts, wrapped=wrapped):
         if not isinstance(stated, str):
             continue
@@ -146,14 +149,22 @@ def _judge_version(
             code: Literal["version-too-old", "version-not-yet"]
             code = "version-too-old" if known == "old" else "version-not-yet"
             message = f"is OME-NGFF {shown(stated)}, which {what}"
-            out.add(Finding(code, where, message, expected="0.4 or 0.5", found=shown(stated), hint=hint))
+            out.add(
+                Finding(
+                    code,
+                    where,
+                    message,
+                    expected=" or ".join(versions.ADAPTERS),
+                    found=shown(stated),
+                    hint=hint,
+                )
+            )
             return stated, True
         version = stated if wrapped or version is None else version
-    expected = "0.5" if wrapped else "0.4"
     if wrapped:
         _judge_wrapped_version(parts, out)
-    if zarr_format is not None and versions.ZARR_FORMATS[expected] != zarr_format:
-        _judge_format(parts, out, expected, zarr_format)
+    if zarr_format is not None and ngff.zarr_format != zarr_format:
+        _judge_format(parts, out, zarr_format)
     return version, False
 
 
@@ -175,34 +186,34 @@ def _stated_in(value: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _judge_wrapped_version(parts: dict[str, Any], out: Collector) -> None:
-    rule = "attributes: 'ome' states the version (MUST)"
+    rule, name = "attributes: 'ome' states the version (MUST)", out.ngff.name
     if "version" not in parts:
-        hint = 'add "version": "0.5"'
+        hint = f'add "version": "{name}"'
         # No schema is about lists of labels, which the reference writer gives no version.
         level: Level = "warning" if set(parts) == {"labels"} else "error"
-        out.add(Finding("version-missing", _OME, "has no 'version'", level, "", "0.5", None, rule, hint))
+        out.add(Finding("version-missing", _OME, "has no 'version'", level, "", name, None, rule, hint))
         return
     stated = parts["version"]
     where = f"{_OME}.version"
     if not isinstance(stated, str):
         out.add(wrong_type(stated, "a string", where, rule, "error"))
-    elif stated != "0.5":
-        message = f"is {shown(stated)}; '0.5' is required"
-        out.add(Finding("version-wrong", where, message, expected="'0.5'", found=shown(stated), rule=rule))
+    elif stated != name:
+        message = f"is {shown(stated)}; {name!r} is required"
+        out.add(Finding("version-wrong", where, message, expected=repr(name), found=shown(stated), rule=rule))
 
 
-def _judge_format(parts: dict[str, Any], out: Collector, version: str, zarr_format: int) -> None:
+def _judge_format(parts: dict[str, Any], out: Collector, zarr_format: int) -> None:
     if not any(key in parts for key in _MAIN):
         return
-    needed = versions.ZARR_FORMATS[version]
+    ngff = out.ngff
     out.add(
         Finding(
             "version-format",
-            _OME if version == "0.5" else "",
-            versions.WRAPPED_IN_V2 if version == "0.5" else versions.FLAT_IN_V3,
-            expected=f"zarr v{needed}",
+            ".".join(ngff.place),
+            versions.lies_wrongly(ngff, zarr_format),
+            expected=f"zarr v{ngff.zarr_format}",
             found=f"zarr v{zarr_format}",
-            rule=f"attributes: the hierarchy is stored as zarr v{needed} (MUST)",
+            rule=f"attributes: the hierarchy is stored as zarr v{ngff.zarr_format} (MUST)",
         )
     )
 
@@ -211,15 +222,16 @@ def _judge_format(parts: dict[str, Any], out: Collector, version: str, zarr_form
 
 
 def _judge_keys(
-    parts: dict[str, Any], prefix: str, out: Collector, *, attributes: dict[str, Any], kind: str | None
+    parts: dict[str, Any], out: Collector, *, attributes: dict[str, Any], kind: str | None
 ) -> None:
+    prefix = out.ngff.prefix
     present = [key for key in _MAIN if key in parts]
     if not prefix and any(key not in ("labels", "series") for key in present):
         # Beside others, lists of these names at the top level belong to somebody else.
         present = [key for key in present if key not in ("labels", "series")]
     needed = _NEEDED.get(kind or "")
     if not present or (needed is not None and needed not in parts):
-        _missing_key(attributes, prefix, out, kind, needed)
+        _missing_key(attributes, out, kind, needed)
     if "image-label" in parts and "multiscales" not in parts:
         rule = "image-label: a label image is a multiscale image (MUST)"
         where = f"{prefix}image-label"
@@ -230,23 +242,21 @@ def _judge_keys(
         out.add(Finding("key-recommended", prefix.rstrip("."), message, "advice", rule=rule))
     if "omero" in parts and "multiscales" in parts:
         present.append("omero")
-    shapes = documents(out.version)
-    if versions.labels_of_image(attributes, 3 if prefix else 2):
+    shapes = documents(out.ngff)
+    if out.ngff.labels_of_image(attributes):
         present = [key for key in present if key != "labels"]
         hint = "`platestore check --repair` moves it"
         out.add(Finding("labels-misplaced", f"{prefix}labels", versions.LABELS_MISPLACED, hint=hint))
     for key in present:
         where, shape = f"{prefix}{key}", shapes[key]
         shape.judge(parts[key], where, out, f"{key}: {key!r} is {shape.words}", "error")
-        out.extend(cross_findings(key, parts[key], where, out.version))
+        out.extend(cross_findings(key, parts[key], where, out.ngff.loose))
 
 
-def _missing_key(
-    attributes: dict[str, Any], prefix: str, out: Collector, kind: str | None, needed: str | None
-) -> None:
-    where = prefix.rstrip(".")
+def _missing_key(attributes: dict[str, Any], out: Collector, kind: str | None, needed: str | None) -> None:
+    where, zarr_format = ".".join(out.ngff.place), out.ngff.zarr_format
     own = attributes.get(versions.NAMESPACE)
-    document, zarr_format = ({"attributes": attributes}, 3) if prefix else (attributes, 2)
+    document = {"attributes": attributes} if zarr_format == 3 else attributes
     waiting = _kind_of(own) if isinstance(own, dict) else "unknown"
     if waiting != "unknown" and kind in (None, waiting):
         message = f"is {_ARTICLES[waiting]} that is still empty, which the specification cannot say"

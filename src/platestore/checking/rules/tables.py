@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from platestore.checking.rules.grammar import Flag, Key, Listing, Need, Number, Record, Shape, Text
+from platestore.spec.versions import Adapter
 
 _TEXT = Text()
 _NUMBER = Number()
@@ -16,18 +17,20 @@ _INTEGER = Number(whole=True)
 
 
 @cache
-def documents(version: str) -> Mapping[str, Shape]:
+def documents(ngff: Adapter) -> Mapping[str, Shape]:
     """The shapes of the top-level keys.
 
     Parameters
     ----------
-    version : {"0.4", "0.5"}
-        Version of OME-NGFF.
+    ngff : Adapter
+        The version of OME-NGFF.
     """
-    stamp = {"version": Key(Text(("0.4",), code="version-wrong"), "strict")} if version == "0.4" else {}
+    stamp = (
+        {"version": Key(Text((ngff.name,), code="version-wrong"), "strict")} if ngff.stamps_objects else {}
+    )
     return {
         "multiscales": Listing(_multiscale(stamp)),
-        "omero": _omero("must" if version == "0.4" else "prose"),
+        "omero": _omero(ngff.channel_keys),
         "image-label": _image_label(stamp),
         "labels": Listing(_TEXT),
         "plate": _plate(stamp),

@@ -33,7 +33,6 @@ from platestore.checking.whole.problems import Fix, Step
 from platestore.checking.whole.quarantine import Quarantine
 from platestore.errors import NodeNotFoundError, PlatestoreError, ReadOnlyError, StoreWarning
 from platestore.nodes.labels import LabelImage
-from platestore.nodes.location import Location
 from platestore.nodes.pyramids import compute_again
 from platestore.spec import pyramids, versions
 from platestore.spec.edits import channel_names
@@ -215,7 +214,7 @@ class Repairs:
             for p in arrays_of(disk, here, read_image(here))
             if (f := array_facts(disk[join(path, p)])) is not None
         }
-        name = Location(self.storage, path, "0.5").name
+        name = self.storage.name_of(path)
         like = annotated_image(disk, path) if is_label else like_image(self._beside, path, there)
         new = images.rebuild(meta, there, like, name=name, is_label=is_label)
         parts = new.to_json()
@@ -243,10 +242,10 @@ class Repairs:
         if above:
             image = disk[path.rpartition("/")[0]]
             self._keep(image.path)
-            version: versions.Version = "0.4" if image.zarr_format == 2 else "0.5"
+            ngff = versions.of(image.attributes, image.zarr_format or 3)
 
             def drop(attributes: dict[str, Any]) -> None:
-                versions.edit_container(attributes, version, lambda ome: ome.pop("labels", None))
+                ngff.edit(attributes, lambda ome: ome.pop("labels", None))
 
             commit_attributes(self.storage, image.path, image.zarr_format or 3, drop)
         return f"the document of {self.storage.where(path)} lists {', '.join(names) or 'no label image'}"
@@ -266,7 +265,7 @@ class Repairs:
             [str(w.get("path")) for w in rebuild.objects(old.get("wells"))] if isinstance(old, dict) else []
         )
         wells = {well: fields_of(disk, join(path, well)) for well in sorted(wells_of(disk, path, listed))}
-        new = rebuild.plate(old, wells, name=Location(self.storage, path, "0.5").name)
+        new = rebuild.plate(old, wells, name=self.storage.name_of(path))
         own = here.own if isinstance(old, dict) else self._own_of_plate(disk, path, wells)
         self._write(path, "plate", {"plate": new}, own)
         return f"the document of {self.storage.where(path)} lists {len(new['wells'])} wells"
@@ -288,11 +287,11 @@ class Repairs:
         here = Disk(self.storage)[path]
         self._keep(path)
         zarr_format = here.zarr_format if here.zarr_format is not None else self.zarr_format
-        version: versions.Version = "0.4" if zarr_format == 2 else "0.5"
+        ngff = versions.of(here.attributes, zarr_format)
 
         def change(attributes: dict[str, Any]) -> None:
             if kind != "unknown":
-                versions.pack(attributes, version, kind, parts, own)
+                ngff.pack(attributes, kind, parts, own)
 
         if here.state == "group":
             commit_attributes(self.storage, path, zarr_format, change)
