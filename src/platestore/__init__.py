@@ -8,17 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from platestore._version import __version__
 
 _PUBLIC = {
-    "platestore.opening": ("open_ome_zarr",),
+    "platestore.nodes.opening": ("open_ome_zarr",),
     "platestore.nodes.node": ("NGFFNode",),
     "platestore.nodes.plate": ("Plate", "PositionSpec"),
     "platestore.nodes.row": ("Row",),
     "platestore.nodes.well": ("Well",),
-    "platestore.nodes.position": ("Position",),
-    "platestore.nodes.tiled": ("TiledPosition",),
-    "platestore.nodes.labels": ("LabelImage", "LabelsGroup"),
+    "platestore.nodes.position": ("LabelImage", "LabelsGroup", "Position", "TiledPosition"),
     "platestore.nodes.series": ("Bioformats2RawSeries",),
     "platestore.arrays.image": ("ImageArray",),
     "platestore.arrays.tiled": ("TiledImageArray",),
@@ -193,15 +191,13 @@ if TYPE_CHECKING:
         UnsupportedVersionError,
         VerifyError,
     )
-    from platestore.nodes.labels import LabelImage, LabelsGroup
     from platestore.nodes.node import NGFFNode
+    from platestore.nodes.opening import open_ome_zarr
     from platestore.nodes.plate import Plate, PositionSpec
-    from platestore.nodes.position import Position
+    from platestore.nodes.position import LabelImage, LabelsGroup, Position, TiledPosition
     from platestore.nodes.row import Row
     from platestore.nodes.series import Bioformats2RawSeries
-    from platestore.nodes.tiled import TiledPosition
     from platestore.nodes.well import Well
-    from platestore.opening import open_ome_zarr
     from platestore.processing import PyramidReport, compute_pyramids
     from platestore.settings import config
     from platestore.spec.axes import AxisMeta, ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import NodeExistsError, PlatestoreError
-from platestore.opening import open_ome_zarr
+from platestore.nodes.opening import open_ome_zarr
 from platestore.spec.transforms import TransformationMeta
 from platestore.spec.versions import DEFAULT_VERSION, check_version
 from platestore.storage import targets

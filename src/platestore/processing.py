@@ -25,14 +25,14 @@ from platestore.errors import (
     UnreadableWarning,
     UnsupportedError,
 )
-from platestore.opening import open_ome_zarr
 from platestore.progress import Progress, shown
 from platestore.settings import config, parse_bytes
+from platestore.tree.opening import open_editor
 
 if TYPE_CHECKING:
-    from platestore.nodes.node import NGFFNode
-    from platestore.nodes.position import Position
-    from platestore.pyramid.geometry import Step
+    from platestore.spec.geometry import Step
+    from platestore.tree.editor import Editor
+    from platestore.tree.image import ImageEditor
 
 #: Positions below this are worked on side by side, larger ones one by one with all threads.
 _SIDE_BY_SIDE_BYTES = 256 * 2**20
@@ -77,9 +77,9 @@ class _Wish:
     factors: Sequence[Step] | None
     force: bool
 
-    def count(self, position: Position) -> int | str | None:
+    def count(self, position: ImageEditor) -> int | str | None:
         """Number of levels of one position: where none is asked for, those it has, or "auto"."""
-        if self.levels is None and len(position._state().multiscales[0].datasets) < 2:
+        if self.levels is None and len(position.meta.multiscales[0].datasets) < 2:
             return "auto"
         return self.levels
 
@@ -88,7 +88,7 @@ class _Wish:
 class _Task:
     path: str
     nbytes: int
-    open: Callable[[], Position]
+    open: Callable[[], ImageEditor]
 
 
 def compute_pyramids(
@@ -155,9 +155,9 @@ def _tasks(
     report: PyramidReport,
 ) -> Iterator[_Task]:
     """What there is to do; whatever can be checked without pixels is checked."""
-    from platestore.nodes.pyramids import survey
-    from platestore.pyramid.geometry import check_levels
+    from platestore.images.pyramids import survey
     from platestore.pyramid.kernels import check_method
+    from platestore.spec.geometry import check_levels
 
     check_method(wish.method, "uint8")
     if wish.levels not in (None, "auto"):
@@ -165,11 +165,11 @@ def _tasks(
     if wish.dims is not None and not list(wish.dims):
         raise ArgumentError("dims names no axis")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    opened = [(os.fspath(path), open_ome_zarr(path, mode="r+")) for path in given]
+    opened = [(os.fspath(path), open_editor(path, mode="r+")) for path in given]
     seen: set[str] = set()
     for root, node in opened:
         for inner, position in _readable(node, report):
-            place = os.path.realpath(position._location.where)
+            place = os.path.realpath(position.location.where)
             if place in seen:
                 continue
             seen.add(place)
@@ -189,7 +189,7 @@ def _tasks(
                 yield _Task(path, found.nbytes, functools.partial(_reopen, node, inner))
 
 
-def _reopen(node: NGFFNode[Any], inner: str) -> Position:
+def _reopen(node: Editor[Any], inner: str) -> ImageEditor:
     position: Any = node
     if inner != ".":
         well, _, name = inner.rpartition("/")
@@ -197,7 +197,7 @@ def _reopen(node: NGFFNode[Any], inner: str) -> Position:
     return position  # type: ignore[no-any-return]
 
 
-def _readable(node: NGFFNode[Any], report: PyramidReport) -> Iterator[tuple[str, Position]]:
+def _readable(node: Editor[Any], report: PyramidReport) -> Iterator[tuple[str, ImageEditor]]:
     """Positions below a node; those that cannot be opened are reported as failed."""
     positions = _positions(node)
     while True:
@@ -215,10 +215,10 @@ def _readable(node: NGFFNode[Any], report: PyramidReport) -> Iterator[tuple[str,
         yield found
 
 
-def _positions(node: NGFFNode[Any]) -> Iterator[tuple[str, Position]]:
-    from platestore.nodes.position import Position
+def _positions(node: Editor[Any]) -> Iterator[tuple[str, ImageEditor]]:
+    from platestore.tree.image import ImageEditor
 
-    if isinstance(node, Position):
+    if isinstance(node, ImageEditor):
         yield ".", node
     elif hasattr(node, "positions"):
         yield from node.positions()
@@ -228,7 +228,7 @@ def _positions(node: NGFFNode[Any]) -> Iterator[tuple[str, Position]]:
                 yield f"{name}/{inner}", position
     else:
         raise UnsupportedError(
-            "has no positions", path=node._location.where, hint="name a plate or a position"
+            "has no positions", path=node.location.where, hint="name a plate or a position"
         )
 
 
@@ -341,13 +341,13 @@ def _finished(futures: dict[Future[Any], Any], pool: Executor) -> Iterator[tuple
 
 
 def _compute(
-    position: Position,
+    position: ImageEditor,
     wish: _Wish,
     budget: int,
     workers: int,
     progress: Progress | None,
 ) -> None:
-    from platestore.nodes.pyramids import compute_surveyed
+    from platestore.images.pyramids import compute_surveyed
     from platestore.pyramid.levels import Resources
 
     resources = Resources(budget, workers, progress)

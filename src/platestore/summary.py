@@ -15,18 +15,16 @@ from pydantic import BaseModel, ConfigDict
 
 from platestore.arrays.metadata import ArraySummary, summarise
 from platestore.errors import UnreadableWarning
-from platestore.nodes.labels import LabelImage, LabelsGroup
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.plate import Plate
-from platestore.nodes.position import Position
-from platestore.nodes.row import Row
-from platestore.nodes.series import Bioformats2RawSeries
-from platestore.nodes.well import Well
-from platestore.opening import open_ome_zarr
 from platestore.settings import human_bytes
 from platestore.spec import pyramids
 from platestore.spec.edits import effective_scale, effective_translation
 from platestore.storage.ozx import OzxStorage
+from platestore.tree.editor import Editor
+from platestore.tree.image import ImageEditor, LabelImageEditor, LabelsEditor
+from platestore.tree.opening import open_editor
+from platestore.tree.plate import PlateEditor, RowEditor
+from platestore.tree.series import SeriesEditor
+from platestore.tree.well import WellEditor
 
 
 class _Fact(BaseModel):
@@ -158,21 +156,21 @@ def describe(path: str | os.PathLike[str], *, verbose: bool = False) -> NodeInfo
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        node: NGFFNode[Any] = open_ome_zarr(path)
+        node = open_editor(path)
         wells = _wells(node, verbose=verbose)
         inner, position = _first_position(node, wells)
-        described: NGFFNode[Any] = position or node
+        described: Editor[Any] = position or node
         info = NodeInfo(
             path=os.fspath(path),
             kind=_kind(node),
-            ome_ngff_version=node.version,
-            zarr_format=node._location.zarr_format,
+            ome_ngff_version=node.location.version,
+            zarr_format=node.location.zarr_format,
             position=inner,
             axes=[AxisInfo(name=a.name, type=a.type, unit=a.unit) for a in described.axes],
             channels=_channels(position) if position else _named(node),
             images=_images(position) if position else [],
-            labels={name: len(label._keys()) for name, label in position.labels()} if position else {},
-            plate=_plate(node, wells, verbose=verbose) if isinstance(node, Plate) else None,
+            labels={name: len(label.names()) for name, label in position.labels()} if position else {},
+            plate=_plate(node, wells, verbose=verbose) if isinstance(node, PlateEditor) else None,
             positions=_names(node, wells),
             size=_size(node, position) if verbose else None,
             warnings=[],
@@ -198,45 +196,45 @@ def positions(path: str | os.PathLike[str]) -> Iterator[str]:
     str
         The path relative to ``path``. Positions are not opened, so none is checked.
     """
-    node: NGFFNode[Any] = open_ome_zarr(path)
+    node = open_editor(path)
     for relative, _ in _paths(node):
         yield relative
 
 
-def _paths(node: NGFFNode[Any]) -> Iterator[tuple[str, NGFFNode[Any]]]:
+def _paths(node: Editor[Any]) -> Iterator[tuple[str, Editor[Any]]]:
     """Position paths, each with the node that lists it."""
-    if isinstance(node, Position):
+    if isinstance(node, ImageEditor):
         yield ".", node
-    elif isinstance(node, (Plate, Row)):
+    elif isinstance(node, (PlateEditor, RowEditor)):
         for path, well in node.wells():
-            for name in well._keys():
+            for name in well.names():
                 yield f"{path}/{name}", well
     else:
-        for name in node._keys():
+        for name in node.names():
             yield name, node
 
 
-def _kind(node: NGFFNode[Any]) -> Any:
-    kinds = {Plate: "plate", Row: "row", Well: "well", Bioformats2RawSeries: "series"}
-    return {**kinds, LabelImage: "label", LabelsGroup: "labels"}.get(type(node), "position")
+def _kind(node: Editor[Any]) -> Any:
+    kinds = {PlateEditor: "plate", RowEditor: "row", WellEditor: "well", SeriesEditor: "series"}
+    return {**kinds, LabelImageEditor: "label", LabelsEditor: "labels"}.get(type(node), "position")
 
 
-def _wells(node: NGFFNode[Any], *, verbose: bool) -> dict[str, Well]:
+def _wells(node: Editor[Any], *, verbose: bool) -> dict[str, WellEditor]:
     """The wells that are read, by their paths from the node: of a plate the first, unless verbose."""
-    if isinstance(node, Plate):
+    if isinstance(node, PlateEditor):
         return dict(node.wells() if verbose else itertools.islice(node.wells(), 1))
-    if isinstance(node, Row):
+    if isinstance(node, RowEditor):
         return dict(node.wells())
-    return {"": node} if isinstance(node, Well) else {}
+    return {"": node} if isinstance(node, WellEditor) else {}
 
 
-def _first_position(node: NGFFNode[Any], wells: dict[str, Well]) -> tuple[str | None, Position | None]:
+def _first_position(node: Editor[Any], wells: dict[str, WellEditor]) -> tuple[str | None, ImageEditor | None]:
     """The position that is described: the node itself, or the first below it."""
-    if isinstance(node, Position):
+    if isinstance(node, ImageEditor):
         return "", node
-    if isinstance(node, Bioformats2RawSeries):
+    if isinstance(node, SeriesEditor):
         return next(node.positions(), (None, None))
-    if isinstance(node, LabelsGroup):
+    if isinstance(node, LabelsEditor):
         return next(node.labels(), (None, None))
     for path, well in wells.items():
         for name, position in well.positions():
@@ -244,21 +242,21 @@ def _first_position(node: NGFFNode[Any], wells: dict[str, Well]) -> tuple[str | 
     return None, None
 
 
-def _names(node: NGFFNode[Any], wells: dict[str, Well]) -> list[str] | None:
+def _names(node: Editor[Any], wells: dict[str, WellEditor]) -> list[str] | None:
     """Positions of what is small enough to list them."""
-    if isinstance(node, (Plate, Position)):
+    if isinstance(node, (PlateEditor, ImageEditor)):
         return None
-    if isinstance(node, (Bioformats2RawSeries, LabelsGroup)):
-        return node._keys()
-    return [f"{path}/{name}".lstrip("/") for path, well in wells.items() for name in well._keys()]
+    if isinstance(node, (SeriesEditor, LabelsEditor)):
+        return node.names()
+    return [f"{path}/{name}".lstrip("/") for path, well in wells.items() for name in well.names()]
 
 
-def _named(node: NGFFNode[Any]) -> list[ChannelInfo]:
+def _named(node: Editor[Any]) -> list[ChannelInfo]:
     return [ChannelInfo(name=name, color=None, window=None) for name in node.channel_names]
 
 
-def _channels(position: Position) -> list[ChannelInfo]:
-    omero = position._state().omero
+def _channels(position: ImageEditor) -> list[ChannelInfo]:
+    omero = position.meta.omero
     names = position.channel_names
     if omero is None:
         return [ChannelInfo(name=name, color=None, window=None) for name in names]
@@ -266,13 +264,13 @@ def _channels(position: Position) -> list[ChannelInfo]:
     return [ChannelInfo(name=name, color=c.color, window=c.window) for name, c in pairs]
 
 
-def _images(position: Position) -> list[ImageInfo]:
+def _images(position: ImageEditor) -> list[ImageInfo]:
     out = []
-    meta = position._state()
+    meta = position.meta
     for image in meta.multiscales:
         levels = []
         for dataset in image.datasets:
-            facts = summarise(position._array_document(dataset.path))
+            facts = summarise(position.array_document(dataset.path))
             levels.append(
                 _level(
                     dataset.path,
@@ -303,10 +301,10 @@ def _level(path: str, facts: ArraySummary, scale: list[float], translation: list
     )
 
 
-def _plate(plate: Plate, wells: dict[str, Well], *, verbose: bool) -> PlateInfo:
-    meta = plate._state()
-    entries = plate._entries()
-    fields = {path: len(well._keys()) for path, well in wells.items()}
+def _plate(plate: PlateEditor, wells: dict[str, WellEditor], *, verbose: bool) -> PlateInfo:
+    meta = plate.meta
+    entries = plate.entries()
+    fields = {path: len(well.names()) for path, well in wells.items()}
     exact = verbose or len(entries) <= 1
     known = next(iter(fields.values()), 0)
     return PlateInfo(
@@ -320,35 +318,35 @@ def _plate(plate: Plate, wells: dict[str, Well], *, verbose: bool) -> PlateInfo:
         acquisitions=None if meta.acquisitions is None else [a.id for a in meta.acquisitions],
         positions=sum(fields.values()) if exact else known * len(entries),
         positions_exact=exact,
-        plate_format=plate._own.plate_format,
+        plate_format=plate.own.plate_format,
     )
 
 
-def _size(node: NGFFNode[Any], first: Position | None) -> SizeInfo | None:
+def _size(node: Editor[Any], first: ImageEditor | None) -> SizeInfo | None:
     """Files and bytes on disk, and the bytes of all decoded pixels."""
-    storage, path = node._location.storage, node._location.path
+    storage, path = node.location.storage, node.location.path
     if storage.local_path(path) is None and not isinstance(storage, OzxStorage):
         return None  # elsewhere, every file would be a request
     sizes = [storage.size_of(key) or 0 for key in storage.keys(path)]
     decoded = 0
     for position in _all_positions(node, first):
         for image in (position, *(label for _, label in position.labels())):
-            decoded += sum(summarise(image._array_document(path)).nbytes for path in image._keys())
+            decoded += sum(summarise(image.array_document(path)).nbytes for path in image.names())
     size = sum(sizes)
     return SizeInfo(
         files=len(sizes), bytes=size, decoded_bytes=decoded, ratio=decoded / size if size else None
     )
 
 
-def _all_positions(node: NGFFNode[Any], first: Position | None) -> Iterator[Position]:
-    if isinstance(node, (Plate, Well, Bioformats2RawSeries)):
+def _all_positions(node: Editor[Any], first: ImageEditor | None) -> Iterator[ImageEditor]:
+    if isinstance(node, (PlateEditor, WellEditor, SeriesEditor)):
         for _, position in node.positions():
             yield position
-    elif isinstance(node, Row):
+    elif isinstance(node, RowEditor):
         for _, well in node.wells():
             for _, position in well.positions():
                 yield position
-    elif isinstance(node, LabelsGroup):
+    elif isinstance(node, LabelsEditor):
         yield from (label for _, label in node.labels())
     elif first is not None:
         yield first

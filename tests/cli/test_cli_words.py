@@ -206,9 +206,9 @@ main()
         ("platestore.pyramid.build:reduce_block", ("pyramid", "plate.zarr", "--levels", "2")),
         ("platestore.checking.check:check", ("check", "plate.zarr")),
         ("platestore.storage.local:find_root", ("info", "plate.zarr")),
-        ("platestore.opening:read_group", ("info", "plate.zarr")),
-        ("platestore.opening:read_group", ("ls", "plate.zarr")),
-        ("platestore.opening:read_group", ("plan", "plate.zarr")),
+        ("platestore.tree.opening:read_group", ("info", "plate.zarr")),
+        ("platestore.tree.opening:read_group", ("ls", "plate.zarr")),
+        ("platestore.tree.opening:read_group", ("plan", "plate.zarr")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else value.rpartition(":")[2],
 )

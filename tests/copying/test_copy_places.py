@@ -207,7 +207,7 @@ def test_a_plate_that_is_being_changed_is_waited_for_as_long_as_is_asked(source,
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with plate._location.storage.lock(""):
+        with plate.__editor__().location.storage.lock(""):
             held.set()
             done.wait(60)
 

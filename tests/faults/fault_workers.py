@@ -39,10 +39,10 @@ def context(method: str = START) -> Any:
                 "fault_workers",
                 "fault_kill_work",
                 "zarr",
-                "platestore.nodes.growth",
+                "platestore.tree.growth",
                 "platestore.arrays.image",
                 "platestore.copying.api",
-                "platestore.nodes.level_making",
+                "platestore.images.level_making",
                 "platestore.pyramid.levels",
             ]
         )
@@ -394,7 +394,7 @@ def watch_or_replace(role: str, path: str, stop: str, version: str) -> int:
 def fork_while_locked(path: str) -> tuple[str, bool]:
     """Fork while this process holds the plate's lock: what the child meets, and whether our lock survived."""
     plate = ps.open_ome_zarr(path, mode="r+")
-    storage = plate._location.storage
+    storage = plate.__editor__().location.storage
     ours, theirs = os.pipe()
     with storage.lock(""):
         child = os.fork()
@@ -426,7 +426,7 @@ def hold_lock_file(path: str, pipe: Any) -> None:
 
     locks._flock_excludes = lambda directory: False
     plate = ps.open_ome_zarr(path, mode="r+")
-    with plate._location.storage.lock(""):
+    with plate.__editor__().location.storage.lock(""):
         pipe.send("held")
         time.sleep(600)
 

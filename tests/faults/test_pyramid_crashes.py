@@ -380,7 +380,7 @@ def test_two_processes_that_compute_the_same_levels_do_not_mix_them(version, tmp
 _WORK = """
 import sys
 import platestore as ps
-import platestore.arrays.chunkfiles, platestore.nodes.level_making, platestore.pyramid.levels
+import platestore.arrays.chunkfiles, platestore.images.level_making, platestore.pyramid.levels
 position = ps.open_ome_zarr(sys.argv[1], mode="r+")
 print("go", flush=True)
 while True:

@@ -13,13 +13,15 @@ SOURCES = Path(platestore.__file__).parent
 ROOMS = (
     ("cli",),
     ("demo",),
+    ("stacks",),
+    ("nodes",),
     ("summary",),
     ("processing",),
     ("checking",),
-    ("stacks", "multiscales", "xarray"),
+    ("multiscales", "xarray"),
     ("copying",),
-    ("opening",),
-    ("nodes",),
+    ("images",),
+    ("tree",),
     ("pyramid",),
     ("arrays",),
     ("storage",),
@@ -27,6 +29,7 @@ ROOMS = (
     ("progress",),
     ("settings",),
     ("errors",),
+    ("_version",),
 )
 _HEIGHT = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
 

@@ -282,7 +282,7 @@ OPERATIONS = {
     "resize": lambda plate: plate["A/1/0/0"].resize((3, 2, 2, 8, 8)),
     "array attributes": lambda plate: plate["A/1/0/0"].attrs.update({"mine": 1}),
     "overwriting another image": lambda plate: ps.open_ome_zarr(
-        plate._location.where, mode="r+", overwriting_creation=True
+        plate.__editor__().location.where, mode="r+", overwriting_creation=True
     )["A/2/0"].create_image("0", pixels(1, 2, 1, 4, 4)),
 }
 

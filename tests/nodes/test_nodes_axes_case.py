@@ -13,8 +13,8 @@ import pytest
 
 import platestore as ps
 from nodes.store_helpers import attributes, snapshot
-from platestore.nodes import axes_case
 from platestore.spec.axes import default_axes
+from platestore.tree import axes_case
 
 OTHER = {"0.4": "0.5", "0.5": "0.4"}
 LOWER, UPPER = ("t", "c", "z", "y", "x"), ("T", "C", "Z", "Y", "X")

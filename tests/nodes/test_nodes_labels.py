@@ -32,9 +32,9 @@ from nodes.store_helpers import (
     snapshot,
     translation,
 )
-from platestore.nodes.label_creation import values_present
-from platestore.nodes.levels import documents_of, factors_of, image_of
+from platestore.images.label_creation import values_present
 from platestore.summary import describe, render
+from platestore.tree.levels import documents_of, factors_of, image_of
 
 CROP = Path(__file__).parents[1] / "data" / "cardiomyocytes-crop.zarr"
 SHAPE = (1, 2, 3, 16, 12)
@@ -60,7 +60,7 @@ def position(tmp_path, version):
 
 
 def place(position):
-    return Path(position._location.storage.local_path(position._location.path))
+    return Path(position.__editor__().location.storage.local_path(position.__editor__().location.path))
 
 
 def listed(path):
@@ -647,8 +647,9 @@ def test_a_wrong_method_is_refused_and_nothing_is_written(tmp_path, version):
 
 def steps_of(position):
     """The steps that labels of a position get."""
-    image = image_of(position._peek(), position)
-    return factors_of(position, image, documents_of(position, image), exact=False)
+    image = image_of(position.__editor__().peek(), position.__editor__())
+    editor = position.__editor__()
+    return factors_of(editor, image, documents_of(editor, image), exact=False)
 
 
 @pytest.mark.parametrize(
@@ -982,10 +983,10 @@ def test_an_error_half_way_leaves_nothing_behind(tmp_path, version):
 def test_a_failed_first_creation_takes_the_group_back(position, monkeypatch):
     before = snapshot(place(position))
 
-    def fail(self, *args, **kwargs):
+    def fail(*args, **kwargs):
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(ps.LabelImage, "create_image", fail)
+    monkeypatch.setattr("platestore.images.label_creation.create_image", fail)
     with pytest.raises(OSError, match="no space"):
         position.create_label("n", objects(*MASK))
     assert snapshot(place(position)) == before
@@ -1099,4 +1100,4 @@ def test_a_repr_reads_nothing(position):
 
 
 def test_pyramids_of_labels_take_the_most_frequent_value():
-    assert ps.LabelImage._pyramid_method == "mode"
+    assert ps.LabelImage._editor_class.pyramid_method == "mode"

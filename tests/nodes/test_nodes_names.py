@@ -211,7 +211,7 @@ def test_names_of_images_that_differ_only_in_case(tmp_path, version, folds, monk
 def test_case_is_probed_on_the_file_system_of_the_store(path):
     import os
 
-    storage = ps.open_ome_zarr(path)._location.storage
+    storage = ps.open_ome_zarr(path).__editor__().location.storage
     document = next(name for name in ("zarr.json", ".zgroup") if (path / name).exists())
     assert storage.folds_case() == os.path.exists(path / document.upper())
 

@@ -39,7 +39,7 @@ def position(tmp_path, version):
 
 
 def reopened(position, mode="r"):
-    return ps.open_ome_zarr(position._location.where, mode=mode)
+    return ps.open_ome_zarr(position.__editor__().location.where, mode=mode)
 
 
 @pytest.mark.parametrize("names", [*AXES, *map(str.lower, AXES)])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import platestore as ps
 from nodes.store_helpers import refused, scale, snapshot, translation
-from platestore.nodes import level_making
+from platestore.images import level_making
 from platestore.pyramid.build import PyramidBuild
 from pyramid.pyramid_store import (
     attributes,

@@ -243,23 +243,19 @@ def _interrupt(path, moved):
     """Leave the plate as a process that died in ``rename_well("A/1", "C/7")`` does."""
     before = snapshot(path)
     plate = ps.open_ome_zarr(path, mode="r+")
-    from platestore.nodes import intents
 
     class Killed(BaseException):
         pass
 
-    def stop(node, intent):
+    def stop(intent):
         if moved:
             (path / "C").mkdir()
             (path / "A/1").rename(path / "C/7")
         raise Killed
 
-    finish, intents.finish = intents.finish, stop
-    try:
-        with pytest.raises(Killed):
-            plate.rename_well("A/1", "C/7")
-    finally:
-        intents.finish = finish
+    plate.__editor__().finish = stop
+    with pytest.raises(Killed):
+        plate.rename_well("A/1", "C/7")
     assert snapshot(path) != before
 
 

@@ -68,7 +68,7 @@ def calls(monkeypatch):
     real = processing._compute
 
     def spy(position: Any, wish: Any, budget: int, workers: int, progress: Any) -> None:
-        seen.append((position._location.where, budget, workers))
+        seen.append((position.__editor__().location.where, budget, workers))
         real(position, wish, budget, workers, progress)
 
     monkeypatch.setattr(processing, "_compute", spy)

@@ -457,7 +457,8 @@ def test_a_plate_of_a_hundred_thousand_wells_opens_by_one_document(tmp_path, mon
             [
                 key
                 for key in reads
-                if key.endswith((".zattrs", "zarr.json")) and original(plate._location.storage, key)
+                if key.endswith((".zattrs", "zarr.json"))
+                and original(plate.__editor__().location.storage, key)
             ]
         )
         == 1

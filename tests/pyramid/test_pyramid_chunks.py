@@ -61,8 +61,8 @@ class Opened:
         how = {"shape": shape, "dtype": "uint16", "chunks": (4, 6), **how}
         foreign_image(path, version, {"0": how}, names="YX")
         position = ps.open_ome_zarr(path, mode="r+")
-        self.storage = position._location.storage
-        self.document = position._array_document("0")
+        self.storage = position.__editor__().location.storage
+        self.document = position.__editor__().array_document("0")
         self.array = position["0"]
         self.zarr = zarr.open_array(path / "0", mode="r+")
         self.format = chunk_format(self.document)
@@ -276,10 +276,10 @@ def test_a_shard_that_cannot_be_appended_is_counted():
     position.create_zeros(
         "0", (1, 1, 8, 16, 16), "uint16", chunks=(1, 1, 2, 8, 8), shards_ratio=(1, 1, 4, 2, 2)
     )
-    document = position._array_document("0")
+    document = position.__editor__().array_document("0")
     found = chunk_format(document)
     assert found is not None
-    writer = ChunkWriter(position._location.storage, "0", found, fresh=False)
+    writer = ChunkWriter(position.__editor__().location.storage, "0", found, fresh=False)
     assert writer.held_nbytes >= 8 * 16 * 16 * 2
 
 

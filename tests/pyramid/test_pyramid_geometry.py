@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import platestore as ps
-from platestore.pyramid.geometry import (
+from platestore.spec.geometry import (
     found_factors,
     level_shapes,
     level_transform,

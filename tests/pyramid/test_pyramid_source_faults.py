@@ -56,9 +56,9 @@ def threads() -> set[str]:
 
 def require_untouched(p: ps.Position) -> None:
     """Nothing is listed, no file is left, and no thread goes on."""
-    root = Path(p._location.storage.url)
+    root = Path(p.__editor__().location.storage.url)
     assert [f.name for f in root.iterdir()] == ["zarr.json"]
-    assert ps.open_ome_zarr(root)._state().paths() == []
+    assert ps.open_ome_zarr(root).__editor__().meta.paths() == []
     assert not threads()
 
 
@@ -108,7 +108,7 @@ def test_a_progress_callback_may_stop_compute_pyramid(workers, tmp_path):
     p.create_image("0", np.ones((24, 32, 32), "uint16"), chunks=(1, 16, 16))
     with pytest.raises(StopHereError):
         p.compute_pyramid(3, progress=stop, workers=workers)
-    assert p._state().paths() == ["0"]
+    assert p.__editor__().meta.paths() == ["0"]
     assert not threads()
 
 

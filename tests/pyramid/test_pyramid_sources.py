@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import platestore as ps
 from platestore.arrays.layout import plan
 from platestore.arrays.sources import ArraySource, Placed, Rearranged, as_source
-from platestore.pyramid.geometry import level_shapes
 from platestore.pyramid.levels import Resources, make_levels, plan_build
+from platestore.spec.geometry import level_shapes
 from platestore.storage.base import StorageOptions
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
 from platestore.storage.local import LocalStorage

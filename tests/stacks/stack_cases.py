@@ -74,7 +74,7 @@ def cascade(array: np.ndarray, steps: Sequence[Sequence[int]], method: str = "me
 
 def assert_levels(position: ps.Position, expected: Sequence[np.ndarray]) -> None:
     """Every voxel of every level, and no level more or less."""
-    assert position._keys() == [str(k) for k in range(len(expected))]
+    assert position.keys() == [str(k) for k in range(len(expected))]
     for (name, array), level in zip(position.images(), expected, strict=True):
         assert array.dtype == level.dtype
         np.testing.assert_array_equal(array[...].reshape(level.shape), level, err_msg=f"level {name}")

@@ -22,7 +22,7 @@ from stack_cases import assert_levels, cascade, noise, tree, write_planes
 import platestore as ps
 from platestore import stacks
 from platestore.arrays.layout import ArrayLayout, level_layout
-from platestore.pyramid.geometry import level_shapes
+from platestore.spec.geometry import level_shapes
 from platestore.stacks import installing
 from platestore.stacks import jobs as jobs_module
 from platestore.stacks.blocks import choose_blocks, grids, made_levels
@@ -407,7 +407,7 @@ def test_positions_of_plates_too(folder, tmp_path, monkeypatch, there, owner, na
     monkeypatch.undo()
     found = ps.open_ome_zarr(tmp_path / "p.zarr")
     for path, position in found.positions():
-        if path == "B/2/0" and position._keys():
+        if path == "B/2/0" and position.keys():
             assert_levels(position, LEVELS)
     if out.parent.parent.parent.joinpath(".B-2-0.importing", "plan.json").exists():
         assert_levels(stacks.finish(out), LEVELS)

@@ -153,7 +153,7 @@ def killed(job: str, root: Path, version: str) -> list[Path]:
 def listed(path: Path) -> dict[str, np.ndarray]:
     """The pixels of all that a position lists; what is listed must be there."""
     p = ps.open_ome_zarr(path)
-    names = p._state().paths()
+    names = p.__editor__().meta.paths()
     assert not any(name.startswith(".") for name in names)
     return {name: p[name][...] for name in names}
 
@@ -259,7 +259,7 @@ def test_a_write_that_ends_before_its_description_can_be_repeated(names, tmp_pat
         def unname(draft):
             draft.meta.omero = None
 
-        p._commit(unname)
+        p.__editor__().commit(unname)
     x = labelled("tczyx", (2, 2, 1, 4, 4), c=xr.DataArray(["DAPI", "GFP"], dims="c")).assign_attrs(note=1)
 
     def fail(*args):
@@ -463,7 +463,7 @@ def test_a_tree_of_an_image_whose_name_is_no_name_of_a_node(version, tmp_path):
     def rename(draft):
         draft.meta.multiscales[0].name = "A/1/0"
 
-    p._commit(rename)
+    p.__editor__().commit(rename)
     tree = doors.read_multiscale_tree(tmp_path / "a.zarr")
     assert set(tree.children) == {"0", "1"}
     (variable,) = tree["0"].data_vars

@@ -25,7 +25,7 @@ from platestore.xarray.regions import pieces
 
 def refused(p, array, match, image="0"):
     """Expect an error, and a store as it was; returns the message."""
-    root = Path(p._location.storage.url)
+    root = Path(p.__editor__().location.storage.url)
     before = snapshot(root)
     with pytest.raises(ValueError, match=match) as caught:
         p.write_xarray(array, image)
@@ -262,7 +262,7 @@ def test_a_single_plane_takes_over_its_scale(tmp_path):
 def test_a_write_that_changes_nothing_writes_no_document(tmp_path, monkeypatch):
     p = position(tmp_path / "a.zarr")
     p.write_xarray(labelled())
-    monkeypatch.setattr(type(p), "_commit", None)
+    monkeypatch.setattr(p.__editor__(), "commit", None)
     p.write_xarray(labelled().isel(t=[1]))
 
 

@@ -13,6 +13,7 @@ from platestore.errors import ArgumentError, NodeNotFoundError
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.local import LocalStorage, find_root, nothing_there
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
+from platestore.tree.holder import editor_of
 
 # A field lies so deep in its plate, a label image in it three deeper.
 _ABOVE = 6
@@ -59,9 +60,9 @@ def find_place(target: Any, options: StorageOptions) -> Place:
     """
     if isinstance(target, (str, os.PathLike)):
         return _find_path(os.fspath(target), options)
-    location = getattr(target, "_location", None)
-    if location is not None:
-        storage, path = location.storage, location.path
+    editor = editor_of(target)
+    if editor is not None:
+        storage, path = editor.location.storage, editor.location.path
         if isinstance(storage, LocalStorage):
             return Place(LocalStorage(storage.root, options), path)
         return Place(storage, path)
@@ -104,7 +105,7 @@ def _find_in_store(store: Any, options: StorageOptions) -> Place:
     from zarr.abc.store import Store
     from zarr.storage import StorePath
 
-    from platestore.nodes.location import storage_of
+    from platestore.tree.location import storage_of
 
     path = ""
     if isinstance(store, StorePath):

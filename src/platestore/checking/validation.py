@@ -25,6 +25,7 @@ from platestore.errors import ArgumentError, NodeNotFoundError, PlatestoreError,
 from platestore.spec.findings import Finding
 from platestore.storage.base import StorageOptions
 from platestore.storage.ozx import OzxStorage, is_zip
+from platestore.tree.holder import editor_of
 
 _SHOWN = 200
 
@@ -77,8 +78,8 @@ def validate(*paths: Any, strict: bool = False, pedantic: bool = False) -> Repor
 def _named(target: Any) -> str:
     if isinstance(target, (str, os.PathLike)):
         return str(os.fspath(target))
-    location = getattr(target, "_location", None)
-    return str(target) if location is None else str(location.where)
+    editor = editor_of(target)
+    return str(target) if editor is None else editor.location.where
 
 
 def _findings(target: Any, *, strict: bool) -> Iterator[Finding]:

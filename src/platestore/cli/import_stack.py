@@ -243,7 +243,7 @@ def _report(position: Position, as_json: bool, start: float) -> None:
     images = [array for _, array in position.images()]
     seconds = time.monotonic() - start
     facts: dict[str, Any] = {
-        "out": position._location.where,
+        "out": position.__editor__().location.where,
         "shape": list(images[0].shape),
         "dtype": str(images[0].dtype),
         "version": position.version,

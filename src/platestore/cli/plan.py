@@ -100,8 +100,9 @@ def _existing(path: str) -> tuple[ArrayLayout, list[str], ZarrFormat]:
     """Layout, axis names and zarr format of an array, or of the first array of a position or plate."""
     from platestore.arrays.layout import layout_of
     from platestore.errors import ArgumentError, NodeNotFoundError
-    from platestore.opening import open_ome_zarr
     from platestore.summary import positions
+    from platestore.tree.image import ImageEditor
+    from platestore.tree.opening import open_editor
 
     array = None
     try:
@@ -111,11 +112,12 @@ def _existing(path: str) -> tuple[ArrayLayout, list[str], ZarrFormat]:
         first = "."
     if first is None:
         raise NodeNotFoundError("there is no position in it", path=path, hint="pass --shape and --dtype")
-    position = open_ome_zarr(path if first == "." else f"{path.rstrip('/')}/{first}", layout="fov")
+    position = open_editor(path if first == "." else f"{path.rstrip('/')}/{first}", layout="fov")
+    assert isinstance(position, ImageEditor)
     if array is None:
-        array = next(iter(position._keys()), None)
+        array = next(iter(position.names()), None)
     if array is None:
         raise NodeNotFoundError("there is no image in it", path=path, hint="pass --shape and --dtype")
-    document = position._array_document(array)
-    layout = layout_of(document.data, document.zarr_format, where=position._location.child(array).where)
+    document = position.array_document(array)
+    layout = layout_of(document.data, document.zarr_format, where=position.location.child(array).where)
     return layout, [axis.name for axis in position.axes], document.zarr_format

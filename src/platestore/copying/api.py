@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from platestore.arrays.wishes import Wishes
 from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
 from platestore.copying.files import can_share, free_bytes, scan, stamp_of
@@ -21,17 +22,17 @@ from platestore.copying.plates import SameLook
 from platestore.copying.report import CopyReport
 from platestore.copying.run import Work, memory_needed
 from platestore.errors import ArgumentError, NoSpaceError, UnsafeTargetError, VerifyError
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.plate import Plate
-from platestore.nodes.position import Position
-from platestore.nodes.well import Well
-from platestore.nodes.wishes import Wishes
-from platestore.opening import open_ome_zarr
 from platestore.progress import Progress, shown
 from platestore.settings import config, human_bytes, parse_bytes, resident_bytes
 from platestore.storage.base import Durability, StorageOptions
 from platestore.storage.local import LocalStorage
 from platestore.storage.zarr_store import ZarrStorage
+from platestore.tree.editor import Editor
+from platestore.tree.holder import HasEditor, editor_of
+from platestore.tree.image import ImageEditor
+from platestore.tree.opening import open_editor
+from platestore.tree.plate import PlateEditor
+from platestore.tree.well import WellEditor
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 #: New places: a mapping, a CSV file, or (number of the source, old, new).
 Moves = Mapping[str, str] | str | os.PathLike[str] | Sequence[tuple[int | None, str, str]] | None
 #: What can be copied: a path, a node, or a zarr store.
-Copyable: TypeAlias = "str | os.PathLike[str] | NGFFNode[Any] | Store | StorePath"
+Copyable: TypeAlias = "str | os.PathLike[str] | HasEditor | Store | StorePath"
 #: Where a copy can go.
 Target: TypeAlias = "str | os.PathLike[str] | Store | StorePath"
 
@@ -203,7 +204,8 @@ def copy(
 
 def _listed(src: Any) -> list[Any]:
     """Sources, of which there may be one or several."""
-    single = isinstance(src, (str, bytes, os.PathLike, NGFFNode)) or not isinstance(src, Iterable)
+    single = isinstance(src, (str, bytes, os.PathLike)) or editor_of(src) is not None
+    single = single or not isinstance(src, Iterable)
     given = [src] if single else list(src)
     if not given:
         raise ArgumentError("there is nothing to copy: src is empty")
@@ -236,13 +238,13 @@ class _How:
 class _Copy:
     """One call of :func:`copy`."""
 
-    def __init__(self, nodes: list[NGFFNode[Any]], ask: Ask, destination: Destination, how: _How) -> None:
+    def __init__(self, nodes: list[Editor[Any]], ask: Ask, destination: Destination, how: _How) -> None:
         self._nodes = nodes
         self._ask = with_known_channels(ask, nodes)
         self._destination = destination
         self._place = destination.place
         self._how = how
-        self._sources = [node._location.where for node in nodes]
+        self._sources = [node.location.where for node in nodes]
 
     def run(self) -> CopyReport:
         """Check everything, plan, and do it."""
@@ -299,9 +301,9 @@ class _Copy:
     def _require_other_store(self, target: ZarrStorage) -> None:
         """Refuse to copy a store over itself."""
         for node in self._nodes:
-            storage = node._location.storage
+            storage = node.location.storage
             if isinstance(storage, ZarrStorage) and storage.store == target.store:
-                one, other = f"{node._location.path}/".lstrip("/"), f"{target.branch}/".lstrip("/")
+                one, other = f"{node.location.path}/".lstrip("/"), f"{target.branch}/".lstrip("/")
                 if one.startswith(other) or other.startswith(one):
                     raise UnsafeTargetError("source and destination are in one store", path=target.url)
 
@@ -312,7 +314,7 @@ class _Copy:
             kind = "archive" if self._place.is_archive else "store"
         return memory_needed(plan, how.max_memory, how.workers, kind)
 
-    def _finish(self, plan: Plan, report: CopyReport, plate: Plate | None) -> CopyReport:
+    def _finish(self, plan: Plan, report: CopyReport, plate: PlateEditor | None) -> CopyReport:
         """Finish what was interrupted after the copy got its name."""
         place = self._place
         require_same(place, plan, self._options())
@@ -333,16 +335,16 @@ class _Copy:
     def _options(self) -> dict[str, Any]:
         return {**self._ask.to_json(), "sources": self._sources}
 
-    def _add(self, plate: Plate, path: str) -> None:
+    def _add(self, plate: PlateEditor, path: str) -> None:
         """Add the finished copy, which lies at a path, to the plate."""
         node = self._nodes[0]
-        if isinstance(node, Well):
-            well = open_ome_zarr(path, mode="r")
-            assert isinstance(well, Well)  # a copy of one
-            fields = [(image.path, image.acquisition) for image in well.metadata.images]
+        if isinstance(node, WellEditor):
+            well = open_editor(path, mode="r")
+            assert isinstance(well, WellEditor)  # a copy of one
+            fields = [(image.path, image.acquisition) for image in well.meta.images]
         else:
             fields = [(self._destination.inner.rpartition("/")[2], own_place(node)[2])]
-        self._destination.add(plate, fields, is_well=isinstance(node, Well))
+        self._destination.add(plate, fields, is_well=isinstance(node, WellEditor))
 
     def _check_space(self, plan: Plan) -> None:
         """Refuse a copy that there is no room for; a store that is no directory does not tell."""
@@ -376,7 +378,7 @@ class _Copy:
                         return can_share(os.path.join(root, folder.path, name), directory)
         return False
 
-    def _carry_out(self, plan: Plan, report: CopyReport, plate: Plate | None) -> None:
+    def _carry_out(self, plan: Plan, report: CopyReport, plate: PlateEditor | None) -> None:
         how, target = self._how, self._destination.store
         if target is not None:
             self._into_store(target, plan, report)
@@ -441,8 +443,8 @@ class _Copy:
 
 
 def plate_from_positions(
-    store_path: str | os.PathLike[str], positions: Mapping[str, Position], options: Mapping[str, Any]
-) -> Plate:
+    store_path: str | os.PathLike[str], positions: Mapping[str, object], options: Mapping[str, Any]
+) -> PlateEditor:
     """Do the work of :meth:`platestore.Plate.from_positions`."""
     if not positions:
         raise ArgumentError("there are no positions", path=os.fspath(store_path))
@@ -450,11 +452,13 @@ def plate_from_positions(
         raise ArgumentError("with dry_run there is no plate to return", hint="call platestore.copy(...)")
     nodes = []
     for place, position in positions.items():
-        if not isinstance(position, Position):
+        editor = editor_of(position)
+        if not isinstance(editor, ImageEditor):
             raise ArgumentError(f"{place!r} is no Position but a {type(position).__name__}")
-        nodes.append(position)
+        nodes.append(editor)
     moves = [(i, ".", new) for i, place in enumerate(positions) for _, _, new in read_moves({".": place})]
     report = copy(nodes, store_path, map=moves, **options)
     mode: Literal["r", "r+"] = "r" if report.destination.lower().endswith(".ozx") else "r+"
-    plate: Plate = open_ome_zarr(report.destination, layout="hcs", mode=mode)
+    plate = open_editor(report.destination, layout="hcs", mode=mode)
+    assert isinstance(plate, PlateEditor)
     return plate

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+from platestore.arrays.wishes import Wishes
 from platestore.copying.selection import Selection, parse_crop, parse_range
 from platestore.errors import ArgumentError, NodeNotFoundError
-from platestore.nodes.axes_case import AxesCase
-from platestore.nodes.wishes import Wishes
-from platestore.pyramid.geometry import check_levels
+from platestore.spec.geometry import check_levels
 from platestore.spec.names import split_well
 from platestore.spec.versions import Version, check_version
+from platestore.tree.axes_case import AxesCase
 
 #: What becomes of positions that are merged, and whose channels differ.
 ChannelsDiffer: TypeAlias = Literal["keep", "refuse"]

@@ -16,18 +16,18 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
-from platestore.nodes.case import check_axis_case
-from platestore.nodes.growth import grow_plate
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.plate import Plate
-from platestore.nodes.position import Position
-from platestore.nodes.specs import Staged, read_spec
-from platestore.nodes.surgery import check_places
-from platestore.nodes.well import Well
-from platestore.opening import open_ome_zarr
 from platestore.storage.base import Durability, StorageOptions
 from platestore.storage.local import find_root
 from platestore.storage.ozx import find_archive
+from platestore.tree.case import check_axis_case
+from platestore.tree.editor import Editor
+from platestore.tree.growth import grow_plate
+from platestore.tree.image import ImageEditor
+from platestore.tree.opening import open_editor
+from platestore.tree.plate import PlateEditor
+from platestore.tree.specs import Staged, read_spec
+from platestore.tree.surgery import check_places
+from platestore.tree.well import WellEditor
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -73,11 +73,11 @@ class Destination:
             name = name.removesuffix(suffix)
         return name or "plate"
 
-    def plate(self, durability: Durability, lock_timeout: float = 60.0) -> Plate:
+    def plate(self, durability: Durability, lock_timeout: float = 60.0) -> PlateEditor:
         """Open the plate that the copy becomes a part of."""
         assert self.root is not None
-        node = open_ome_zarr(self.root, mode="r+", durability=durability, lock_timeout=lock_timeout)
-        if not isinstance(node, Plate):
+        node = open_editor(self.root, mode="r+", durability=durability, lock_timeout=lock_timeout)
+        if not isinstance(node, PlateEditor):
             raise UnsafeTargetError(
                 f"lies inside the store {self.root}, which is no plate",
                 path=self.place.final,
@@ -85,7 +85,7 @@ class Destination:
             )
         return node
 
-    def check_fits(self, node: NGFFNode[Any]) -> None:
+    def check_fits(self, node: Editor[Any]) -> None:
         """Refuse what cannot become a part of the plate at this path.
 
         Raises
@@ -95,7 +95,7 @@ class Destination:
         """
         inner = self.inner or self.made
         depth = inner.count("/") + 1
-        fits = (depth == 3 and isinstance(node, Position)) or (depth == 2 and isinstance(node, Well))
+        fits = (depth == 3 and isinstance(node, ImageEditor)) or (depth == 2 and isinstance(node, WellEditor))
         if not fits:
             raise ArgumentError(
                 f"{inner} in the plate {self.root or self.place.final} cannot hold this",
@@ -104,10 +104,10 @@ class Destination:
             )
         read_spec((*inner.split("/"), "0")[:3])
 
-    def moves(self, node: NGFFNode[Any]) -> tuple[tuple[int | None, str, str], ...]:
+    def moves(self, node: Editor[Any]) -> tuple[tuple[int | None, str, str], ...]:
         """Where the source goes in the plate that is made for it."""
-        well = "" if isinstance(node, Position) else own_well(node)
-        return ((None, "." if isinstance(node, Position) else well, self.made),)
+        well = "" if isinstance(node, ImageEditor) else own_well(node)
+        return ((None, "." if isinstance(node, ImageEditor) else well, self.made),)
 
     def check_store(self, *, overwrite: bool, resume: bool) -> None:
         """Refuse a zarr store that holds something, before anything is written.
@@ -139,19 +139,19 @@ class Destination:
                 hint="nothing was deleted; remove them first",
             )
 
-    def check_free(self, plate: Plate) -> None:
+    def check_free(self, plate: PlateEditor) -> None:
         """Refuse a row or column that the plate cannot have, before anything is copied."""
         row, column = self.inner.split("/")[:2]
-        if f"{row}/{column}" not in plate._entries():
-            check_places(plate, plate._state(), [(row, column, None, None)])
-            check_axis_case(plate._location, plate._state(), [f"{row}/{column}"])
+        if f"{row}/{column}" not in plate.entries():
+            check_places(plate, plate.meta, [(row, column, None, None)])
+            check_axis_case(plate.location, plate.meta, [f"{row}/{column}"])
 
-    def add(self, plate: Plate, images: Sequence[tuple[str, int | None]], *, is_well: bool) -> None:
+    def add(self, plate: PlateEditor, images: Sequence[tuple[str, int | None]], *, is_well: bool) -> None:
         """Move the finished copy into the plate, and list it.
 
         Parameters
         ----------
-        plate : Plate
+        plate : PlateEditor
             The plate.
         images : sequence of tuple
             Names and acquisitions of the positions.

@@ -12,11 +12,11 @@ from platestore.arrays.convert import Converted, Unconvertible, convert_array, n
 from platestore.arrays.grid import ArrayGrid, array_grid
 from platestore.arrays.layout import ArrayLayout, layout_of, level_layout
 from platestore.arrays.metadata import summarise
+from platestore.arrays.wishes import Wishes
 from platestore.copying.groups import chunk_files
 from platestore.copying.plan import Rename
 from platestore.copying.selection import Pick, is_whole, picked_shape
 from platestore.errors import ArgumentError, UnsupportedError
-from platestore.nodes.wishes import Wishes
 from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 

@@ -14,8 +14,6 @@ from platestore.copying.plan import Plan, Rename, TreeCopy
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
 from platestore.errors import InvalidMetadataError, NodeNotFoundError
-from platestore.nodes.location import Location
-from platestore.nodes.node import NGFFNode
 from platestore.spec import versions
 from platestore.spec.versions import Kind, Version, assumed
 from platestore.storage.base import DOCUMENTS, Storage, join
@@ -27,6 +25,8 @@ from platestore.storage.hierarchy import (
     read_array,
     read_group,
 )
+from platestore.tree.editor import Editor
+from platestore.tree.location import Location
 
 _NODES = ("plate", "well", "image", "label", "series")
 
@@ -59,28 +59,28 @@ class GroupWriter:
         """Remember where a position goes."""
         self._places[where] = target
 
-    def place_of(self, node: NGFFNode[Any], path: str) -> str | None:
+    def place_of(self, node: Editor[Any], path: str) -> str | None:
         """Where the node at a path of the same store goes; None if it is not copied."""
-        return self._places.get(node._location.storage.where("" if path == "." else path))
+        return self._places.get(node.location.storage.where("" if path == "." else path))
 
-    def write(self, node: NGFFNode[Any], target: str, parts: dict[str, Any] | None) -> None:
+    def write(self, node: Editor[Any], target: str, parts: dict[str, Any] | None) -> None:
         """Plan the document of a node.
 
         Parameters
         ----------
-        node : NGFFNode
+        node : Editor
             The node.
         target : str
             Its path in the copy.
         parts : dict, optional
             JSON of the parts that make it up, by key, where they are not as in the source.
         """
-        location = node._location
-        attributes = node._loaded().attributes
+        location = node.location
+        attributes = node.group.attributes
         own: dict[str, Any] | None = None
         if parts is not None:
-            own = {key: value for key, value in node._own.to_json().items() if key != "intents"}
-        self.attributes(location, attributes, node._kind, target, parts, own)
+            own = {key: value for key, value in node.own.to_json().items() if key != "intents"}
+        self.attributes(location, attributes, node.kind, target, parts, own)
 
     def attributes(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 
 from platestore.arrays.layout import layout_of, level_layout
 from platestore.arrays.metadata import summarise
+from platestore.arrays.wishes import Wishes
 from platestore.copying.ask import Ask
 from platestore.copying.encoding import NO_SHARDS, Encoding, choose_encoding, target_document, unit_count
 from platestore.copying.groups import GroupWriter
@@ -19,18 +20,16 @@ from platestore.copying.report import ArrayReport
 from platestore.copying.selection import Pick, is_whole, level_pick, picked_transform
 from platestore.copying.stamps import Stamp
 from platestore.errors import ArgumentError
-from platestore.nodes.axes_case import lower_dimensions, lowered
-from platestore.nodes.labels import LabelImage
-from platestore.nodes.levels import documents_of
-from platestore.nodes.position import Position
-from platestore.nodes.wishes import Wishes
-from platestore.pyramid.geometry import Factors, level_transform, next_shape
 from platestore.spec import edits, pyramids
+from platestore.spec.geometry import Factors, level_transform, next_shape
 from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import OMEROMeta
 from platestore.storage.base import join
 from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files
+from platestore.tree.axes_case import lower_dimensions, lowered
+from platestore.tree.image import ImageEditor, LabelImageEditor
+from platestore.tree.levels import documents_of
 
 _BROADCAST = ("t", "c", "z")
 _BESIDE_SPACE = ("t", "c")
@@ -120,12 +119,12 @@ class ImagePlanner:
         self._main_names: list[str] = []
         self._encodings: dict[tuple[bytes, str, tuple[str, ...]], Encoding] = {}
 
-    def image(self, node: Position, target: str, main: MainImage | None = None) -> MainImage | None:
+    def image(self, node: ImageEditor, target: str, main: MainImage | None = None) -> MainImage | None:
         """Plan one position (or label image), without its labels.
 
         Parameters
         ----------
-        node : Position
+        node : ImageEditor
             The position or label image.
         target : str
             Its path in the copy.
@@ -137,8 +136,8 @@ class ImagePlanner:
         MainImage or None
             The first image; None if the position holds none.
         """
-        meta = node._state()
-        if self._edits or isinstance(node, LabelImage):
+        meta = node.meta
+        if self._edits or isinstance(node, LabelImageEditor):
             meta = copy.deepcopy(meta)
         changed = False
         others = set(meta.paths())
@@ -153,12 +152,12 @@ class ImagePlanner:
             shapes = [summarise(d).shape for d in documents]
             names = [axis.name.lower() for axis in image.axes]
             if main is None:
-                where = node._location.where
+                where = node.location.where
                 selection = self.ask.selection
                 picks = selection.resolve(names, shapes[0], node.channel_names, where=where)
                 main = MainImage(names, shapes[0], picks)
             else:
-                picks = main.follow(names, shapes[0], node._location.child(image.datasets[0].path).where)
+                picks = main.follow(names, shapes[0], node.location.child(image.datasets[0].path).where)
             self._main_names = main.names
             if channels is None and "c" in names:
                 channels = picks[names.index("c")]
@@ -178,14 +177,14 @@ class ImagePlanner:
 
     def _choose(
         self,
-        node: Position,
+        node: ImageEditor,
         image: MultiScaleMeta,
         documents: Sequence[ArrayDocument],
         shapes: Sequence[tuple[int, ...]],
         picks: tuple[Pick, ...],
         others: set[str],
     ) -> LevelChoice:
-        fallback = "mode" if isinstance(node, LabelImage) else "mean"
+        fallback = "mode" if isinstance(node, LabelImageEditor) else "mean"
         return choose_levels(
             image,
             shapes,
@@ -194,22 +193,22 @@ class ImagePlanner:
             pyramid=self.ask.pyramid,
             method=method_of(image, summarise(documents[0]).dtype, fallback),
             taken=others - {d.path for d in image.datasets},
-            where=node._location.where,
+            where=node.location.where,
         )
 
-    def _document(self, node: Position, meta: ImagesMeta | None, target: str) -> None:
+    def _document(self, node: ImageEditor, meta: ImagesMeta | None, target: str) -> None:
         """Plan the group's document: as it is, or with the changed models."""
-        own = node._own
+        own = node.own
         if meta is None and own.intents:
-            meta = node._state()  # what is unfinished in the source does not concern the copy
-        parts = None if meta is None else node._parts(meta)
+            meta = node.meta  # what is unfinished in the source does not concern the copy
+        parts = None if meta is None else node.parts(meta)
         self.groups.write(node, target, parts)
 
     # --- arrays -----------------------------------------------------------------------------------
 
     def _arrays(
         self,
-        node: Position,
+        node: ImageEditor,
         image: MultiScaleMeta,
         documents: Sequence[ArrayDocument],
         shapes: Sequence[tuple[int, ...]],
@@ -221,7 +220,7 @@ class ImagePlanner:
         last: ArrayDocument | None = None
         for k, picks in enumerate(choice.picks):
             array, name = documents[k], choice.names[k]
-            encoding = self._encoding(array, picks, axis_names, node._location.storage.where(array.path))
+            encoding = self._encoding(array, picks, axis_names, node.location.storage.where(array.path))
             last = self._write_array(array, node, join(target, name), encoding)
             self._work(node, array, last, picks, encoding)
         assert last is not None
@@ -264,10 +263,10 @@ class ImagePlanner:
         )
 
     def _write_array(
-        self, array: ArrayDocument, node: Position, path: str, encoding: Encoding
+        self, array: ArrayDocument, node: ImageEditor, path: str, encoding: Encoding
     ) -> ArrayDocument:
         """Plan the documents of an array."""
-        storage = node._location.storage
+        storage = node.location.storage
         attributes: dict[str, Any] = {}
         if not self.ask.only_ome:
             attributes = array_attributes(storage, array.path, array.zarr_format)
@@ -280,14 +279,14 @@ class ImagePlanner:
 
     def _work(
         self,
-        node: Position,
+        node: ImageEditor,
         array: ArrayDocument,
         target: ArrayDocument,
         picks: tuple[Pick, ...],
         encoding: Encoding,
     ) -> None:
         """Plan what becomes of the pixels of an array."""
-        storage, plan = node._location.storage, self.plan
+        storage, plan = node.location.storage, self.plan
         if self.ask.levels == "none":
             plan.arrays.append(ArrayReport(target.path, "empty", "no pixels are asked for", 0, 0))
             return
@@ -320,7 +319,7 @@ class ImagePlanner:
 
     def _remake(
         self,
-        node: Position,
+        node: ImageEditor,
         image: MultiScaleMeta,
         documents: Sequence[ArrayDocument],
         choice: LevelChoice,
@@ -356,7 +355,7 @@ class ImagePlanner:
 
     def _edit(self, image: MultiScaleMeta, choice: LevelChoice, shapes: Sequence[tuple[int, ...]]) -> bool:
         """Bring the metadata of one image in line with its levels; whether anything changes."""
-        from platestore import __version__
+        from platestore._version import __version__
 
         untouched = not choice.remade and len(choice.picks) == len(shapes)
         if untouched and all(is_whole(p, s) for p, s in zip(choice.picks, shapes, strict=True)):
@@ -379,14 +378,14 @@ class ImagePlanner:
             pyramids.unmark(image)
         return True
 
-    def _label_source(self, node: Position, meta: ImagesMeta, target: str) -> bool:
+    def _label_source(self, node: ImageEditor, meta: ImagesMeta, target: str) -> bool:
         """Let a label image name the copy of the image it annotates."""
         if not isinstance(meta, LabelImageMeta) or meta.image_label is None:
             return False
         source = meta.image_label.source
         if source is None or not source.image:
             return False
-        here = node._location.path
+        here = node.location.path
         annotated = posixpath.normpath(posixpath.join(here or ".", source.image))
         found = self.groups.place_of(node, annotated)
         if found is None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from platestore.copying.selection import Pick, is_whole, level_pick, picked_shape
 from platestore.errors import InvalidMetadataError, PlatestoreError
-from platestore.pyramid.geometry import Factors, next_shape, plan_factors
 from platestore.pyramid.kernels import check_method
 from platestore.spec import pyramids
 from platestore.spec.axes import AxisMeta, is_spatial
+from platestore.spec.geometry import Factors, next_shape, plan_factors
 from platestore.spec.multiscales import MultiScaleMeta
 from platestore.spec.transforms import scale_of
 

@@ -10,13 +10,13 @@ from typing import Any
 from platestore.copying.ask import Ask
 from platestore.copying.selection import split_channels
 from platestore.errors import ArgumentError, NodeExistsError
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.plate import Plate, enclosing_plate
-from platestore.nodes.position import Position
-from platestore.nodes.series import Bioformats2RawSeries
-from platestore.nodes.well import Well
 from platestore.spec.names import check_field_name
 from platestore.storage.base import join
+from platestore.tree.editor import Editor
+from platestore.tree.image import ImageEditor
+from platestore.tree.plate import PlateEditor
+from platestore.tree.series import SeriesEditor
+from platestore.tree.well import WellEditor
 
 _SHOWN = 5
 
@@ -29,9 +29,9 @@ class Entry:
     ----------
     source : int
         Number of its source.
-    node : Plate, Well or Position
+    node : PlateEditor, WellEditor or ImageEditor
         That source.
-    parent : Well or None
+    parent : WellEditor or None
         Its well, unless it is a source by itself.
     well, name : str
         Path of its well, and its name there.
@@ -42,8 +42,8 @@ class Entry:
     """
 
     source: int
-    node: NGFFNode[Any]
-    parent: Well | None
+    node: Editor[Any]
+    parent: WellEditor | None
     well: str
     name: str
     acquisition: int | None
@@ -68,12 +68,12 @@ class Entry:
     @property
     def where(self) -> str:
         """Path in the source, as users know it."""
-        location = self.node._location if self.parent is None else self.parent._location.child(self.name)
+        location = self.node.location if self.parent is None else self.parent.location.child(self.name)
         return location.where
 
-    def open(self) -> Position:
+    def open(self) -> ImageEditor:
         """Open the position."""
-        position: Position = self.node if self.parent is None else self.parent[self.name]  # type: ignore[assignment]
+        position: ImageEditor = self.node if self.parent is None else self.parent[self.name]  # type: ignore[assignment]
         return position
 
 
@@ -90,7 +90,7 @@ class Members:
         Whether they go into a plate, and so need the name of a well.
     """
 
-    def __init__(self, nodes: Sequence[NGFFNode[Any]], ask: Ask, *, in_plate: bool) -> None:
+    def __init__(self, nodes: Sequence[Editor[Any]], ask: Ask, *, in_plate: bool) -> None:
         self._ask = ask
         self._in_plate = in_plate
         self._moves = _Moves(ask, len(nodes))
@@ -99,7 +99,7 @@ class Members:
         self._check_globs(nodes)
         self._moves.check_used()
         chosen = ask.positions or ask.wells or ask.acquisitions
-        if not found and (chosen or not all(isinstance(node, (Plate, Well)) for node in nodes)):
+        if not found and (chosen or not all(isinstance(node, (PlateEditor, WellEditor)) for node in nodes)):
             raise ArgumentError("nothing is left to be copied", hint=self._hint())
         _check_unique(found)
         self.entries = found
@@ -109,36 +109,40 @@ class Members:
             return f"no field has acquisition {', '.join(map(str, self._ask.acquisitions))}"
         return "positions=, wells= and acquisition= leave nothing, or the source is empty"
 
-    def _of(self, number: int, node: NGFFNode[Any]) -> Iterator[Entry]:
+    def _of(self, number: int, node: Editor[Any]) -> Iterator[Entry]:
         for parent, well, name, acquisition in self._places(node):
             path = join(well, name)
-            itself = isinstance(node, Position)
+            itself = isinstance(node, ImageEditor)
             new_well, new_name = self._moves.apply(number, well, name, itself=itself)
             if not (self._wanted(well, path) and self._acquired(acquisition)):
                 continue
             if self._in_plate and new_well.count("/") != 1:
                 raise ArgumentError(
                     "is no position of a plate, and has no well",
-                    path=node._location.where,
+                    path=node.location.where,
                     hint="name one in the map: from '.', to 'A/1/0'",
                 )
             yield Entry(number, node, parent, well, name, acquisition, new_well, new_name)
 
-    def _places(self, node: NGFFNode[Any]) -> Iterator[tuple[Well | None, str, str, int | None]]:
+    def _places(self, node: Editor[Any]) -> Iterator[tuple[WellEditor | None, str, str, int | None]]:
         """Well, its path, name and acquisition of each position of a source."""
-        if isinstance(node, Position):
+        if isinstance(node, ImageEditor):
             yield None, *(own_place(node) if self._in_plate else ("", ".", None))
             return
-        wells: dict[str, Well] = {}
-        if isinstance(node, Plate):
-            wells = {path: node._open_child(Well, path) for path in node._entries()}
-        elif isinstance(node, Well):
+        wells: dict[str, WellEditor] = {}
+        if isinstance(node, PlateEditor):
+            wells = {path: node.open_child(WellEditor, path) for path in node.entries()}
+        elif isinstance(node, WellEditor):
             wells = {own_well(node) if self._in_plate else "": node}
         for path, well in wells.items():
-            images = well._state().images
+            images = well.meta.images
             for image in images:
                 yield well, path, image.path, image.acquisition
-            if not images and isinstance(node, Plate) and not (self._ask.positions or self._ask.acquisitions):
+            if (
+                not images
+                and isinstance(node, PlateEditor)
+                and not (self._ask.positions or self._ask.acquisitions)
+            ):
                 yield well, path, "", None
 
     def _wanted(self, well: str, path: str) -> bool:
@@ -153,26 +157,26 @@ class Members:
     def _acquired(self, acquisition: int | None) -> bool:
         return self._ask.acquisitions is None or (acquisition or 0) in self._ask.acquisitions
 
-    def _check_globs(self, nodes: Sequence[NGFFNode[Any]]) -> None:
+    def _check_globs(self, nodes: Sequence[Editor[Any]]) -> None:
         """Refuse a glob that matches nothing: it is a mistake more often than not."""
         for option, globs in (("wells", self._ask.wells), ("positions", self._ask.positions)):
             for glob in globs or ():
                 if glob not in self._matched:
                     raise ArgumentError(
                         f"{option}: nothing matches {glob!r}",
-                        path=nodes[0]._location.where,
+                        path=nodes[0].location.where,
                         hint="`platestore ls` lists the positions",
                     )
 
 
-def with_known_channels(ask: Ask, nodes: Sequence[NGFFNode[Any]]) -> Ask:
+def with_known_channels(ask: Ask, nodes: Sequence[Editor[Any]]) -> Ask:
     """The same with texts such as ``"GFP,DAPI"`` taken apart, unless a channel has such a name."""
     given = ask.selection.channels or ()
     if not any("," in text for text in given):
         return ask
     known: set[str] = set()
     for node in nodes:
-        if isinstance(node, (Plate, Well, Bioformats2RawSeries)):
+        if isinstance(node, (PlateEditor, WellEditor, SeriesEditor)):
             for _, position in node.positions():
                 known.update(position.channel_names)
         else:
@@ -181,18 +185,18 @@ def with_known_channels(ask: Ask, nodes: Sequence[NGFFNode[Any]]) -> Ask:
     return replace(ask, selection=replace(ask.selection, channels=names))
 
 
-def own_well(well: NGFFNode[Any]) -> str:
+def own_well(well: Editor[Any]) -> str:
     """Path of a well in its plate; empty for one that lies in none."""
-    inside = enclosing_plate(well._location, 2) is not None
-    return "/".join(well._location.path.split("/")[-2:]) if inside else ""
+    inside = well.upkeep.plate_around(well.location, 2) is not None
+    return "/".join(well.location.path.split("/")[-2:]) if inside else ""
 
 
-def own_place(node: NGFFNode[Any]) -> tuple[str, str, int | None]:
+def own_place(node: Editor[Any]) -> tuple[str, str, int | None]:
     """Well, name and acquisition of a position that is a source by itself."""
-    above = node._location.parent(1)
-    segments = node._location.path.split("/")
-    if above is not None and len(segments) >= 3 and enclosing_plate(node._location, 3) is not None:
-        listed = Well(above)._state().image(segments[-1])
+    above = node.location.parent(1)
+    segments = node.location.path.split("/")
+    if above is not None and len(segments) >= 3 and node.upkeep.plate_around(node.location, 3) is not None:
+        listed = WellEditor(above, node.upkeep).meta.image(segments[-1])
         acquisition = None if listed is None else listed.acquisition
         return "/".join(segments[-3:-1]), segments[-1], acquisition
     return "", ".", None

@@ -12,13 +12,13 @@ from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
 from platestore.copying.strays import by_folder, find_strays
 from platestore.errors import InvalidMetadataError
-from platestore.nodes.location import Location
 from platestore.spec import versions
 from platestore.spec.base import read_model
 from platestore.spec.multiscales import ImagesMeta
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.hierarchy import ArrayDocument, read_group
 from platestore.storage.local import LocalStorage
+from platestore.tree.location import Location
 
 _WHY = "same encoding"
 _ROOT = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")

@@ -17,22 +17,21 @@ from platestore.copying.plan import Plan
 from platestore.copying.plates import SameLook, plan_plate, plan_well_document
 from platestore.copying.series import OME, has_ome, plan_series
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
-from platestore.nodes.labelling import LABELS
-from platestore.nodes.labels import LabelImage
-from platestore.nodes.location import Location
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.plate import Plate
-from platestore.nodes.position import Position
-from platestore.nodes.series import Bioformats2RawSeries
-from platestore.nodes.well import Well
-from platestore.opening import open_ome_zarr
 from platestore.spec.versions import Version, sharding
 from platestore.storage.base import join
 from platestore.storage.hierarchy import read_array, read_group
 from platestore.storage.ozx import OzxStorage
+from platestore.tree.editor import Editor
+from platestore.tree.holder import editor_of
+from platestore.tree.image import LABELS, ImageEditor, LabelImageEditor
+from platestore.tree.location import Location
+from platestore.tree.opening import open_editor
+from platestore.tree.plate import PlateEditor
+from platestore.tree.series import SeriesEditor
+from platestore.tree.well import WellEditor
 
 
-def open_sources(given: Sequence[Any]) -> list[NGFFNode[Any]]:
+def open_sources(given: Sequence[Any]) -> list[Editor[Any]]:
     """Open what is to be copied.
 
     Raises
@@ -40,20 +39,21 @@ def open_sources(given: Sequence[Any]) -> list[NGFFNode[Any]]:
     UnsupportedError
         If it is neither plate nor well, position or series.
     """
-    nodes: list[NGFFNode[Any]] = []
+    nodes: list[Editor[Any]] = []
     for item in given:
-        if not isinstance(item, (str, os.PathLike, NGFFNode)) and not hasattr(item, "read_only"):
+        held = editor_of(item)
+        if held is None and not isinstance(item, (str, os.PathLike)) and not hasattr(item, "read_only"):
             raise ArgumentError(
                 f"{item!r} cannot be copied", hint="name a path, node or zarr Store, or several in a list"
             )
-        node = item if isinstance(item, NGFFNode) else open_ome_zarr(item, mode="r")
-        if not isinstance(node, (Plate, Well, Position, Bioformats2RawSeries)):
+        node = open_editor(item, mode="r") if held is None else held
+        if not isinstance(node, (PlateEditor, WellEditor, ImageEditor, SeriesEditor)):
             raise UnsupportedError(
                 "is neither a plate nor a well, position or series",
-                path=node._location.where,
+                path=node.location.where,
                 hint="copy what holds it, with wells= or positions= (--wells, --positions)",
             )
-        storage = node._location.storage
+        storage = node.location.storage
         if isinstance(storage, OzxStorage):
             storage.check_unpackable()
         nodes.append(node)
@@ -76,7 +76,7 @@ class Planner:
     """
 
     def __init__(
-        self, nodes: Sequence[NGFFNode[Any]], ask: Ask, destination: Destination, version: Version
+        self, nodes: Sequence[Editor[Any]], ask: Ask, destination: Destination, version: Version
     ) -> None:
         self.plan = Plan()
         self._nodes = nodes
@@ -84,34 +84,34 @@ class Planner:
         self._destination = destination
         self._groups = GroupWriter(self.plan, version, only_ome=ask.only_ome)
         self._images = ImagePlanner(self.plan, ask, self._groups)
-        self._same_version = all(node.version == version for node in nodes)
+        self._same_version = all(node.location.version == version for node in nodes)
 
     def make(self) -> Plan:
         """Make the plan."""
         node, several = self._nodes[0], len(self._nodes) > 1
         plain = self._ask.is_plain and self._same_version and not several and not self._destination.made
-        itself = isinstance(node, Position) and bool(self._ask.moves)
-        if plain and plan_plain(self.plan, node._location):
+        itself = isinstance(node, ImageEditor) and bool(self._ask.moves)
+        if plain and plan_plain(self.plan, node.location):
             self.plan.positions = _count(node)
-        elif several or isinstance(node, Plate) or self._destination.made or itself:
+        elif several or isinstance(node, PlateEditor) or self._destination.made or itself:
             self._plate()
-        elif isinstance(node, Well):
+        elif isinstance(node, WellEditor):
             self._well(node)
-        elif isinstance(node, Bioformats2RawSeries):
+        elif isinstance(node, SeriesEditor):
             self._series(node)
         else:
-            assert isinstance(node, Position)
+            assert isinstance(node, ImageEditor)
             Members([node], self._ask, in_plate=False)
-            self._groups.register(node._location.where, "")
+            self._groups.register(node.location.where, "")
             self._position(node, "")
         self.plan.note_remarks()
         return self.plan
 
     def _plate(self) -> None:
         for node in self._nodes:
-            if isinstance(node, Bioformats2RawSeries):
+            if isinstance(node, SeriesEditor):
                 raise UnsupportedError(
-                    "a series is not merged", path=node._location.where, hint="copy its positions: SERIES/0"
+                    "a series is not merged", path=node.location.where, hint="copy its positions: SERIES/0"
                 )
         entries = Members(self._nodes, self._ask, in_plate=True).entries
         ask = self._ask
@@ -123,7 +123,7 @@ class Planner:
         note = None if same is None else same.note()
         self.plan.notes += [] if note is None else [note]
 
-    def _well(self, well: Well) -> None:
+    def _well(self, well: WellEditor) -> None:
         entries = Members([well], self._ask, in_plate=False).entries
         images = [(e.name, e.new_name, e.acquisition) for e in entries]
         plan_well_document(self._groups, well, "", images)
@@ -140,46 +140,46 @@ class Planner:
                 same.check(position, self._ask.selection.channels)
             self._position(position, entry.path)
 
-    def _series(self, series: Bioformats2RawSeries) -> None:
-        ask, keys = self._ask, series._keys()
+    def _series(self, series: SeriesEditor) -> None:
+        ask, keys = self._ask, series.names()
         if ask.wells is not None or ask.acquisitions is not None or ask.moves:
-            raise ArgumentError("a series has no wells and no acquisitions", path=series._location.where)
+            raise ArgumentError("a series has no wells and no acquisitions", path=series.location.where)
         for glob in ask.positions or ():
             if not any(matches(glob, key) for key in keys):
                 raise ArgumentError(
                     f"positions: nothing matches {glob!r}",
-                    path=series._location.where,
+                    path=series.location.where,
                     hint=f"images: {keys}",
                 )
         kept = [k for k in keys if ask.positions is None or any(matches(g, k) for g in ask.positions)]
         plan_series(self._groups, series, kept)
         left = {key.partition("/")[0] for key in keys if key not in kept}
-        self._members(series._location, "", kept, known={*left, OME} if has_ome(series._location) else left)
+        self._members(series.location, "", kept, known={*left, OME} if has_ome(series.location) else left)
         for key in kept:
-            self._groups.register(series._location.child(key).where, key)
+            self._groups.register(series.location.child(key).where, key)
         for key in kept:
             self._position(series[key], key)
 
-    def _position(self, position: Position, target: str) -> None:
+    def _position(self, position: ImageEditor, target: str) -> None:
         """Plan one position, its labels, and what others keep in it."""
         self.plan.positions += 1
         main = self._images.image(position, target)
-        contents, place = self._groups.contents(position._location), position._location.child(LABELS)
+        contents, place = self._groups.contents(position.location), position.location.child(LABELS)
         known = {LABELS}
         if self._ask.labels and LABELS in contents[0]:
             # An array of that name is somebody else's; in zarr v3 the list is in the same document.
-            unlike = place.zarr_format == 2 or position._listing() is None
+            unlike = place.zarr_format == 2 or position.listing() is None
             if unlike and read_array(place.storage, place.path, place.zarr_format) is not None:
                 known = set()
             else:
                 self._labels(position, join(target, LABELS), main)
-        self._members(position._location, target, position._state().paths(), contents, known=known)
+        self._members(position.location, target, position.meta.paths(), contents, known=known)
 
-    def _labels(self, position: Position, target: str, main: MainImage | None) -> None:
+    def _labels(self, position: ImageEditor, target: str, main: MainImage | None) -> None:
         """Plan the label images of a position: those that are listed, or all where nothing lists any."""
-        listing, location = position._listing(), position._location.child(LABELS)
+        listing, location = position.listing(), position.location.child(LABELS)
         contents = self._groups.contents(location)
-        labels = {} if listing is None else {name: listing[name] for name in listing._keys()}
+        labels = {} if listing is None else {name: listing[name] for name in listing.names()}
         own = None if listing is None else listing.own_list
         if own is None and not labels:
             labels = self._unlisted(position, contents[0])
@@ -193,16 +193,16 @@ class Planner:
             self._groups.new("labels", target, {"labels": list(labels)}, {})
         for name, label in labels.items():
             self._images.image(label, join(target, name), main)
-            self._members(label._location, join(target, name), label._state().paths())
+            self._members(label.location, join(target, name), label.meta.paths())
         self._members(location, target, list(labels), contents, listed=True)
 
-    def _unlisted(self, position: Position, names: Sequence[str]) -> dict[str, LabelImage]:
+    def _unlisted(self, position: ImageEditor, names: Sequence[str]) -> dict[str, LabelImageEditor]:
         """The label images that lie in a position: those of these names that are one."""
         out = {}
         for name in names:
-            if is_image(position._location.child(LABELS, name)):
+            if is_image(position.location.child(LABELS, name)):
                 with contextlib.suppress(InvalidMetadataError):
-                    out[name] = position._open_child(LabelImage, LABELS, name)
+                    out[name] = position.open_child(LabelImageEditor, LABELS, name)
         return out
 
     def _members(
@@ -228,7 +228,7 @@ class Planner:
 
 
 def version_of(
-    nodes: Sequence[NGFFNode[Any]], ask: Ask, destination: Destination, plate: Plate | None
+    nodes: Sequence[Editor[Any]], ask: Ask, destination: Destination, plate: PlateEditor | None
 ) -> Version:
     """Version of the copy.
 
@@ -241,14 +241,14 @@ def version_of(
     if destination.place.is_archive:
         fixed = sharding().name
     elif plate is not None:
-        fixed = plate.version
+        fixed = plate.location.version
     if fixed is not None and ask.version not in (None, fixed):
         what = f"an archive holds {fixed} (RFC-9)" if plate is None else f"the plate is {fixed}"
         raise ArgumentError(f"the copy cannot be {ask.version}: {what}", path=destination.place.final)
-    return fixed or ask.version or nodes[0].version
+    return fixed or ask.version or nodes[0].location.version
 
 
-def _count(node: NGFFNode[Any]) -> int:
-    if isinstance(node, Plate):
-        return sum(len(node._open_child(Well, path)._state().images) for path in node._entries())
-    return 1 if isinstance(node, Position) else len(node._keys())
+def _count(node: Editor[Any]) -> int:
+    if isinstance(node, PlateEditor):
+        return sum(len(node.open_child(WellEditor, path).meta.images) for path in node.entries())
+    return 1 if isinstance(node, ImageEditor) else len(node.names())

@@ -12,11 +12,6 @@ from platestore.copying.groups import GroupWriter
 from platestore.copying.members import Entry
 from platestore.copying.series import OME, has_ome, moved_series, plan_ome
 from platestore.errors import ArgumentError
-from platestore.nodes.axes_case import AxesCase, lowered
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.plate import Plate
-from platestore.nodes.position import Position
-from platestore.nodes.well import Well
 from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
 from platestore.spec.names import is_member_name
@@ -30,6 +25,11 @@ from platestore.spec.plate import (
     WellIndexMeta,
 )
 from platestore.spec.well import ImageMeta, WellGroupMeta
+from platestore.tree.axes_case import AxesCase, lowered
+from platestore.tree.editor import Editor
+from platestore.tree.image import ImageEditor
+from platestore.tree.plate import PlateEditor
+from platestore.tree.well import WellEditor
 
 #: The positions of each well of the copy.
 _Wells: TypeAlias = dict[str, list[Entry]]
@@ -48,21 +48,21 @@ class Acquisitions:
         Gets a line for each acquisition that gets another number.
     """
 
-    def __init__(self, nodes: Sequence[NGFFNode[Any]], entries: Sequence[Entry], notes: list[str]) -> None:
+    def __init__(self, nodes: Sequence[Editor[Any]], entries: Sequence[Entry], notes: list[str]) -> None:
         self._numbers: dict[tuple[int, int], int] = {}
         self._items: dict[int, AcquisitionMeta] = {}
         self.declared = False
         used = {(entry.source, entry.acquisition or 0) for entry in entries if not entry.is_empty}
         for source, node in enumerate(nodes):
-            if not isinstance(node, Plate):
+            if not isinstance(node, PlateEditor):
                 continue
-            for item in node._state().acquisitions or ():
+            for item in node.meta.acquisitions or ():
                 self.declared = True
                 if (source, item.id) in used:
                     number = self._number_of(item)
                     if number != item.id:
                         notes.append(
-                            f"acquisition {item.id} of {node._location.where} is {number} in the copy"
+                            f"acquisition {item.id} of {node.location.where} is {number} in the copy"
                         )
                     self._items.setdefault(number, item.model_copy())
                     self._numbers[source, item.id] = number
@@ -104,7 +104,7 @@ def _same(one: AcquisitionMeta, other: AcquisitionMeta) -> bool:
 
 def plan_plate(
     groups: GroupWriter,
-    nodes: Sequence[NGFFNode[Any]],
+    nodes: Sequence[Editor[Any]],
     entries: Sequence[Entry],
     channels: Sequence[str] | None,
     name: str,
@@ -131,10 +131,10 @@ def plan_plate(
     for entry in entries:
         wells.setdefault(entry.new_well, []).append(entry)
     acquisitions = Acquisitions(nodes, entries, groups.plan.notes)
-    plates = [node for node in nodes if isinstance(node, Plate)]
+    plates = [node for node in nodes if isinstance(node, PlateEditor)]
     base = plates[0] if plates else None
-    meta = copy.deepcopy(base._state()) if base is not None else PlateMeta(rows=[], columns=[], wells=[])
-    own = copy.deepcopy(base._own) if base is not None else OwnMeta()
+    meta = copy.deepcopy(base.meta) if base is not None else PlateMeta(rows=[], columns=[], wells=[])
+    own = copy.deepcopy(base.own) if base is not None else OwnMeta()
     if len(nodes) > 1 or base is None:
         meta.name = name
     meta.rows, meta.columns, meta.wells = _grid(meta, own, list(wells), plates)
@@ -148,8 +148,8 @@ def plan_plate(
     _inherited(own, entries[0].node if entries else None, channels)
     if base is not None:
         groups.attributes(
-            base._location,
-            base._loaded().attributes,
+            base.location,
+            base.group.attributes,
             "plate",
             "",
             {"plate": meta.to_json()},
@@ -163,17 +163,17 @@ def plan_plate(
     _others(groups, nodes, entries, wells)
 
 
-def _inherited(own: OwnMeta, first: NGFFNode[Any] | None, channels: Sequence[str] | None) -> None:
+def _inherited(own: OwnMeta, first: Editor[Any] | None, channels: Sequence[str] | None) -> None:
     """Channels and axes that positions created later get."""
     if own.channel_names is not None and channels is not None:
         own.channel_names = list(channels)
-    if own.channel_names is None and isinstance(first, Position):
+    if own.channel_names is None and isinstance(first, ImageEditor):
         own.channel_names = list(channels or first.channel_names)
         own.axes = first.axes
 
 
 def _grid(
-    meta: PlateMeta, own: OwnMeta, paths: Sequence[str], plates: Sequence[Plate]
+    meta: PlateMeta, own: OwnMeta, paths: Sequence[str], plates: Sequence[PlateEditor]
 ) -> tuple[list[PlateAxisMeta], list[PlateAxisMeta], list[WellIndexMeta]]:
     """Rows, columns and wells.
 
@@ -183,7 +183,7 @@ def _grid(
     used = [{path.split("/")[i] for path in paths} for i in (0, 1)]
     known: dict[str, WellIndexMeta] = {}
     for plate in plates:
-        for path, well in plate._entries().items():
+        for path, well in plate.entries().items():
             known.setdefault(path, well)
     before = [{w.path.partition("/")[0] for w in meta.wells}, {w.path.rpartition("/")[2] for w in meta.wells}]
     standard = (len(meta.rows), len(meta.columns)) in PLATE_FORMATS.values()
@@ -210,7 +210,7 @@ def _grid(
 
 def _others(
     groups: GroupWriter,
-    nodes: Sequence[NGFFNode[Any]],
+    nodes: Sequence[Editor[Any]],
     entries: Sequence[Entry],
     wells: dict[str, list[Entry]],
 ) -> None:
@@ -218,10 +218,10 @@ def _others(
     taken = {path.partition("/")[0] for path in wells}
     several, first = len(nodes) > 1, True
     for number, plate in enumerate(nodes):
-        if not isinstance(plate, Plate):
+        if not isinstance(plate, PlateEditor):
             continue
-        location = plate._location
-        if not first and not versions.only_ours(plate._loaded().attributes):
+        location = plate.location
+        if not first and not versions.only_ours(plate.group.attributes):
             groups.plan.notes.append(f"{location.where}: attributes of others are not merged")
         known = _row_names(plate)
         if first and has_ome(location):
@@ -235,16 +235,16 @@ def _others(
         first = False
 
 
-def _row_names(plate: Plate) -> set[str]:
+def _row_names(plate: PlateEditor) -> set[str]:
     """Names of rows that are names of directories; a document can say anything."""
-    meta = plate._state()
+    meta = plate.meta
     names = {row.name for row in meta.rows} | {well.path.partition("/")[0] for well in meta.wells}
     return {name for name in names if is_member_name(name)}
 
 
 def _rows(
     groups: GroupWriter,
-    nodes: Sequence[NGFFNode[Any]],
+    nodes: Sequence[Editor[Any]],
     entries: Sequence[Entry],
     wells: dict[str, list[Entry]],
 ) -> None:
@@ -260,22 +260,22 @@ def _rows(
             for entry in each[:1]
             if path.partition("/")[0] == row and entry.well.partition("/")[0] == row
         ]
-        plates = [node for node in owners if isinstance(node, Plate)]
+        plates = [node for node in owners if isinstance(node, PlateEditor)]
         if plates:
-            groups.bare(plates[0]._location.child(row), row)
+            groups.bare(plates[0].location.child(row), row)
         else:
             groups.new("unknown", row, {}, {})
     for number, plate in enumerate(nodes):
-        if isinstance(plate, Plate):
+        if isinstance(plate, PlateEditor):
             used = {entry.well for entry in entries if entry.source == number}
             for row in sorted(_row_names(plate)):
                 _row(groups, plate, row, used, taken.get(row))
 
 
-def _row(groups: GroupWriter, plate: Plate, row: str, used: set[str], taken: set[str] | None) -> None:
+def _row(groups: GroupWriter, plate: PlateEditor, row: str, used: set[str], taken: set[str] | None) -> None:
     """Plan what lies in a row beside its wells; what no place is left for is told of."""
-    location = plate._location.child(row)
-    columns = {w.path.rpartition("/")[2] for w in plate._state().wells if w.path.partition("/")[0] == row}
+    location = plate.location.child(row)
+    columns = {w.path.rpartition("/")[2] for w in plate.meta.wells if w.path.partition("/")[0] == row}
     if columns and not any(f"{row}/{column}" in used for column in columns):
         return  # nothing of this row is wanted
     if taken is not None:
@@ -290,7 +290,7 @@ def _row(groups: GroupWriter, plate: Plate, row: str, used: set[str], taken: set
 def _plan_well(groups: GroupWriter, path: str, entries: Sequence[Entry], acquisitions: Acquisitions) -> None:
     """Plan the document of one well, and what lies in it beside its positions."""
     images = [(entry, acquisitions.number(entry)) for entry in entries if not entry.is_empty]
-    parents = {entry.parent._location.where: entry.parent for entry in entries if entry.parent is not None}
+    parents = {entry.parent.location.where: entry.parent for entry in entries if entry.parent is not None}
     if not parents:
         listed = [ImageMeta(path=e.new_name, acquisition=n) for e, n in images]
         groups.new("well", path, {"well": WellGroupMeta(images=listed).to_json()}, {})
@@ -298,17 +298,17 @@ def _plan_well(groups: GroupWriter, path: str, entries: Sequence[Entry], acquisi
     first, *others = parents.values()
     taken = plan_well_document(groups, first, path, [(e.name, e.new_name, n) for e, n in images])
     for well in others:
-        if not versions.only_ours(well._loaded().attributes):
-            groups.plan.notes.append(f"{well._location.where}: attributes of others are not merged")
-        taken |= groups.others(well._location, path, _fields(well), taken, listed=True)
+        if not versions.only_ours(well.group.attributes):
+            groups.plan.notes.append(f"{well.location.where}: attributes of others are not merged")
+        taken |= groups.others(well.location, path, _fields(well), taken, listed=True)
 
 
-def _fields(well: Well) -> set[str]:
-    return {image.path for image in well._state().images}
+def _fields(well: WellEditor) -> set[str]:
+    return {image.path for image in well.meta.images}
 
 
 def plan_well_document(
-    groups: GroupWriter, well: Well, target: str, images: Sequence[tuple[str, str, int | None]]
+    groups: GroupWriter, well: WellEditor, target: str, images: Sequence[tuple[str, str, int | None]]
 ) -> set[str]:
     """Plan the document of a well from that in the source.
 
@@ -316,7 +316,7 @@ def plan_well_document(
     ----------
     groups : GroupWriter
         Takes it.
-    well : Well
+    well : WellEditor
         The well in the source.
     target : str
         Path of the copy.
@@ -328,16 +328,16 @@ def plan_well_document(
     set of str
         Names that are taken in the copy.
     """
-    meta = copy.deepcopy(well._state())
+    meta = copy.deepcopy(well.meta)
     fields = []
     for name, new, acquisition in images:
         old = meta.image(name) or ImageMeta(path=name)
         fields.append(old.model_copy(update={"path": new, "acquisition": acquisition}))
-    same = fields == meta.images and not well._own.intents
+    same = fields == meta.images and not well.own.intents
     meta.images = fields
     groups.write(well, target, None if same else {"well": meta.to_json()})
     known, taken = _fields(well), {new for _, new, _ in images}
-    return taken | groups.others(well._location, target, known, taken - known, listed=True)
+    return taken | groups.others(well.location, target, known, taken - known, listed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +367,7 @@ class SameLook:
         shown = "; ".join(f"{where} has {', '.join(names)}" for names, where in self._seen.items())
         return f"channels differ, and each position keeps its own ({shown}); a plate shows those of its first"
 
-    def check(self, position: Position, channels: Sequence[str] | None) -> None:
+    def check(self, position: ImageEditor, channels: Sequence[str] | None) -> None:
         """Compare one more position with the first, as far as its channels are chosen.
 
         Raises
@@ -378,14 +378,14 @@ class SameLook:
         names = position.channel_names
         if channels is not None and set(channels) <= set(names):
             names = list(channels)
-        self._compare(position._location.where, _Look(tuple(names), _axes(position)))
+        self._compare(position.location.where, _Look(tuple(names), _axes(position)))
 
-    def check_pair(self, plate: Plate, node: NGFFNode[Any], channels: Sequence[str] | None) -> None:
+    def check_pair(self, plate: PlateEditor, node: Editor[Any], channels: Sequence[str] | None) -> None:
         """Compare a position, or a well, with the plate that it is added to."""
         if plate.channel_names:
-            self._compare(plate._location.where, _Look(tuple(plate.channel_names), _axes(plate)))
+            self._compare(plate.location.where, _Look(tuple(plate.channel_names), _axes(plate)))
             names = tuple(channels or node.channel_names)
-            self._compare(node._location.where, _Look(names, _axes(node)))
+            self._compare(node.location.where, _Look(names, _axes(node)))
 
     def _compare(self, where: str, look: _Look) -> None:
         if self._first is None:
@@ -406,7 +406,7 @@ class SameLook:
                 )
 
 
-def _axes(node: NGFFNode[Any]) -> tuple[str, ...]:
+def _axes(node: Editor[Any]) -> tuple[str, ...]:
     return tuple(map(_axis, node.axes))
 
 

@@ -6,10 +6,10 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from platestore.copying.groups import GroupWriter
-from platestore.nodes.location import Location
-from platestore.nodes.series import Bioformats2RawSeries
 from platestore.spec import versions
 from platestore.storage.hierarchy import Group, read_group
+from platestore.tree.location import Location
+from platestore.tree.series import SeriesEditor
 
 #: Name of the group that lists the images, beside the OME-XML that describes them.
 OME = "OME"
@@ -26,12 +26,12 @@ def _group(location: Location) -> Group | None:
     return read_group(inner.storage, inner.path, inner.zarr_format)
 
 
-def plan_series(groups: GroupWriter, series: Bioformats2RawSeries, kept: Sequence[str]) -> None:
+def plan_series(groups: GroupWriter, series: SeriesEditor, kept: Sequence[str]) -> None:
     """Plan the documents of a collection, and its ``OME`` group."""
-    location = series._location
-    root = copy.deepcopy(series._loaded().attributes)
+    location = series.location
+    root = copy.deepcopy(series.group.attributes)
     at_root = "series" in versions.series_parts(root, location.zarr_format)
-    whole = list(kept) == series._keys()
+    whole = list(kept) == series.names()
     if not whole and at_root:
         versions.edit_container(root, location.version, lambda ome: ome.update(series=list(kept)))
     groups.attributes(location, root, "series", "")

@@ -161,7 +161,7 @@ def _transform(
     base: Sequence[TransformationMeta], factors: Sequence[int], method: Methods
 ) -> list[TransformationMeta]:
     """Transformations of a level, with a translation always."""
-    from platestore.pyramid.geometry import level_transform
+    from platestore.spec.geometry import level_transform
 
     return level_transform(base, factors, pooled=method.engine != "stride")
 
@@ -170,7 +170,7 @@ def _describe(
     metadata: Any, method: Methods, levels: Sequence[Level], factors: Sequence[Mapping[str, int]]
 ) -> None:
     """Say in the metadata how the levels are made."""
-    from platestore import __version__
+    from platestore._version import __version__
 
     if not levels:
         metadata.type, metadata.metadata = "none", {}

@@ -230,7 +230,7 @@ def from_ngff_zarr(
 
     Parameters
     ----------
-    store : str, Path, mapping, zarr Store, zarr Group or Position
+    store : str, Path, mapping, zarr Store, zarr Group or node
         The image: a directory, an ``.ozx`` archive, or a position of a plate by its path.
     validate : bool
         Changes nothing: documents are always checked.
@@ -260,11 +260,11 @@ def from_ngff_zarr(
     node = open_any(store)
     if hasattr(node, "dtype"):
         raise ArgumentError("is an array, not an image", path=str(store), hint="pass the group above it")
-    found = node._location.version
+    found = node.location.version
     if version is not None and str(version) != found:
-        raise UnsupportedVersionError(f"is OME-NGFF {found}, not {version}", path=node._location.where)
+        raise UnsupportedVersionError(f"is OME-NGFF {found}, not {version}", path=node.location.where)
     images = images_of(node)
-    document = node._state().multiscales[0]
+    document = node.meta.multiscales[0]
     content = document.to_json()
     axes = [axis.model_copy() for axis in document.axes]
     orientations = read_orientations(axes)
@@ -274,10 +274,10 @@ def from_ngff_zarr(
     metadata = Metadata.model_validate({**content, "axes": [a.to_json() for a in axes], "datasets": []})
     metadata.axes = axes
     metadata.datasets = [Dataset.model_validate(d.to_json()) for d in document.datasets]
-    omero = node._state().omero
+    omero = node.meta.omero
     metadata.omero = None if omero is None else omero.model_copy(deep=True)
-    attributes = dict(node.zattrs)
-    ours = node._location.ngff.without_others(attributes, "image")
+    attributes = dict(node.attributes)
+    ours = node.location.ngff.without_others(attributes, "image")
     described = pyramids.described(document)
     return NgffMultiscales(
         images=images,
@@ -310,7 +310,7 @@ def _factors(images: list[NgffImage]) -> list[dict[str, int]] | None:
 
 
 def _chunks(position: Any, images: list[NgffImage]) -> dict[str, int]:
-    array = position[position._state().multiscales[0].datasets[0].path]
+    array = position[position.meta.multiscales[0].datasets[0].path]
     return dict(zip(images[0].dims, array.chunks, strict=True))
 
 

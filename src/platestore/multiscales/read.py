@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError
 from platestore.multiscales.model import NgffImage
+from platestore.spec.edits import effective_scale, effective_translation
 from platestore.spec.orientation import read_orientations
 
 if TYPE_CHECKING:
-    from platestore.nodes.position import Position
+    from platestore.tree.image import ImageEditor
 
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
@@ -27,9 +28,9 @@ def is_place(data: Any) -> bool:
     from zarr.abc.store import Store
     from zarr.storage import StorePath
 
-    from platestore.nodes.node import NGFFNode
+    from platestore.tree.holder import editor_of
 
-    return isinstance(data, (Store, StorePath, Group, NGFFNode))
+    return isinstance(data, (Store, StorePath, Group)) or editor_of(data) is not None
 
 
 def open_any(place: Any) -> Any:
@@ -40,17 +41,17 @@ def open_any(place: Any) -> Any:
     ArgumentError
         If it is neither, as a plate is not.
     """
-    from platestore.nodes.node import NGFFNode
-    from platestore.nodes.position import Position
+    from platestore.tree.holder import editor_of
+    from platestore.tree.image import ImageEditor
 
-    node = place if isinstance(place, NGFFNode) else _open(place)
-    if hasattr(node, "dtype") or isinstance(node, Position):
+    node: Any = editor_of(place) or _open(place)
+    if hasattr(node, "dtype") or isinstance(node, ImageEditor):
         return node
-    names = (name for name, _ in node.positions()) if hasattr(node, "positions") else iter(node)
-    members = [f"{node._location.where}/{name}" for name in itertools.islice(names, 3)]
+    names = (name for name, _ in node.positions()) if hasattr(node, "positions") else iter(node.names())
+    members = [f"{node.location.where}/{name}" for name in itertools.islice(names, 3)]
     raise ArgumentError(
-        f"is a {type(node).__name__.lower()}, not an image",
-        path=node._location.where,
+        f"is a {node.title.lower()}, not an image",
+        path=node.location.where,
         hint=f"open what is in it: {', '.join(members)}" if members else None,
     )
 
@@ -61,24 +62,24 @@ def _open(place: Any) -> Any:
     from zarr.storage import StorePath
 
     from platestore.multiscales.mappings import MappingStore
-    from platestore.opening import open_ome_zarr
+    from platestore.tree.opening import open_editor
 
     if isinstance(place, Group):
         place = place.store_path
     elif isinstance(place, MutableMapping) and not isinstance(place, (Store, StorePath)):
         place = MappingStore(place)
     array = _array_at(place)
-    return open_ome_zarr(place) if array is None else array
+    return open_editor(place) if array is None else array
 
 
 def _array_at(place: Any) -> Any:
     """The array at a place; None if there is something else."""
     from platestore.arrays.image import open_array
-    from platestore.nodes.location import storage_of
     from platestore.storage.base import StorageOptions
     from platestore.storage.hierarchy import read_array
     from platestore.storage.local import LocalStorage, find_root
     from platestore.storage.ozx import OzxStorage, find_archive, names_archive
+    from platestore.tree.location import storage_of
 
     options, inner = StorageOptions(), ""
     if isinstance(place, (str, os.PathLike)):
@@ -102,14 +103,14 @@ def _array_at(place: Any) -> Any:
     return None
 
 
-def images_of(position: Position) -> list[NgffImage]:
+def images_of(position: ImageEditor) -> list[NgffImage]:
     """The levels of a position's first image."""
     from platestore.arrays.sources import as_source
     from platestore.multiscales.sources import as_dask
 
-    document = position._state().multiscales[0]
+    document = position.meta.multiscales[0]
     if not document.datasets:
-        raise ArgumentError("holds no image yet", path=position._location.where)
+        raise ArgumentError("holds no image yet", path=position.location.where)
     dims = [axis.name.lower() for axis in document.axes]
     units = {d: a.unit for d, a in zip(dims, document.axes, strict=True) if a.unit is not None}
     types = {
@@ -117,7 +118,7 @@ def images_of(position: Position) -> list[NgffImage]:
         for d, a in zip(dims, document.axes, strict=True)
         if a.type is not None and a.type != _TYPES.get(d)
     }
-    omero = position._state().omero
+    omero = position.meta.omero
     channels = omero.channels if omero is not None else []
     names = [c.label if c.label is not None else str(i) for i, c in enumerate(channels)]
     colors = [c.color for c in channels if c.color is not None]
@@ -128,9 +129,9 @@ def images_of(position: Position) -> list[NgffImage]:
         image = NgffImage(
             data=as_dask(source, array.shards or array.chunks),
             dims=tuple(dims),
-            scale=dict(zip(dims, position.get_effective_scale(dataset.path), strict=True)),
-            translation=dict(zip(dims, position.get_effective_translation(dataset.path), strict=True)),
-            name=document.name or position._location.name,
+            scale=dict(zip(dims, effective_scale(position.meta, dataset.path), strict=True)),
+            translation=dict(zip(dims, effective_translation(position.meta, dataset.path), strict=True)),
+            name=document.name or position.location.name,
             axes_units=units or None,
             axes_orientations=read_orientations(document.axes) or None,
             axes_types=types or None,

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.sources import Rearranged, Region, Source, as_source, read_tiles
-from platestore.pyramid.geometry import next_shape
 from platestore.pyramid.windows import needed, reduce_region
+from platestore.spec.geometry import next_shape
 
 if TYPE_CHECKING:
     import dask.array

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from platestore.errors import InvalidMetadataError, InvalidNameError, NodeKeyError
-from platestore.nodes.draft import Draft
-from platestore.nodes.location import Location
-from platestore.nodes.node import NGFFNode
+from platestore.arrays.wishes import Wishes
+from platestore.copying.api import plate_from_positions
+from platestore.nodes.node import NGFFNode, over, shown
 from platestore.nodes.position import Position
 from platestore.nodes.row import Row
 from platestore.nodes.well import Well
-from platestore.spec import versions
 from platestore.spec.axes import AxisMeta
-from platestore.spec.base import read_model
-from platestore.spec.findings import Finding
-from platestore.spec.names import normalise_key, spelled_as_listed, split_path
-from platestore.spec.own import Intent
-from platestore.spec.plate import PlateMeta, WellIndexMeta
-from platestore.spec.versions import Kind
-from platestore.storage.hierarchy import read_group
+from platestore.spec.plate import PlateMeta
+from platestore.tree.axes_case import check_axes_case, lower_axes
+from platestore.tree.growth import add_well, count_fields, grow_plate
+from platestore.tree.plate import PlateEditor
+from platestore.tree.specs import array_plan
+from platestore.tree.surgery import rename_well
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,8 +26,6 @@ if TYPE_CHECKING:
     from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.layout import Shards
     from platestore.spec.transforms import TransformationMeta
-
-_PLAIN_WELL = re.compile(r"[A-Za-z0-9]{1,255}/[A-Za-z0-9]{1,255}")
 
 #: ``(row, column, position[, row_index[, column_index[, acquisition]]])``
 PositionSpec: TypeAlias = (
@@ -42,7 +36,7 @@ PositionSpec: TypeAlias = (
 )
 
 
-class Plate(NGFFNode[PlateMeta]):
+class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
     """The root of a high-content-screening hierarchy: plate / row / column (well) / position.
 
     Parameters
@@ -64,60 +58,7 @@ class Plate(NGFFNode[PlateMeta]):
     creation. Iterating over a plate gives the names of its rows.
     """
 
-    _kind: ClassVar[Kind] = "plate"
-    _inherited: tuple[list[str], list[AxisMeta]] | None = None
-    _by_path: dict[str, WellIndexMeta] | None = None
-    _dumped: dict[int, tuple[WellIndexMeta, dict[str, Any]]] | None = None
-    _documents: dict[str, list[tuple[str, bytes]]] | None = None
-
-    def _parse_parts(self, parts: Mapping[str, Any]) -> tuple[PlateMeta, list[Finding]]:
-        where = self._location.where
-        if "plate" not in parts and self._given_names is not None:
-            # A new node over a bare group.
-            return PlateMeta(rows=[], columns=[], wells=[], name=self._location.name), []
-        if "plate" not in parts:
-            raise InvalidMetadataError("there is no plate metadata", path=where)
-        meta, findings = read_model(PlateMeta, parts["plate"], location="plate", path=where)
-        for i, well in enumerate(meta.wells):
-            if not _PLAIN_WELL.fullmatch(well.path):
-                split_path(well.path, location=f"plate.wells[{i}].path", document=where)
-        return meta, findings
-
-    def _parts(self, meta: PlateMeta) -> dict[str, Any]:
-        """The JSON of the plate; that of wells which are known from the last time is not made anew."""
-        if self._exposed or self._dumped is None:
-            self._dumped = {}
-        known, wells = self._dumped, []
-        for well in meta.wells:
-            found = known.get(id(well))
-            wells.append((well, found[1] if found is not None else well.to_json()))
-        # The models are kept with their JSON, so that no other one can get the identity of a lost one.
-        self._dumped = {id(well): (well, entry) for well, entry in wells}
-        head = meta.model_copy(update={"wells": []}).to_json()
-        return {"plate": {**head, "wells": [entry for _, entry in wells]}}
-
-    def _members_of(self, meta: PlateMeta) -> list[str]:
-        return [well.path for well in meta.wells]
-
-    @property
-    def _blank_documents(self) -> dict[str, list[tuple[str, bytes]]]:
-        """Documents of positions without an image, by name, as they were last serialised."""
-        if self._documents is None:
-            self._documents = {}
-        return self._documents
-
-    def _summary(self) -> str:
-        return "" if self._meta is None else f" wells={len(self._meta.wells)}"
-
-    def _forget(self) -> None:
-        self._by_path = None
-
-    def refresh(self) -> Plate:
-        """Read the plate's document again, after another process changed it."""
-        self._inherited = self._dumped = self._documents = None
-        return super().refresh()
-
-    # --- names and axes ---------------------------------------------------------------------------
+    _editor: PlateEditor
 
     @property
     def channel_names(self) -> list[str]:
@@ -126,79 +67,14 @@ class Plate(NGFFNode[PlateMeta]):
         New positions get them. Positions may have others (``create_position(..., channel_names=)``, merged
         imaging cycles): ``position.channel_names`` tells.
         """
-        return list(self._inheritance()[0])
+        return super().channel_names
 
     @property
     def axes(self) -> list[AxisMeta]:
         """Axes of the first position, or those the plate was created with."""
-        return list(self._inheritance()[1])
-
-    def _inheritance(self) -> tuple[list[str], list[AxisMeta]]:
-        """Channel names and axes that new positions get; looked up once."""
-        if self._inherited is None:
-            first = self._first_position()
-            own = self._own
-            if first is not None:
-                self._inherited = first.channel_names, first.axes
-            else:
-                names = own.channel_names if own.channel_names is not None else super().channel_names
-                self._inherited = names, own.axes or super().axes
-        return self._inherited
-
-    def _first_position(self) -> Position | None:
-        for _, well in self._open_wells(list(self._entries())[:1]):
-            for _, position in well.positions():
-                return position
-        return None
+        return super().axes
 
     # --- members ----------------------------------------------------------------------------------
-
-    def _entries(self) -> dict[str, WellIndexMeta]:
-        """The listed wells by path, and those that a rename under way has unlisted for a moment."""
-        meta = self._state()
-        if self._by_path is None:
-            found = [(well.path, well) for well in meta.in_order()]
-            listed = {well.path for well in meta.wells}
-            for intent in self._own.intents or ():
-                if intent.operation == "move" and intent.target and intent.entry:
-                    here = read_group(
-                        self._location.storage,
-                        self._location.child(intent.path).path,
-                        self._location.zarr_format,
-                    )
-                    path = intent.path if here is not None else intent.target
-                    entry = {**intent.entry["well"], "path": path}
-                    if path not in listed:
-                        place = intent.entry.get("index")
-                        place = place if isinstance(place, int) else len(found)
-                        found.insert(place, (path, WellIndexMeta.model_validate(entry)))
-            self._by_path = dict(found)
-        return self._by_path
-
-    def _keys(self) -> list[str]:
-        used = {path.partition("/")[0] for path in self._entries()}
-        order = [row.name for row in self._state().rows if row.name in used]
-        return order + [name for name in sorted(used) if name not in order]
-
-    def _spelled(self, key: object) -> str:
-        """A key as a path, its well spelled as the plate spells it."""
-        return spelled_as_listed(normalise_key(key), self._entries().keys())
-
-    def _ipython_key_completions_(self) -> list[str]:
-        """Keys that IPython offers: rows and wells."""
-        return [*self._keys(), *self._entries()]
-
-    def __contains__(self, key: object) -> bool:
-        try:
-            parts = self._spelled(key).split("/")
-        except InvalidNameError:
-            return False
-        if len(parts) == 1:
-            return parts[0] in self._keys()
-        path = "/".join(parts[:2])
-        if path not in self._entries():
-            return False
-        return len(parts) == 2 or "/".join(parts[2:]) in self[path]
 
     def __getitem__(self, key: str | int | tuple[str | int, ...]) -> Any:
         """Get a row (``"A"``), well (``"A/1"``), position (``"A/1/0"``) or array (``"A/1/0/0"``).
@@ -216,33 +92,11 @@ class Plate(NGFFNode[PlateMeta]):
         DanglingError
             If it is listed, but not there.
         """
-        path = self._spelled(key)
-        parts = path.split("/")
-        if len(parts) == 1:
-            if parts[0] not in self._keys():
-                raise NodeKeyError(
-                    f"there is no row {path!r}",
-                    path=self._location.where,
-                    hint=f"rows with wells: {', '.join(self._keys()) or 'none'}",
-                )
-            return self._open_child(Row, path)
-        well_path = "/".join(parts[:2])
-        if well_path not in self._entries():
-            raise NodeKeyError(
-                f"there is no well {well_path!r}", path=self._location.where, hint=self._wells_hint()
-            )
-        well = self._open_child(Well, well_path)
-        return well["/".join(parts[2:])] if len(parts) > 2 else well
+        return super().__getitem__(key)
 
-    def _wells_hint(self) -> str:
-        paths = list(self._entries())
-        shown = ", ".join(paths[:8]) or "none"
-        return f"wells: {shown}" + (f" and {len(paths) - 8} more" if len(paths) > 8 else "")
-
-    def _hand_down(self, node: NGFFNode[Any], location: Location) -> None:
-        super()._hand_down(node, location)
-        if self._inherited is not None:
-            node._given_names, node._given_axes = self._inherited
+    def _ipython_key_completions_(self) -> list[str]:
+        """Keys that IPython offers: rows and wells."""
+        return [*self._editor.names(), *self._editor.entries()]
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Iterate over the rows that have wells, in the order of the plate.
@@ -252,8 +106,7 @@ class Plate(NGFFNode[PlateMeta]):
         tuple of str and Row
             Name and node.
         """
-        for name in self._keys():
-            yield name, self[name]
+        return ((name, self[name]) for name in self._editor.names())
 
     def wells(self) -> Iterator[tuple[str, Well]]:
         """Iterate over the wells: along the rows, then the columns of the plate.
@@ -265,10 +118,7 @@ class Plate(NGFFNode[PlateMeta]):
         tuple of str and Well
             Path (``"A/1"``) and node.
         """
-        return self._open_wells(list(self._entries()))
-
-    def _open_wells(self, paths: Iterable[str]) -> Iterator[tuple[str, Well]]:
-        return self._open_each(paths, lambda path: self._open_child(Well, path))
+        return shown(self._editor.wells())
 
     def positions(self) -> Iterator[tuple[str, Position]]:
         """Iterate over the positions: along rows, then columns, in each well in the order of its metadata.
@@ -280,19 +130,16 @@ class Plate(NGFFNode[PlateMeta]):
         tuple of str and Position
             Path (``"A/1/0"``) and node.
         """
-        for path, well in self.wells():
-            for name, position in well.positions():
-                yield f"{path}/{name}", position
+        return shown(self._editor.positions())
 
     def set_axes_case(self, case: Literal["lower"]) -> None:
         """Put the names of axes into lower case in all positions: see :meth:`Position.set_axes_case`.
 
         Positions that cannot be opened are warned of, and left alone.
         """
-        from platestore.nodes.axes_case import check_axes_case, set_plate_axes
-
         check_axes_case(case)
-        set_plate_axes(self)
+        lower_axes(self._editor)
+        self.refresh()
 
     # --- creation ---------------------------------------------------------------------------------
 
@@ -319,9 +166,7 @@ class Plate(NGFFNode[PlateMeta]):
         InvalidNameError
             If a name is not alphanumeric.
         """
-        from platestore.nodes.growth import add_well
-
-        add_well(self, row_name, col_name, row_index, col_index)
+        add_well(self._editor, row_name, col_name, row_index, col_index)
         well: Well = self[f"{row_name}/{col_name}"]
         return well
 
@@ -409,17 +254,14 @@ class Plate(NGFFNode[PlateMeta]):
         ArgumentError, InvalidNameError
             If a specification is wrong. In either case nothing was created.
         """
-        from platestore.nodes.growth import grow_plate
-        from platestore.nodes.specs import array_plan
-        from platestore.nodes.wishes import Wishes
-
-        planned = None
+        plate, planned = self._editor, None
         if shape is not None or dtype is not None:
             wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
-            planned = array_plan(self, image, shape, dtype, wishes, transform, channel_names)
-        return grow_plate(
-            self, positions, planned=planned, overwriting=self._overwriting, channel_names=channel_names
+            planned = array_plan(plate, image, shape, dtype, wishes, transform, channel_names)
+        made = grow_plate(
+            plate, positions, planned=planned, overwriting=plate.overwriting, channel_names=channel_names
         )
+        return [over(position) for position in made]
 
     @classmethod
     def from_positions(
@@ -450,9 +292,8 @@ class Plate(NGFFNode[PlateMeta]):
         NodeExistsError
             If the store exists.
         """
-        from platestore.copying.api import plate_from_positions
-
-        return plate_from_positions(store_path, positions, options)
+        plate: Plate = over(plate_from_positions(store_path, positions, options))
+        return plate
 
     def dump_meta(self, field_count: bool = False) -> None:
         """Write the metadata model, with the edits made to it.
@@ -463,13 +304,10 @@ class Plate(NGFFNode[PlateMeta]):
             Whether to count the fields of every well and write the largest number as ``plate.field_count``.
             Plates that are created here say it already; in those of others it is counted with this.
         """
-        count = max((len(well._keys()) for _, well in self.wells()), default=0) if field_count else None
-
-        def change(draft: Draft[PlateMeta]) -> None:
-            if count is not None:
-                draft.meta.field_count = count or None
-
-        self._commit(change)
+        if field_count:
+            count_fields(self._editor)
+        else:
+            super().dump_meta()
 
     # --- renaming and removing --------------------------------------------------------------------
 
@@ -490,31 +328,8 @@ class Plate(NGFFNode[PlateMeta]):
         InvalidNameError
             If ``new`` is no path of two alphanumeric names.
         """
-        from platestore.nodes.surgery import rename_well
-
-        rename_well(self, old, new)
-
-    def _relist(self, draft: Draft[PlateMeta], intent: Intent) -> None:
-        entry = intent.entry or {}
-        if all(well.path != intent.target for well in draft.meta.wells):
-            draft.meta.wells.insert(entry.get("index", 0), WellIndexMeta.model_validate(entry["well"]))
+        rename_well(self._editor, old, new)
 
     def __delitem__(self, key: str | int | tuple[str | int, ...]) -> None:
         """Remove a row, a well, a position or an image: its entry first, then its data."""
-        from platestore.nodes.surgery import delete_member
-
-        delete_member(self, self._spelled(key))
-
-
-def enclosing_plate(location: Location, levels: int) -> Plate | None:
-    """The plate some levels above a node, if there is one in the same store."""
-    above = location.parent(levels)
-    if above is None:
-        return None
-    group = read_group(above.storage, above.path, above.zarr_format)
-    if group is None or versions.kind_of(group.attributes, above.zarr_format) != "plate":
-        return None
-    plate = Plate(above, parse_meta=False, channel_names=[])
-    plate._given_names = None
-    plate._load(group)
-    return plate
+        super().__delitem__(key)

@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
-from platestore.errors import (
-    NodeKeyError,
-    UnsupportedError,
-)
-from platestore.nodes.node import NGFFNode
+from platestore.errors import UnsupportedError
+from platestore.nodes.node import NGFFNode, shown
 from platestore.nodes.position import Position
-from platestore.spec import rules, versions
-from platestore.spec.axes import AxisMeta
-from platestore.spec.base import read_model
-from platestore.spec.findings import Finding
-from platestore.spec.names import normalise_key, split_path
-from platestore.spec.series import SeriesListMeta, SeriesMeta
-from platestore.spec.versions import Kind
-from platestore.storage.hierarchy import group_exists, read_group
-
-#: What is said of a collection without images.
-EMPTY = "lists no image, and there is no group 0"
-MEND_PLATE = "where it holds a plate whose document was lost, `platestore check --repair` writes it again"
+from platestore.spec.series import SeriesMeta
+from platestore.tree.series import SeriesEditor
 
 
-class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
+class Bioformats2RawSeries(NGFFNode[SeriesMeta], editor=SeriesEditor):
     """A collection of images in the ``bioformats2raw.layout``; it is read, not changed.
 
     The images are those that the ``OME`` group lists, in its order. Without a list they are "0", "1",
     ... as far as there are groups of these names.
     """
 
-    _kind: ClassVar[Kind] = "series"
-    _paths: list[str] | None = None
-
-    def _parse(self, attributes: Mapping[str, Any]) -> tuple[SeriesMeta, Any, list[Finding]]:
-        fmt, where = self._location.zarr_format, self._location.where
-        parts = versions.series_parts(attributes, fmt)
-        meta, findings = read_model(SeriesMeta, parts, location="series", path=where)
-        findings += rules.series_layout(meta.layout, "bioformats2raw.layout")
-        return meta, self._own, findings
-
-    def _forget(self) -> None:
-        self._paths = None
-
-    def _summary(self) -> str:
-        return f" images={self._keys()}"
-
-    def _keys(self) -> list[str]:
-        if self._paths is None:
-            self._paths = self._listed() or self._numbered()
-            if not self._paths:
-                self._warn([Finding("series-empty", "", f"{EMPTY} ({MEND_PLATE})", "warning")])
-        return self._paths
-
-    def _listed(self) -> list[str]:
-        ome = self._location.child("OME")
-        group = read_group(ome.storage, ome.path, ome.zarr_format)
-        for attributes in (group.attributes if group else {}, self._loaded().attributes):
-            parts = versions.series_parts(attributes, ome.zarr_format)
-            if "series" in parts:
-                meta, _ = read_model(SeriesListMeta, parts, location="OME", path=ome.where)
-                return [
-                    split_path(path, location=f"series[{i}]", document=ome.where)
-                    for i, path in enumerate(meta.series)
-                ]
-        return []
-
-    def _numbered(self) -> list[str]:
-        location = self._location
-        out: list[str] = []
-        while group_exists(location.storage, location.child(str(len(out))).path, location.zarr_format):
-            out.append(str(len(out)))
-        return out
-
-    def __contains__(self, key: object) -> bool:
-        if not isinstance(key, (str, int)) or isinstance(key, bool):
-            return False
-        return str(key).strip("/") in self._keys()
+    _editor: SeriesEditor
 
     def __getitem__(self, key: int | str) -> Any:
         """Get an image by its path, or an array below it.
@@ -88,16 +29,7 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
         NodeKeyError
             If the collection lists no such image.
         """
-        path = normalise_key(key)
-        for listed in self._keys():
-            if path == listed or path.startswith(listed + "/"):
-                position = self._open_child(Position, listed)
-                return position[path[len(listed) + 1 :]] if path != listed else position
-        raise NodeKeyError(
-            f"there is no image {path!r}",
-            path=self._location.where,
-            hint=f"images: {', '.join(self._keys()) or 'none'}",
-        )
+        return super().__getitem__(key)
 
     def positions(self) -> Iterator[tuple[str, Position]]:
         """Iterate over the images.
@@ -109,26 +41,8 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta]):
         tuple of str and Position
             Path and node.
         """
-        return self._open_each(self._keys(), lambda path: self._open_child(Position, path))
-
-    def _first(self) -> Position:
-        for _, position in self.positions():
-            return position
-        raise NodeKeyError("the collection has no image", path=self._location.where)
-
-    @property
-    def channel_names(self) -> list[str]:
-        """Channel names of the first image."""
-        return self._first().channel_names
-
-    @property
-    def axes(self) -> list[AxisMeta]:
-        """Axes of the first image."""
-        return self._first().axes
-
-    def __delitem__(self, key: str) -> None:
-        raise UnsupportedError("a bioformats2raw collection is read-only", path=self._location.where)
+        return shown(self._editor.positions())
 
     def dump_meta(self) -> None:
         """Refuse to write: a collection is read-only."""
-        raise UnsupportedError("a bioformats2raw collection is read-only", path=self._location.where)
+        raise UnsupportedError("a bioformats2raw collection is read-only", path=self._editor.location.where)

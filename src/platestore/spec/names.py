@@ -15,6 +15,7 @@ from platestore.errors import InvalidMetadataError, InvalidNameError
 ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 _NODE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])")
+_RUN_OF_DIGITS = re.compile(r"(\d+)", re.ASCII)
 _LONGEST, _DEEPEST = 255, 64
 # Files that zarr keeps: no group or array has such a name, and removing one would take a group its document.
 _DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
@@ -194,3 +195,8 @@ def spelled_as_listed(path: str, wells: Collection[str]) -> str:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
+
+
+def natural_key(path: str) -> list[str | int]:
+    """Sort key by which ``z9`` comes before ``z10``."""
+    return [int(part) if i % 2 else part for i, part in enumerate(_RUN_OF_DIGITS.split(path))]

@@ -7,6 +7,7 @@ that are under way, and, in a store that is still empty, the documents that coul
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -224,3 +225,12 @@ class OwnMeta(OptionalModel):
     previous_transforms: list[PreviousTransform] | None = None
     xarray_attrs: dict[str, dict[str, Any]] | None = None
     intents: list[Intent] | None = Field(default=None)
+
+    def attrs_of(self, image: str) -> dict[str, Any]:
+        """The attributes that were written with an image as a labelled array."""
+        return copy.deepcopy((self.xarray_attrs or {}).get(image) or {})
+
+    def keep_attrs(self, image: str, attrs: dict[str, Any]) -> None:
+        """Keep the attributes of an image; without any, nothing is kept."""
+        kept = {**(self.xarray_attrs or {}), image: attrs}
+        self.xarray_attrs = {name: values for name, values in kept.items() if values} or None

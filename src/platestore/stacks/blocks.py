@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from platestore.arrays.layout import ArrayLayout
 from platestore.errors import ArgumentError
-from platestore.pyramid.geometry import Factors
+from platestore.spec.geometry import Factors
 
 #: First plane, and the one after the last.
 Block: TypeAlias = tuple[int, int]

@@ -9,15 +9,11 @@ from typing import Any
 
 from platestore.arrays.sources import Source
 from platestore.errors import ArgumentError, NodeExistsError
-from platestore.nodes.plate import Plate
-from platestore.nodes.position import Position
-from platestore.nodes.specs import read_spec
-from platestore.opening import open_ome_zarr
-from platestore.pyramid.geometry import level_transform
 from platestore.pyramid.kernels import check_method
 from platestore.settings import config, parse_bytes
 from platestore.spec import edits, pyramids, versions
 from platestore.spec.axes import AxisMeta, default_axes
+from platestore.spec.geometry import level_transform
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta
 from platestore.spec.omero import check_channel_names
 from platestore.spec.transforms import TransformationMeta
@@ -29,6 +25,10 @@ from platestore.stacks.layouts import Layouts, is_none, plan_levels
 from platestore.stacks.units import check_voxel_size
 from platestore.stacks.workplace import WorkPlace
 from platestore.storage import targets
+from platestore.tree.image import ImageEditor
+from platestore.tree.opening import open_editor
+from platestore.tree.plate import PlateEditor
+from platestore.tree.specs import read_spec
 
 _SPATIAL = ("z", "y", "x")
 
@@ -130,13 +130,13 @@ def find_home(place: WorkPlace, wishes: Wishes, *, overwrite: bool) -> Home:
     return _checked(plate, final, unit, asked, fills=False)
 
 
-def _existing(final: str, plate: Plate | None, overwrite: bool) -> Position | None:
+def _existing(final: str, plate: PlateEditor | None, overwrite: bool) -> ImageEditor | None:
     """A position without an image; None for a store that is to be replaced."""
     if overwrite and plate is None:
         targets.check_replaceable(final, check_name=False)
         return None
-    node = open_ome_zarr(final, mode="r+")
-    if not isinstance(node, Position) or node._peek().paths():
+    node = open_editor(final, mode="r+")
+    if not isinstance(node, ImageEditor) or node.peek().paths():
         what = (
             "delete it first: del plate[...]"
             if plate is not None
@@ -156,10 +156,10 @@ def space_axes(unit: str) -> list[AxisMeta]:
 
 
 def _checked(
-    node: Plate | Position, final: str, unit: str, asked: versions.Version | None, *, fills: bool
+    node: PlateEditor | ImageEditor, final: str, unit: str, asked: versions.Version | None, *, fills: bool
 ) -> Home:
     """A place in a store that exists: it has axes, units and a version already."""
-    axes, version = node.axes, node._location.version
+    axes, version = node.axes, node.location.version
     if asked not in (None, version):
         raise ArgumentError(
             f"the store is OME-NGFF {version}, not {asked}", path=final, hint="leave version out"
@@ -174,11 +174,11 @@ def _checked(
     names = {axis.name.lower() for axis in axes}
     if not names >= {"y", "x"}:
         raise ArgumentError(f"the store has the axes {', '.join(a.name for a in axes)}", path=final)
-    if isinstance(node, Plate):
+    if isinstance(node, PlateEditor):
         node.refresh()
-        channels = list(node._own.channel_names or node.channel_names)  # what it was created for
+        channels = list(node.own.channel_names or node.channel_names)  # what it was created for
     else:
-        channels = edits.channel_names(node._state(), 0) if node._state().omero is not None else []
+        channels = edits.channel_names(node.meta, 0) if node.meta.omero is not None else []
     return Home(axes, channels or None, version, final.replace("\\", "/").rpartition("/")[2], fills)
 
 
@@ -335,7 +335,7 @@ def _metadata(
 
 def add_levels(meta: ImagesMeta, factors: Sequence[Sequence[int]], method: str) -> None:
     """List the levels after level 0, and say how they are made."""
-    from platestore import __version__
+    from platestore._version import __version__
 
     image = meta.multiscales[0]
     for k, step in enumerate(factors, 1):

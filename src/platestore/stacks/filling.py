@@ -11,41 +11,41 @@ from platestore.arrays.layout import layout_of, level_layout
 from platestore.arrays.metadata import summarise
 from platestore.arrays.sources import Placed, Source, as_source
 from platestore.errors import ArgumentError, LevelExistsError, LevelNotFoundError
-from platestore.nodes import intents
-from platestore.nodes.leftovers import require_free
-from platestore.nodes.level_making import discard
-from platestore.nodes.levels import factors_of
-from platestore.pyramid.geometry import Factors, level_transform, next_shape
+from platestore.images.level_making import discard
 from platestore.pyramid.levels import Resources, make_levels, plan_build
 from platestore.spec import edits, pyramids
+from platestore.spec.geometry import Factors, level_transform, next_shape
 from platestore.spec.own import Intent
 from platestore.stacks.array_spec import AXES
 from platestore.stacks.methods import Reduction, kernel_of, name_of
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
+from platestore.tree import intents
+from platestore.tree.leftovers import require_free
+from platestore.tree.levels import factors_of
 
 if TYPE_CHECKING:
-    from platestore.nodes.draft import Draft
-    from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
+    from platestore.tree.editor import Draft
+    from platestore.tree.image import ImageEditor
 
 
-def image_of(position: Position) -> MultiScaleMeta:
+def image_of(position: ImageEditor) -> MultiScaleMeta:
     """The metadata of a volume as they are now."""
-    return position._peek().multiscales[0]
+    return position.peek().multiscales[0]
 
 
-def document_of(position: Position, level: int) -> ArrayDocument:
+def document_of(position: ImageEditor, level: int) -> ArrayDocument:
     """The document of the array of a level."""
-    return position._array_document(image_of(position).datasets[level].path)
+    return position.array_document(image_of(position).datasets[level].path)
 
 
 # --- full resolution ------------------------------------------------------------------------------
 
 
-def fill_region(position: Position, data: Any, start: int, resources: Resources) -> None:
+def fill_region(position: ImageEditor, data: Any, start: int, resources: Resources) -> None:
     """Write planes; see :meth:`MultiScaleGroup.add_full_res_data`."""
-    storage = position._location.storage
-    storage.require_writable(position._location.path)
+    storage = position.location.storage
+    storage.require_writable(position.location.path)
     base = document_of(position, 0)
     source = as_source(data)
     region = _checked_region(base, source, start, where=storage.where(base.path))
@@ -53,7 +53,7 @@ def fill_region(position: Position, data: Any, start: int, resources: Resources)
     plan: dict[str, Any] = {"fresh": False, "data": placed, "region": region}
     plan_build(storage, base, [], [], "mean", resources, **plan)
     if len(image_of(position).datasets) > 1:
-        position._commit(_outdate)
+        position.commit(_outdate)
     make_levels(storage, base, [], [], "mean", resources, **plan)
 
 
@@ -161,10 +161,10 @@ class _Level:
 
 
 def add_level(
-    position: Position, level: Any, function: Any, resources: Resources, *, overwrite: bool
+    position: ImageEditor, level: Any, function: Any, resources: Resources, *, overwrite: bool
 ) -> None:
     """Make a level; see :meth:`MultiScaleGroup.add_downsample_level`."""
-    location, storage = position._location, position._location.storage
+    location, storage = position.location, position.location.storage
     storage.require_writable(location.path)
     dtype = summarise(document_of(position, 0)).dtype
     new = _check_level(position, level, kernel_of(function, dtype), overwrite)
@@ -184,16 +184,16 @@ def add_level(
         make_levels(storage, base, [document], [new.factors], method, resources, fresh=True)
         with storage.lock(location.path):
             _check_there(position, new)
-            intent = position._commit(lambda draft: _record(position, draft, new, staged))
-            intents.finish(position, intent)
+            intent = position.commit(lambda draft: _record(position, draft, new, staged))
+            position.finish(intent)
     except BaseException:
-        if not any(i.target == staged for i in position._own.intents or ()):
+        if not any(i.target == staged for i in position.own.intents or ()):
             discard(position, [staged])
         raise
 
 
-def _check_level(position: Position, level: Any, method: str | Reduction, overwrite: bool) -> _Level:
-    where = position._location.where
+def _check_level(position: ImageEditor, level: Any, method: str | Reduction, overwrite: bool) -> _Level:
+    where = position.location.where
     if isinstance(level, bool) or not hasattr(level, "__index__") or operator.index(level) < 1:
         raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=where)
     number = operator.index(level)
@@ -221,17 +221,17 @@ def _check_level(position: Position, level: Any, method: str | Reduction, overwr
     return new
 
 
-def _check_there(position: Position, new: _Level) -> None:
+def _check_there(position: ImageEditor, new: _Level) -> None:
     """Refuse to replace a level unless that is wanted, and to replace what is no level at all."""
     image = image_of(position)
     if new.number < len(image.datasets):
         if not new.overwrite:
-            raise LevelExistsError(f"level {new.number} is there already", path=position._location.where)
+            raise LevelExistsError(f"level {new.number} is there already", path=position.location.where)
     else:
-        require_free(position._location.child(new.path), "array")
+        require_free(position.location.child(new.path), "array")
 
 
-def _record(position: Position, draft: Draft[ImagesMeta], new: _Level, staged: str) -> Intent:
+def _record(position: ImageEditor, draft: Draft[ImagesMeta], new: _Level, staged: str) -> Intent:
     """Record that a level that was built takes its place, and what the metadata say of it then."""
     image = draft.meta.multiscales[0]
     steps = _steps(position, image, new)
@@ -251,7 +251,7 @@ def _record(position: Position, draft: Draft[ImagesMeta], new: _Level, staged: s
         "level": new.number,
         "header": {**image.to_json(), "datasets": []},
         "alone": False,
-        "dtype": summarise(position._array_document(image.datasets[0].path)).dtype,
+        "dtype": summarise(position.array_document(image.datasets[0].path)).dtype,
         "transform": [step.to_json() for step in transform],
     }
     intent = Intent(operation="replace", id=intents.new_id(), path=new.path, target=staged, entry=place)
@@ -259,9 +259,9 @@ def _record(position: Position, draft: Draft[ImagesMeta], new: _Level, staged: s
     return intent
 
 
-def _steps(position: Position, image: MultiScaleMeta, new: _Level) -> list[Sequence[int]]:
+def _steps(position: ImageEditor, image: MultiScaleMeta, new: _Level) -> list[Sequence[int]]:
     """Factors of all steps, with that of the new level."""
-    documents = [position._array_document(d.path) for d in image.datasets]
+    documents = [position.array_document(d.path) for d in image.datasets]
     steps: list[Sequence[int]] = list(factors_of(position, image, documents, exact=False))
     steps[new.number - 1 : new.number] = [new.factors]
     return steps
@@ -280,7 +280,7 @@ def _methods(image: MultiScaleMeta) -> list[str]:
 
 def _describe(image: MultiScaleMeta, made: list[str], steps: Sequence[Sequence[int]]) -> None:
     """Say how the levels were made: by one method, or by which ones."""
-    from platestore import __version__
+    from platestore._version import __version__
 
     same = len(set(made)) == 1
     pyramids.describe(image, made[0] if same else "mixed", steps, __version__)

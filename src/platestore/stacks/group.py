@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError, InvalidMetadataError, LevelNotFoundError, UnsupportedError
-from platestore.nodes.position import Position
-from platestore.opening import open_ome_zarr
 from platestore.progress import Progress, shown
 from platestore.settings import config
+from platestore.spec.edits import effective_scale
 from platestore.spec.units import normalise_unit
 from platestore.stacks import methods
 from platestore.stacks.array_spec import AXES, array_document, conflicts
@@ -21,6 +20,8 @@ from platestore.stacks.filling import add_level, document_of, fill_region, image
 from platestore.stacks.units import SPATIAL_UNIT, check_voxel_size
 from platestore.storage import targets
 from platestore.storage.ozx import names_archive
+from platestore.tree.image import ImageEditor
+from platestore.tree.opening import open_editor
 
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
@@ -97,14 +98,14 @@ class MultiScaleGroup:
 
     def _open(self, origin: Origin | None) -> None:
         """Open a group that exists."""
-        node = open_ome_zarr(self._path, mode="r+")
-        if not isinstance(node, Position):
+        node = open_editor(self._path, mode="r+")
+        if not isinstance(node, ImageEditor):
             raise InvalidMetadataError(
-                f"is no image, but a {type(node).__name__}",
+                f"is no image, but a {node.title}",
                 path=self._path,
                 hint="name the group of a volume",
             )
-        self._position: Position = node
+        self._position: ImageEditor = node
         image = image_of(self._position)
         names = [axis.name for axis in image.axes]
         if [name.lower() for name in names] != list(AXES) or not image.datasets:
@@ -172,7 +173,7 @@ class MultiScaleGroup:
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """Size of a voxel of full resolution along x, y and z."""
-        x, y, z = self._position.get_effective_scale(image_of(self._position).datasets[0].path)
+        x, y, z = effective_scale(self._position.meta, image_of(self._position).datasets[0].path)
         return (x, y, z)
 
     @property

@@ -7,16 +7,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import NodeExistsError
-from platestore.nodes.position import Position
-from platestore.opening import open_ome_zarr
 from platestore.spec import versions
 from platestore.spec.multiscales import ImagesMeta
 from platestore.stacks.workplace import WorkPlace, identity_of
 from platestore.storage import targets
 from platestore.storage.hierarchy import create_node, group_files
+from platestore.tree.image import ImageEditor
+from platestore.tree.opening import open_editor
 
 if TYPE_CHECKING:
-    from platestore.nodes.draft import Draft
+    from platestore.tree.editor import Draft
 
 
 def is_installed(place: WorkPlace, content: dict[str, Any]) -> bool:
@@ -61,10 +61,10 @@ def _add_to_plate(place: WorkPlace, content: dict[str, Any]) -> None:
 def _fill_position(place: WorkPlace, content: dict[str, Any]) -> None:
     """Move the arrays into a position that is there without an image, then list them."""
     position = _empty_position(place)
-    location, storage = position._location, position._location.storage
+    location, storage = position.location, position.location.storage
     names = [str(k) for k in range(len(content["documents"]))]
     with storage.lock(location.path):
-        listed = position._peek().paths()
+        listed = position.peek().paths()
         if listed and not all(name in listed for name in names):
             raise NodeExistsError("the position got an image meanwhile", path=place.final)
         if listed:
@@ -75,13 +75,13 @@ def _fill_position(place: WorkPlace, content: dict[str, Any]) -> None:
                 if os.path.lexists(old):
                     raise NodeExistsError("there is something already", path=old, hint="move it away")
                 os.rename(new, old)
-        position._commit(lambda draft: _list(draft, content))
+        position.commit(lambda draft: _list(draft, content))
 
 
-def _empty_position(place: WorkPlace) -> Position:
-    node = open_ome_zarr(place.final, mode="r+")
-    if not isinstance(node, Position):
-        raise NodeExistsError(f"is no position, but a {type(node).__name__}", path=place.final)
+def _empty_position(place: WorkPlace) -> ImageEditor:
+    node = open_editor(place.final, mode="r+")
+    if not isinstance(node, ImageEditor):
+        raise NodeExistsError(f"is no position, but a {node.title}", path=place.final)
     return node
 
 

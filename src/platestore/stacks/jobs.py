@@ -11,8 +11,8 @@ from typing import Any, Self
 from platestore.arrays.layout import layout_of
 from platestore.arrays.sources import Source
 from platestore.errors import ArgumentError, NodeNotFoundError, SourceChangedError
+from platestore.nodes.opening import open_ome_zarr
 from platestore.nodes.position import Position
-from platestore.opening import open_ome_zarr
 from platestore.progress import Progress, shown
 from platestore.pyramid.levels import Resources, make_levels, plan_build
 from platestore.settings import config, parse_bytes, resident_bytes

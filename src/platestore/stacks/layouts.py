@@ -18,7 +18,7 @@ import numpy as np
 from platestore.arrays.layout import ArrayLayout, check_dtype, check_integers, level_layout, stack_axes
 from platestore.arrays.layout import plan as plan_layout
 from platestore.errors import ArgumentError
-from platestore.pyramid.geometry import Factors, level_shapes, plan_factors
+from platestore.spec.geometry import Factors, level_shapes, plan_factors
 from platestore.storage.hierarchy import ZarrFormat
 
 _PLANES = 64

@@ -9,8 +9,8 @@ from typing import Any
 from platestore.arrays.layout import ArrayLayout, check_dtype, layout_of, level_layout
 from platestore.arrays.sources import Placed, as_source
 from platestore.errors import ArgumentError
-from platestore.pyramid.geometry import next_shape
 from platestore.pyramid.levels import plan_build
+from platestore.spec.geometry import next_shape
 from platestore.stacks.array_spec import AXES, as_document, shard_of, stand_in
 from platestore.stacks.filling import document_of
 from platestore.stacks.group import MultiScaleGroup, resources_of
@@ -110,7 +110,7 @@ def memory_per_downsample_process(
     """
     if isinstance(level, bool) or not hasattr(level, "__index__") or operator.index(level) < 1:
         raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=input_group.path)
-    location = input_group._position._location
+    location = input_group._position.location
     document = document_of(input_group._position, 0)
     layout = layout_of(document.data, location.zarr_format, where=location.where)
     names = [axis.name for axis in input_group._position.axes]

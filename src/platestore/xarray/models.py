@@ -29,7 +29,6 @@ from platestore.xarray.encodings import array_layout, chunk_shapes
 from platestore.xarray.extra import import_xarray
 from platestore.xarray.grids import Irregular
 from platestore.xarray.placing import plain
-from platestore.xarray.positions import put_attrs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -297,5 +296,5 @@ def _own(arrays: Mapping[str, xr.DataArray]) -> OwnMeta:
     for path, array in arrays.items():
         attrs = plain(dict(array.attrs))
         check_json(attrs, where=f"arrays[{path!r}].attrs")
-        put_attrs(own, path, attrs)
+        own.keep_attrs(path, attrs)
     return own

@@ -14,7 +14,6 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
-from platestore.nodes.location import storage_of
 from platestore.spec.names import normalise_key
 from platestore.spec.versions import assumed, kind_of
 from platestore.storage import targets
@@ -22,6 +21,7 @@ from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ZarrFormat, ensure_group, group_exists, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root, is_node
 from platestore.storage.ozx import names_archive
+from platestore.tree.location import Location, storage_of
 
 if TYPE_CHECKING:
     import zarr

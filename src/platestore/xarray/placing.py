@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from platestore.arrays.origins import of_store, origins, require_there
+from platestore.arrays.wishes import PyramidWishes, Wishes
 from platestore.errors import ArgumentError, NodeExistsError
-from platestore.nodes.creation import create_image
-from platestore.nodes.wishes import PyramidWishes, Wishes
+from platestore.images.creation import create_image
 from platestore.pyramid.levels import Resources
 from platestore.settings import config
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
+from platestore.spec.omero import new_omero
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
 from platestore.storage.documents import check_json
 from platestore.xarray.coordinates import axis_type, channel_labels, coordinate_of, dimension_names, make_axis
@@ -32,16 +33,15 @@ from platestore.xarray.grids import (
     stated_translation,
 )
 from platestore.xarray.pixels import source_of
-from platestore.xarray.positions import list_channels, put_attrs, stored_attrs
 from platestore.xarray.regions import sort_along, spread, write_pieces
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from platestore.arrays.image import ImageArray
-    from platestore.nodes.draft import Draft
-    from platestore.nodes.position import Position
     from platestore.spec.multiscales import ImagesMeta
+    from platestore.tree.editor import Draft
+    from platestore.tree.image import ImageEditor
 
 
 @dataclass(slots=True)
@@ -77,10 +77,10 @@ class _Plan:
         return axis not in self.places or len(self.places[axis]) == self.shape[axis]
 
 
-def write(position: Position, array: xr.DataArray, image: str | int) -> None:
+def write(position: ImageEditor, array: xr.DataArray, image: str | int) -> None:
     """As :func:`platestore.xarray.positions.write_xarray`."""
-    name = position._name_of(image)
-    position._location.storage.require_writable(position._location.path)
+    name = position.name_of(image)
+    position.location.storage.require_writable(position.location.path)
     _check_array(position, array)
     try:
         if name not in position:
@@ -97,7 +97,7 @@ def write(position: Position, array: xr.DataArray, image: str | int) -> None:
 # --- checks ---------------------------------------------------------------------------------------
 
 
-def _check_array(position: Position, array: Any) -> None:
+def _check_array(position: ImageEditor, array: Any) -> None:
     if not isinstance(array, import_xarray().DataArray):
         raise ArgumentError(f"the data must be an xarray.DataArray, not {type(array).__name__}")
     wanted, dims = dimension_names(position.axes), [str(dim) for dim in array.dims]
@@ -114,20 +114,20 @@ def _check_array(position: Position, array: Any) -> None:
         hint = f"{'; '.join([*steps, f'then .transpose({quoted})'])}"
     raise ArgumentError(
         f"the array has the dimensions {', '.join(dims) or 'none'}; the position has {', '.join(wanted)}",
-        path=position._location.where,
+        path=position.location.where,
         hint=hint,
     )
 
 
-def _plain_attrs(position: Position, array: xr.DataArray) -> dict[str, Any]:
+def _plain_attrs(position: ImageEditor, array: xr.DataArray) -> dict[str, Any]:
     """The attributes of an array as JSON."""
     attrs = {key: plain(value) for key, value in array.attrs.items()}
     try:
-        check_json(attrs, where=position._location.where)
+        check_json(attrs, where=position.location.where)
     except ArgumentError as error:
         raise ArgumentError(
             f"the attrs of the array cannot be stored: {error.message}",
-            path=position._location.where,
+            path=position.location.where,
             hint=error.hint,
         ) from None
     return attrs
@@ -188,7 +188,7 @@ def _is_time(axis: AxisMeta) -> bool:
 # --- the first write ------------------------------------------------------------------------------
 
 
-def _write_first(position: Position, array: xr.DataArray, name: str) -> None:
+def _write_first(position: ImageEditor, array: xr.DataArray, name: str) -> None:
     """Create an image, with all of its channels."""
     plan = _plan_first(position, array)
     array, places = sort_along(array, plan.places)
@@ -196,7 +196,7 @@ def _write_first(position: Position, array: xr.DataArray, name: str) -> None:
         data = source_of(array)
     else:
         data = spread(position, array, places, plan.shape)
-    outer = position._state().multiscales[0].coordinate_transformations
+    outer = position.meta.multiscales[0].coordinate_transformations
     # Units, names and attributes are written with the entry: nobody sees the image without them.
     create_image(
         position,
@@ -212,8 +212,8 @@ def _write_first(position: Position, array: xr.DataArray, name: str) -> None:
     _describe(position, name, plan)
 
 
-def _plan_first(position: Position, array: xr.DataArray) -> _Plan:
-    meta, axes = position._state(), position.axes
+def _plan_first(position: ImageEditor, array: xr.DataArray) -> _Plan:
+    meta, axes = position.meta, position.axes
     plan = _Plan(list(array.shape), [], {}, _stated_units(array, axes), _plain_attrs(position, array))
     for i, axis in enumerate(axes):
         coordinate = coordinate_of(array, array.dims[i])
@@ -267,13 +267,13 @@ def _relative(grids: Sequence[Grid], outer: Sequence[TransformationMeta] | None)
 # --- later writes ---------------------------------------------------------------------------------
 
 
-def _write_later(position: Position, array: xr.DataArray, name: str) -> None:
+def _write_later(position: ImageEditor, array: xr.DataArray, name: str) -> None:
     """Write into an image that exists."""
     target: ImageArray = position[name]
     plan = _plan_later(position, array, name, target)
     require_there(array.variable)
     if _is_read_from(array, target):
-        array = _in_memory(array, position._location.child(name).where)
+        array = _in_memory(array, position.location.child(name).where)
     array, places = sort_along(array, plan.places)
     _grow(position, name, target, plan)
     write_pieces(target, array, places)
@@ -300,8 +300,8 @@ def _in_memory(array: xr.DataArray, where: str) -> xr.DataArray:
     return array.copy(data=np.asarray(array.values))
 
 
-def _plan_later(position: Position, array: xr.DataArray, name: str, target: ImageArray) -> _Plan:
-    meta = position._state()
+def _plan_later(position: ImageEditor, array: xr.DataArray, name: str, target: ImageArray) -> _Plan:
+    meta = position.meta
     found = meta.find(name)
     axes = position.axes if found is None else found[0].axes
     if not np.can_cast(array.dtype, target.dtype, "safe"):
@@ -377,12 +377,12 @@ def _later_grid(
     return grid
 
 
-def _grow(position: Position, name: str, target: ImageArray, plan: _Plan) -> None:
+def _grow(position: ImageEditor, name: str, target: ImageArray, plan: _Plan) -> None:
     """Make the array as long as the plan needs it; longer ones stay, whoever made them so.
 
     Levels and label images grow with it.
     """
-    location = position._location
+    location = position.location
     if list(target.shape) == plan.shape:
         return
     with location.storage.lock(location.path), location.storage.lock(location.child(name).path):
@@ -393,12 +393,12 @@ def _grow(position: Position, name: str, target: ImageArray, plan: _Plan) -> Non
 # --- what the document says -----------------------------------------------------------------------
 
 
-def _describe(position: Position, name: str, plan: _Plan) -> None:
+def _describe(position: ImageEditor, name: str, plan: _Plan) -> None:
     """Put scale, units, attributes and names into the position's document, if they differ from it."""
-    meta = position._state()
+    meta = position.meta
     multiscales, _ = meta.find(name) or (meta.multiscales[0], None)
     first = not plan.present
-    attrs = plan.attrs if first else {**stored_attrs(position._own, name), **plan.attrs}
+    attrs = plan.attrs if first else {**position.own.attrs_of(name), **plan.attrs}
     now = [
         Grid(s, t)
         for s, t in zip(
@@ -407,7 +407,7 @@ def _describe(position: Position, name: str, plan: _Plan) -> None:
     ]
     wanted = now if _close(now, plan.grids) else plan.grids
     same_units = all(multiscales.axes[i].unit == unit for i, unit in plan.units.items())
-    if wanted is now and same_units and not plan.labels and attrs == stored_attrs(position._own, name):
+    if wanted is now and same_units and not plan.labels and attrs == position.own.attrs_of(name):
         return
     dtype = position[name].dtype.name if plan.labels else ""
 
@@ -417,7 +417,7 @@ def _describe(position: Position, name: str, plan: _Plan) -> None:
             found[1].coordinate_transformations = _relative(wanted, found[0].coordinate_transformations)
         _edit(draft, name, plan, attrs, dtype)
 
-    position._commit(change)
+    position.commit(change)
 
 
 def _edit(draft: Draft[ImagesMeta], name: str, plan: _Plan, attrs: dict[str, Any], dtype: str) -> None:
@@ -431,8 +431,9 @@ def _edit(draft: Draft[ImagesMeta], name: str, plan: _Plan, attrs: dict[str, Any
         for i, axis in enumerate(image.axes)
     ]
     if plan.labels and draft.meta.omero is None:
-        list_channels(draft.meta, plan.labels, dtype)
-    put_attrs(draft.own, name, attrs)
+        images = draft.meta
+        images.omero = new_omero(plan.labels, name=images.multiscales[0].name, dtype=dtype)
+    draft.own.keep_attrs(name, attrs)
 
 
 def _close(now: Sequence[Grid], wanted: Sequence[Grid]) -> bool:

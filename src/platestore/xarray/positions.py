@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import InvalidMetadataError, NodeKeyError
 from platestore.spec import edits
 from platestore.spec.axes import channel_index
+from platestore.tree.image import image_editor
 from platestore.xarray.coordinates import make_coords
 from platestore.xarray.extra import import_xarray
 from platestore.xarray.wrappers import DaskArrayWrapper, Wraps, resolve
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from platestore.nodes.position import Position
-    from platestore.spec.multiscales import ImagesMeta
-    from platestore.spec.own import OwnMeta
+    from platestore.tree.holder import HasEditor
+    from platestore.tree.image import ImageEditor
 
 
 def to_xarray(
-    position: Position, image: str | int = 0, array_wrapper: Wraps | Mapping[str, Any] | None = None
+    position: HasEditor, image: str | int = 0, array_wrapper: Wraps | Mapping[str, Any] | None = None
 ) -> xr.DataArray:
     """An image as a labelled array; no pixels are read.
 
@@ -56,10 +55,11 @@ def to_xarray(
     """
     import_xarray()
     wrapper = resolve(DaskArrayWrapper() if array_wrapper is None else array_wrapper)
-    return labelled(position, position._name_of(image), wrapper)
+    editor = image_editor(position)
+    return labelled(editor, editor.name_of(image), wrapper)
 
 
-def write_xarray(position: Position, data_array: xr.DataArray, image: str | int = "0") -> None:
+def write_xarray(position: HasEditor, data_array: xr.DataArray, image: str | int = "0") -> None:
     """Write a labelled array, or a part of one, into an image.
 
     The first write creates the image, with all channels of the position; it is listed when its pixels are
@@ -102,10 +102,10 @@ def write_xarray(position: Position, data_array: xr.DataArray, image: str | int 
     import_xarray()
     from platestore.xarray.placing import write
 
-    write(position, data_array, image)
+    write(image_editor(position), data_array, image)
 
 
-def labelled(position: Position, path: str, wrapper: Wraps, array: Any = None) -> xr.DataArray:
+def labelled(position: ImageEditor, path: str, wrapper: Wraps, array: Any = None) -> xr.DataArray:
     """An array of a position as a labelled array.
 
     Parameters
@@ -121,7 +121,7 @@ def labelled(position: Position, path: str, wrapper: Wraps, array: Any = None) -
     """
     from platestore.xarray.pixels import data_array
 
-    meta, where = position._state(), position._location.where
+    meta, where = position.meta, position.location.where
     found = meta.find(path)
     if found is None:
         listed = ", ".join(meta.paths()) or "none"
@@ -136,25 +136,7 @@ def labelled(position: Position, path: str, wrapper: Wraps, array: Any = None) -
     axis = channel_index(multiscales.axes)
     names = edits.channel_names(meta, array.shape[axis] if axis is not None else 0)
     coords = make_coords(multiscales.axes, scale, translation, array.shape, names)
-    attrs = stored_attrs(position._own, path)
+    attrs = position.own.attrs_of(path)
     return data_array(
         wrapper.wrap(array), coords, name=multiscales.name or path, attrs=attrs, where=f"{where}/{path}"
     )
-
-
-def stored_attrs(own: OwnMeta, image: str) -> dict[str, Any]:
-    """The attributes that were written with an image."""
-    return copy.deepcopy((own.xarray_attrs or {}).get(image) or {})
-
-
-def put_attrs(own: OwnMeta, image: str, attrs: dict[str, Any]) -> None:
-    """Keep the attributes of an image in the namespace; without any, nothing is kept."""
-    kept = {**(own.xarray_attrs or {}), image: attrs}
-    own.xarray_attrs = {name: values for name, values in kept.items() if values} or None
-
-
-def list_channels(meta: ImagesMeta, labels: tuple[str, ...], dtype: str) -> None:
-    """Name the channels of an image that names none."""
-    from platestore.spec.omero import new_omero
-
-    meta.omero = new_omero(labels, name=meta.multiscales[0].name, dtype=dtype)

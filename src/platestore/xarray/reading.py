@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError
-from platestore.nodes.location import Location, location_of, storage_of
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.position import Position
-from platestore.opening import open_ome_zarr
 from platestore.spec import versions
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ZarrFormat, read_group
 from platestore.storage.local import LocalStorage, find_root
+from platestore.tree.holder import editor_of
+from platestore.tree.image import ImageEditor
+from platestore.tree.location import Location, location_of, storage_of
+from platestore.tree.opening import open_editor
+from platestore.tree.upkeep import UPKEEP
 from platestore.xarray.extra import import_xarray
 from platestore.xarray.positions import labelled
 from platestore.xarray.wrappers import Wraps, ZarrArrayWrapper, resolve
@@ -34,7 +35,7 @@ def read_multiscale_group(
 
     Parameters
     ----------
-    group : zarr.Group, Position, zarr Store or path
+    group : zarr.Group, ImageEditor, zarr Store or path
         The group, of OME-NGFF 0.4 or 0.5.
     array_wrapper : object with ``wrap``, or dict
         What arrays are wrapped in; ``ZarrArrayWrapper()`` by default, with which xarray reads pixels when
@@ -65,16 +66,16 @@ def read_multiscale_group(
         raise TypeError(f"read_multiscale_group() got unexpected arguments: {', '.join(sorted(kwargs))}")
     import_xarray()
     position = _open_image(group)
-    if version is not None and versions.check_version(version) != position.version:
+    if version is not None and versions.check_version(version) != position.location.version:
         raise ArgumentError(
-            f"the group is OME-NGFF {position.version}, not {version}", path=position._location.where
+            f"the group is OME-NGFF {position.location.version}, not {version}", path=position.location.where
         )
-    images = position._state().multiscales
+    images = position.meta.multiscales
     if index is not None:
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(images):
             raise ArgumentError(
                 f"there is no multiscales {index!r}; there are {len(images)}, from 0",
-                path=position._location.where,
+                path=position.location.where,
             )
         images = [images[index]]
     paths = [dataset.path for image in images for dataset in image.datasets]
@@ -121,8 +122,8 @@ def read_multiscale_array(
         if group is None or versions.kind_of(group.attributes, zarr_format) not in ("image", "label"):
             continue
         version = versions.detect_version(group.attributes, zarr_format, path=storage.where(above))
-        position = Position(Location(storage, above, version))
-        for listed in position._state().paths():
+        position = ImageEditor(Location(storage, above, version), UPKEEP)
+        for listed in position.meta.paths():
             if join(*listed.split("/")) == inner:
                 return labelled(position, listed, wrapper, array)
     raise NodeNotFoundError(
@@ -160,11 +161,10 @@ def read_multiscale_tree(
     return tree
 
 
-def _open_image(group: Any) -> Position:
+def _open_image(group: Any) -> ImageEditor:
     """The position that a group, node, store or path is."""
     import zarr
 
-    node = group
     if isinstance(group, zarr.Group):
         location = location_of(group)
         found = read_group(location.storage, location.path, location.zarr_format)
@@ -175,13 +175,10 @@ def _open_image(group: Any) -> Position:
             raise InvalidMetadataError(_NO_IMAGE, path=location.where, hint="name the group of an image")
         if kind not in ("image", "label"):
             raise ArgumentError(f"is a {kind}, not an image", path=location.where, hint=_NAME_ONE)
-        return Position(location)
-    if not isinstance(group, NGFFNode):
-        node = open_ome_zarr(group, mode="r")
-    if not isinstance(node, Position):
-        raise ArgumentError(
-            f"is a {type(node).__name__}, not an image", path=node._location.where, hint=_NAME_ONE
-        )
+        return ImageEditor(location, UPKEEP)
+    node = editor_of(group) or open_editor(group, mode="r")
+    if not isinstance(node, ImageEditor):
+        raise ArgumentError(f"is a {node.title}, not an image", path=node.location.where, hint=_NAME_ONE)
     return node
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from platestore.arrays.image import ImageArray
-    from platestore.nodes.position import Position
+    from platestore.tree.image import ImageEditor
 
 #: Where indices of an array (a slice of them) go in the image: to a slice, or to single indices.
 Piece: TypeAlias = tuple[slice, "slice | list[int]"]
@@ -116,13 +116,13 @@ def _by_unit(place: slice, unit: int) -> Iterator[tuple[slice, slice]]:
 
 
 def spread(
-    position: Position, array: xr.DataArray, places: Mapping[int, Sequence[int]], shape: Sequence[int]
+    position: ImageEditor, array: xr.DataArray, places: Mapping[int, Sequence[int]], shape: Sequence[int]
 ) -> Spread:
     """An array among zeros, as the whole image that it is a part of.
 
     Parameters
     ----------
-    position : Position
+    position : ImageEditor
         Whose image it will be.
     array : xarray.DataArray
         The pixels.
@@ -131,10 +131,10 @@ def spread(
     shape : sequence of int
         Shape of the image.
     """
-    from platestore.nodes.wishes import Wishes
+    from platestore.arrays.wishes import Wishes
 
     names = [axis.name for axis in position.axes]
-    layout = Wishes().layout(shape, array.dtype, position._location.zarr_format, names)
+    layout = Wishes().layout(shape, array.dtype, position.location.zarr_format, names)
     return Spread(as_source(as_dask(array, layout.units)), places, shape)
 
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.image import open_array
 from platestore.arrays.origins import require_there
-from platestore.nodes.intents import staging_name
 from platestore.spec.versions import DEFAULT_VERSION
 from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node, ensure_group, group_files
 from platestore.storage.local import LocalStorage
+from platestore.tree.intents import staging_name
 from platestore.xarray.extra import import_xarray
 from platestore.xarray.grids import Irregular
 from platestore.xarray.models import MultiscaleGroupModel, model_multiscale_group, named

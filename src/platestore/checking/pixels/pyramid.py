@@ -34,11 +34,11 @@ from platestore.checking.rules.crossing import usable_scale
 from platestore.errors import BudgetError
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.gaussian import halo
-from platestore.pyramid.geometry import level_shapes
 from platestore.pyramid.kernels import METHODS, check_method
 from platestore.pyramid.stepwise import StepwiseBuild
 from platestore.pyramid.targets import Reader, Target
 from platestore.settings import config
+from platestore.spec.geometry import level_shapes
 from platestore.spec.pyramids import PRODUCER
 
 # Grids with more chunks than this, most of which are not there, are not walked whole.

@@ -29,7 +29,7 @@ from platestore.errors import UnsafeTargetError
 from platestore.spec import pyramids, versions
 from platestore.spec.findings import Level
 from platestore.spec.multiscales import ImagesMeta
-from platestore.stacks.listing import natural_key
+from platestore.spec.names import natural_key
 from platestore.storage.base import join
 from platestore.storage.extensions import plain_array
 from platestore.storage.hierarchy import OF_AN_ARRAY, array_key

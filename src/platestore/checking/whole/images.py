@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from platestore.errors import ArgumentError, InvalidMetadataError
-from platestore.pyramid.geometry import Factors, found_factors, level_transform
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.base import AS_STORED
+from platestore.spec.geometry import Factors, found_factors, level_transform
 from platestore.spec.labels import ImageLabelMeta, LabelImageMeta, LabelSourceMeta, default_colors
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
+from platestore.spec.names import natural_key
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of
-from platestore.stacks.listing import natural_key
 
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})")
 

@@ -22,7 +22,7 @@ from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import PlatestoreError
 from platestore.spec import versions
 from platestore.spec.findings import Finding, Level
-from platestore.stacks.listing import natural_key
+from platestore.spec.names import natural_key
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.hierarchy import misplaced_metadata
 

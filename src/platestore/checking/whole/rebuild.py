@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from platestore.spec.names import ALPHANUMERIC
+from platestore.spec.names import ALPHANUMERIC, natural_key
 from platestore.spec.plate import standard_column, standard_row
-from platestore.stacks.listing import natural_key
 
 Json = dict[str, Any]
 #: The acquisition of each field, by its name; None where none is said.

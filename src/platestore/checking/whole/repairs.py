@@ -32,8 +32,7 @@ from platestore.checking.whole.likeness import annotated_image, like_image
 from platestore.checking.whole.problems import Fix, Step
 from platestore.checking.whole.quarantine import Quarantine
 from platestore.errors import NodeNotFoundError, PlatestoreError, ReadOnlyError, StoreWarning
-from platestore.nodes.labels import LabelImage
-from platestore.nodes.pyramids import compute_again
+from platestore.images.pyramids import compute_again
 from platestore.spec import pyramids, versions
 from platestore.spec.edits import channel_names
 from platestore.spec.multiscales import ImagesMeta
@@ -49,6 +48,8 @@ from platestore.storage.hierarchy import (
     group_files,
 )
 from platestore.storage.local import LocalStorage
+from platestore.tree.image import LabelImageEditor
+from platestore.tree.location import Location
 
 # Whatever one repair meets, the others are done, and all that was done is told.
 _UNFORESEEN = (PlatestoreError, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
@@ -123,9 +124,9 @@ class Repairs:
 
     def _open(self, path: str) -> Any:
         """A node for writing; opening it completes what was begun there."""
-        from platestore.opening import open_ome_zarr
+        from platestore.tree.opening import open_editor
 
-        return open_ome_zarr(self.storage.local_path(path), mode="r+")
+        return open_editor(self.storage.local_path(path), mode="r+")
 
     def _remove(self, key: str) -> str:
         """Delete a lock or temporary document, or a group without anything but documents."""
@@ -320,14 +321,14 @@ class Repairs:
 
     def _pyramid(self, path: str) -> str:
         node = self._open(path)
-        meta: ImagesMeta = node._state()
+        meta: ImagesMeta = node.meta
         image = meta.multiscales[0]
         self._keep(path)
         for dataset in image.datasets[1:]:
             self.quarantine.keep_tree(join(path, dataset.path))
         known = pyramids.described(image)
         method = known[0] if known is not None else _method(image.type)
-        if known is None and isinstance(node, LabelImage):
+        if known is None and isinstance(node, LabelImageEditor):
             method = "mode"  # the mean of two labels is none
         compute_again(node, method, **self.resources)
         return f"computed the levels of {self.storage.where(path)} ({method})"

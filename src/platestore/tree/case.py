@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterable
 
 from platestore.errors import InvalidNameError
-from platestore.nodes.location import Location
 from platestore.spec.plate import PlateMeta
+from platestore.tree.location import Location
 
 
 def check_case(location: Location, listed: Iterable[str], new: Iterable[str], kind: str) -> None:

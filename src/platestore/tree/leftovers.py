@@ -10,11 +10,11 @@ import re
 from typing import Literal
 
 from platestore.errors import InvalidMetadataError, NodeExistsError
-from platestore.nodes.location import Location
 from platestore.spec.versions import only_ours
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.documents import parse
 from platestore.storage.hierarchy import NodeType, attributes_of
+from platestore.tree.location import Location
 
 # Where something grew that was to replace a file or a node; invisible to readers, and of no use to anybody.
 _HIDDEN = re.compile(r"\..*\.(?:tmp|new)")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.layout import ArrayLayout, Shards
-    from platestore.pyramid.geometry import Step
+    from platestore.spec.geometry import Step
     from platestore.storage.hierarchy import ZarrFormat
 
 
@@ -63,5 +63,5 @@ class PyramidWishes:
     """The arguments of ``create_image`` that begin with ``pyramid_``."""
 
     levels: int | str | None = None
-    method: str = "mean"
+    method: str | None = None
     factors: Sequence[Step] | None = None

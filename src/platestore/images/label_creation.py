@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from platestore.arrays.layout import check_dtype
 from platestore.arrays.metadata import summarise
+from platestore.arrays.wishes import PyramidWishes, Wishes
 from platestore.errors import ArgumentError, NodeExistsError
-from platestore.nodes import intents
-from platestore.nodes.case import check_case
-from platestore.nodes.labelling import LABELS
-from platestore.nodes.labels import LabelImage, LabelsGroup, check_label_dtype
-from platestore.nodes.leftovers import require_free
-from platestore.nodes.levels import factors_of
+from platestore.images.creation import create_image
+from platestore.pyramid.levels import Resources
 from platestore.spec import versions
 from platestore.spec.axes import channel_index
 from platestore.spec.labels import (
@@ -40,11 +38,15 @@ from platestore.spec.transforms import TransformationMeta, scale_of, translation
 from platestore.storage.base import join
 from platestore.storage.documents import check_json
 from platestore.storage.hierarchy import create_node, group_exists, group_files
+from platestore.tree import intents
+from platestore.tree.case import check_case
+from platestore.tree.image import LABELS, ImageEditor, LabelImageEditor, LabelsEditor
+from platestore.tree.leftovers import require_free
+from platestore.tree.levels import factors_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
-
-    from platestore.nodes.position import Position
 
 #: Of more values the colors are left to the viewer: every reader of the document would pay for them.
 MAX_DEFAULT_COLORS = 1024
@@ -52,66 +54,54 @@ _BLOCK = 2**18
 _LEVEL = "0"
 
 
-@dataclass(frozen=True, slots=True)
-class LabelPlan:
-    """How the arrays of a new label image are laid out; the arguments of ``create_label``."""
-
-    chunks: Sequence[int] | None = None
-    shards_ratio: Sequence[int] | None = None
-    shards: Sequence[int] | str | None = None
-    compressor: Any = None
-    checksum: bool = False
-    levels: int | str | None = None
-    method: str | None = None
-
-    def layout(self) -> dict[str, Any]:
-        """Arguments of ``create_image`` that are not at their defaults."""
-        given = {"shards": self.shards, "compressor": self.compressor, "checksum": self.checksum}
-        return {key: value for key, value in given.items() if value is not None and value is not False}
-
-
 def create_label(
-    position: Position, name: str, data: Any, colors: Any, properties: Any, plan: LabelPlan
-) -> LabelImage:
+    position: ImageEditor,
+    name: str,
+    data: Any,
+    colors: Any,
+    properties: Any,
+    wishes: Wishes,
+    pyramid: PyramidWishes,
+) -> LabelImageEditor:
     """Create a label image; see :meth:`Position.create_label`."""
-    position._location.storage.require_writable(position._location.path)
+    position.location.storage.require_writable(position.location.path)
     check_image_name(name)
-    if isinstance(position, LabelImage):
+    if isinstance(position, LabelImageEditor):
         raise ArgumentError(
             "a label image has no labels of its own",
-            path=position._location.where,
+            path=position.location.where,
             hint="create it on the position",
         )
     pixels = _checked_pixels(position, data)
     facts = check_properties(properties) if properties is not None else None
     shown = check_colors(colors) if colors is not None else default_colors(_values(pixels))
     for item in (*shown, *(facts or ())):
-        check_json(item.model_extra, where=position._location.where)
+        check_json(item.model_extra, where=position.location.where)
     document = _document(position, name, shown, facts)
-    levels = _level_arguments(position, plan)
+    levels = _levels(position, pyramid)
     labels = position.labels_group
     if labels is not None:
         _check_absent(labels, name)
-    return _Creation(position, name, document).run(pixels, plan, levels)
+    return _Creation(position, name, document).run(pixels, wishes, levels)
 
 
 # --- what is asked for ----------------------------------------------------------------------------
 
 
-def _checked_pixels(position: Position, data: Any) -> Any:
+def _checked_pixels(position: ImageEditor, data: Any) -> Any:
     """The data with one dimension per axis, if they fit the image."""
     import numpy as np
 
     pixels = data if hasattr(data, "shape") and hasattr(data, "dtype") else np.asarray(data)
     check_label_dtype(pixels.dtype)
-    datasets = position._state().multiscales[0].datasets
+    datasets = position.meta.multiscales[0].datasets
     if not datasets:
         raise ArgumentError(
             "the position has no image yet",
-            path=position._location.where,
+            path=position.location.where,
             hint="create the image first: its labels follow its shape and scale",
         )
-    shape = summarise(position._array_document(datasets[0].path)).shape
+    shape = summarise(position.array_document(datasets[0].path)).shape
     axes = position.axes
     channel = channel_index(axes)
     if channel is not None and len(pixels.shape) == len(axes) - 1:
@@ -124,7 +114,7 @@ def _checked_pixels(position: Position, data: Any) -> Any:
         raise ArgumentError(
             f"labels of shape {tuple(pixels.shape)} do not fit the image of shape {shape} "
             f"({', '.join(axis.name for axis in axes)})",
-            path=position._location.where,
+            path=position.location.where,
             hint="each dimension must be that of the image, or 1 where it does not matter",
         )
     return pixels
@@ -138,13 +128,13 @@ def _sliceable(data: Any) -> Any:
 
 
 def _document(
-    position: Position,
+    position: ImageEditor,
     name: str,
     colors: list[LabelColorMeta],
     properties: list[LabelPropertyMeta] | None,
 ) -> LabelImageMeta:
     """The document of the label image as it is before it has an array."""
-    image = position._state().multiscales[0]
+    image = position.meta.multiscales[0]
     ndim = len(image.axes)
     outer = image.coordinate_transformations
     return LabelImageMeta(
@@ -233,34 +223,47 @@ def _distinct(values: npt.NDArray[Any]) -> list[int]:
     return [int(least) + int(i) for i in np.flatnonzero(seen)]
 
 
-def _level_arguments(position: Position, plan: LabelPlan) -> dict[str, Any]:
-    """Arguments of ``create_image`` that make the levels."""
-    image = position._state().multiscales[0]
+def _levels(position: ImageEditor, pyramid: PyramidWishes) -> PyramidWishes:
+    """The levels of the label image: as asked for, else as many as the image has, in the same steps."""
+    image = position.meta.multiscales[0]
     count = len(image.datasets)
-    levels = count if plan.levels is None else plan.levels
+    levels = count if pyramid.levels is None else pyramid.levels
     if levels != "auto" and (isinstance(levels, bool) or not isinstance(levels, int) or levels < 1):
         raise ArgumentError(f'pyramid_levels must be an integer of 1 or more, or "auto", not {levels!r}')
     if levels == 1:
-        return {}
-    arguments: dict[str, Any] = {
-        "pyramid_levels": levels,
-        "pyramid_method": plan.method or LabelImage._pyramid_method,
-    }
-    if levels == count:
-        # In the steps of the image, whoever made it; a dimension of 1 stays as it is.
-        documents = [position._array_document(dataset.path) for dataset in image.datasets]
-        arguments["pyramid_factors"] = factors_of(position, image, documents, exact=False)
-    return arguments
+        return PyramidWishes()
+    if levels != count:
+        return replace(pyramid, levels=levels)
+    # In the steps of the image, whoever made it; a dimension of 1 stays as it is.
+    documents = [position.array_document(dataset.path) for dataset in image.datasets]
+    return replace(pyramid, levels=levels, factors=factors_of(position, image, documents, exact=False))
+
+
+def check_label_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The data type, if a label image may have it.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no signed or unsigned integer type of 8 to 64 bits, as the specification demands.
+    """
+    kind = check_dtype(dtype)
+    if kind.kind in "iu":
+        return kind
+    hint = 'label its objects, or convert it: data.astype("uint8")'
+    if kind.kind == "f":
+        hint = 'round and convert it: numpy.rint(data).astype("uint32")'
+    raise ArgumentError(f"label images hold integers, not {kind.name}", hint=hint)
 
 
 # --- what is done ---------------------------------------------------------------------------------
 
 
-def ensure_labels_group(position: Position) -> LabelsGroup:
+def ensure_labels_group(position: ImageEditor) -> LabelsEditor:
     """The group of the labels, created if it is not there."""
-    location = position._location.child(LABELS)
+    location = position.location.child(LABELS)
     storage = location.storage
-    with storage.lock(position._location.path):
+    with storage.lock(position.location.path):
         if not group_exists(storage, location.path, location.zarr_format):
             storage.check_links(location.path, writing=True)
             require_free(location, "group")
@@ -271,33 +274,33 @@ def ensure_labels_group(position: Position) -> LabelsGroup:
             storage.make_directory(location.path)
             for name, data in group_files(location.zarr_format, attributes, where=location.where):
                 storage.write(join(location.path, name), data)
-        return position._open_child(LabelsGroup, LABELS)
+        return position.open_child(LabelsEditor, LABELS)
 
 
-def _check_absent(labels: LabelsGroup, name: str, *, ours: bool = False) -> bool:
+def _check_absent(labels: LabelsEditor, name: str, *, ours: bool = False) -> bool:
     """Whether a label image of this name is listed and may be replaced; an error if it may not.
 
     Parameters
     ----------
-    labels : LabelsGroup
+    labels : LabelsEditor
         The group.
     name : str
         The name.
     ours : bool
         Whether what lies there unlisted was built by this call.
     """
-    listed = labels._peek().labels
-    check_case(labels._location, listed, [name], "label images")
-    place = labels._location.child(name)
+    listed = labels.peek().labels
+    check_case(labels.location, listed, [name], "label images")
+    place = labels.location.child(name)
     if name in listed:
-        if not labels._overwriting:
+        if not labels.overwriting:
             raise NodeExistsError(
                 "the label image exists",
                 path=place.where,
                 hint="open with overwriting_creation=True to replace it",
             )
         return True
-    if not ours and not labels._overwriting:
+    if not ours and not labels.overwriting:
         require_free(place, "group")
     return False
 
@@ -305,42 +308,34 @@ def _check_absent(labels: LabelsGroup, name: str, *, ours: bool = False) -> bool
 class _Creation:
     """One call of :func:`create_label`, after its arguments were checked."""
 
-    def __init__(self, position: Position, name: str, document: LabelImageMeta) -> None:
+    def __init__(self, position: ImageEditor, name: str, document: LabelImageMeta) -> None:
         self.position = position
         self.name = name
         self.document = document
 
-    def run(self, pixels: Any, plan: LabelPlan, levels: dict[str, Any]) -> LabelImage:
-        storage, path = self.position._location.storage, self.position._location.path
+    def run(self, pixels: Any, wishes: Wishes, levels: PyramidWishes) -> LabelImageEditor:
+        storage, path = self.position.location.storage, self.position.location.path
         with storage.lock(path):
             made = self.position.labels_group is None
             labels = ensure_labels_group(self.position)
-            with storage.lock(labels._location.path):
+            with storage.lock(labels.location.path):
                 replaces = _check_absent(labels, self.name)
                 staged = intents.staging_name(self.name) if replaces or storage.atomic_moves else self.name
                 label = self._begin(labels, staged)
         # The pixels are written without a lock, so that other writers of the position need not wait.
         try:
-            transform = self.position._state().multiscales[0].datasets[0].coordinate_transformations
-            label.create_image(
-                _LEVEL,
-                pixels,
-                plan.chunks,
-                plan.shards_ratio,
-                _copied(transform, len(pixels.shape)),
-                False,
-                **plan.layout(),
-                **levels,
-            )
+            transform = self.position.meta.multiscales[0].datasets[0].coordinate_transformations
+            steps = _copied(transform, len(pixels.shape))
+            create_image(label, _LEVEL, pixels, wishes, steps, False, levels, Resources(None, None))
         except BaseException:
             self._abandon(labels, staged, made)
             raise
         self._finish(labels, staged)
-        return labels._open_child(LabelImage, self.name)
+        return labels.open_child(LabelImageEditor, self.name)
 
-    def _begin(self, labels: LabelsGroup, staged: str) -> LabelImage:
+    def _begin(self, labels: LabelsEditor, staged: str) -> LabelImageEditor:
         """Write the group of the label image; nothing refers to it yet."""
-        place = labels._location.child(staged)
+        place = labels.location.child(staged)
         storage = place.storage
         if staged == self.name:
             storage.remove_tree(place.path)  # a leftover
@@ -348,32 +343,32 @@ class _Creation:
         files = group_files(place.zarr_format, attributes, where=place.where)
         create_node(storage, place.path, files)
         # The first document is the one that holds the attributes.
-        return labels._adopt_child(LabelImage, files[0][1], staged)
+        return labels.adopt_child(LabelImageEditor, files[0][1], staged)
 
-    def _finish(self, labels: LabelsGroup, staged: str) -> None:
-        storage, path = labels._location.storage, labels._location.path
+    def _finish(self, labels: LabelsEditor, staged: str) -> None:
+        storage, path = labels.location.storage, labels.location.path
         with storage.lock(path):
             try:
                 _check_absent(labels, self.name, ours=staged == self.name)
                 if staged == self.name:
-                    labels._list(self.name)
+                    labels.append(self.name)
                 else:
-                    labels._install(self.name, staged)
+                    labels.install(self.name, staged)
             except Exception:
                 with contextlib.suppress(Exception):
                     # This completes what was recorded; what is still there then, nothing refers to.
-                    listed = labels._peek().labels
+                    listed = labels.peek().labels
                     if staged != self.name or self.name not in listed:
-                        storage.remove_tree(labels._location.child(staged).path)
+                        storage.remove_tree(labels.location.child(staged).path)
                 raise
 
-    def _abandon(self, labels: LabelsGroup, staged: str, made: bool) -> None:
+    def _abandon(self, labels: LabelsEditor, staged: str, made: bool) -> None:
         """Remove what was built, and the group of the labels if it was made for it."""
-        storage = labels._location.storage
+        storage = labels.location.storage
         with contextlib.suppress(Exception):
-            storage.remove_tree(labels._location.child(staged).path)
+            storage.remove_tree(labels.location.child(staged).path)
             if made:
-                with storage.lock(self.position._location.path), storage.lock(labels._location.path):
-                    empty = not labels._peek().labels and not storage.list(labels._location.path)[0]
+                with storage.lock(self.position.location.path), storage.lock(labels.location.path):
+                    empty = not labels.peek().labels and not storage.list(labels.location.path)[0]
                     if empty:
-                        storage.remove_tree(labels._location.path)
+                        storage.remove_tree(labels.location.path)

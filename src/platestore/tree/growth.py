@@ -11,17 +11,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from platestore.errors import ArgumentError, NodeExistsError
-from platestore.nodes import intents
-from platestore.nodes.case import check_axis_case, check_case
-from platestore.nodes.leftovers import require_free
-from platestore.nodes.leftovers import require_group as require_row
-from platestore.nodes.position import Position
-from platestore.nodes.specs import ArrayPlan, Spec, Staged, check_index, read_spec
-from platestore.nodes.surgery import check_places, place_well
-from platestore.nodes.well import Well
 from platestore.spec import edits, versions
 from platestore.spec.names import check_field_name
 from platestore.spec.omero import check_channel_names
@@ -37,27 +29,34 @@ from platestore.storage.hierarchy import (
     group_files,
     require_group,
 )
-
-if TYPE_CHECKING:
-    from platestore.nodes.draft import Draft
-    from platestore.nodes.plate import Plate
+from platestore.tree import intents
+from platestore.tree.case import check_axis_case, check_case
+from platestore.tree.editor import Draft
+from platestore.tree.image import ImageEditor
+from platestore.tree.leftovers import require_free
+from platestore.tree.leftovers import require_group as require_row
+from platestore.tree.plate import PlateEditor
+from platestore.tree.removal import remove
+from platestore.tree.specs import ArrayPlan, Spec, Staged, check_index, read_spec
+from platestore.tree.surgery import check_places, place_well
+from platestore.tree.well import WellEditor
 
 
 def grow_plate(
-    plate: Plate,
+    plate: PlateEditor,
     items: Sequence[Any],
     *,
     planned: ArrayPlan | None = None,
     overwriting: bool = False,
-    well: Well | None = None,
+    well: WellEditor | None = None,
     staged: Staged | None = None,
     channel_names: Sequence[str] | None = None,
-) -> list[Position]:
+) -> list[ImageEditor]:
     """Create positions and the wells they need.
 
     Parameters
     ----------
-    plate : Plate
+    plate : PlateEditor
         The plate.
     items : sequence of tuple
         The positions.
@@ -65,7 +64,7 @@ def grow_plate(
         An array that each gets.
     overwriting : bool
         Whether positions that exist are replaced, one after the other, after the new ones are listed.
-    well : Well, optional
+    well : WellEditor, optional
         The node of a well among them, which shall show the result.
     staged : Staged, optional
         The one position, or the well with all of them, that was built elsewhere in the store.
@@ -74,11 +73,11 @@ def grow_plate(
 
     Returns
     -------
-    list of Position
+    list of ImageEditor
     """
     specs = [read_spec(item) for item in items]
     names = None if channel_names is None else check_channel_names(channel_names)
-    location = plate._location
+    location = plate.location
     location.storage.require_writable(location.path)
     paths = [f"{spec.well}/{spec.name}" for spec in specs]
     if len(set(paths)) != len(paths):
@@ -92,7 +91,7 @@ def grow_plate(
         return [plate[spec.well][spec.name] for spec in specs]
     # The first document of a new group is the one that holds its attributes.
     return [
-        plate._adopt_child(Position, batch.position_files(spec.name)[0][1], spec.well, spec.name)
+        plate.adopt_child(ImageEditor, batch.position_files(spec.name)[0][1], spec.well, spec.name)
         for spec in specs
     ]
 
@@ -105,11 +104,11 @@ class _Batch:
 
     def __init__(
         self,
-        plate: Plate,
+        plate: PlateEditor,
         specs: Sequence[Spec],
         planned: ArrayPlan | None,
         overwriting: bool,
-        well: Well | None,
+        well: WellEditor | None,
         staged: Staged | None,
         channel_names: list[str] | None,
         locks: contextlib.ExitStack,
@@ -117,9 +116,9 @@ class _Batch:
         self.staged = staged
         self.channel_names = channel_names
         self.plate = plate
-        self.location = plate._location
+        self.location = plate.location
         self.planned = planned
-        self.meta = plate._peek()
+        self.meta = plate.peek()
         wanted = {spec.well for spec in specs}
         listed = [well.path for well in self.meta.wells if well.path in wanted]
         for path in sorted(listed):
@@ -133,25 +132,25 @@ class _Batch:
         self.begun: set[str] = set()  # new wells whose directory is there
         self.fresh: set[str] = set()  # of these, those that were not there before
         # Without arrays, or names of their own, they are alike in every call, too.
-        self._files = plate._blank_documents if planned is None and channel_names is None else {}
+        self._files = plate.blank_documents if planned is None and channel_names is None else {}
         for spec in specs:
             self._sort(spec, overwriting)
         wells = [(s[0].row, s[0].column, s[0].row_index, s[0].column_index) for s in self.new.values()]
         check_places(plate, self.meta, wells)
         self._check_case()
 
-    def _well(self, path: str, given: Well | None) -> Well:
+    def _well(self, path: str, given: WellEditor | None) -> WellEditor:
         """A well as it is now: the caller's node, if it is that one, so that it shows the result."""
-        if given is not None and given._location.path == self.location.child(path).path:
+        if given is not None and given.location.path == self.location.child(path).path:
             return given.refresh()
-        return self.plate._open_child(Well, path)
+        return self.plate.open_child(WellEditor, path)
 
     def _sort(self, spec: Spec, overwriting: bool) -> None:
         """Decide what happens to one position; refuse what must not be touched."""
         well = self.existing.get(spec.well)
         place = self.location.child(spec.well, spec.name)
         place.storage.check_links(place.path, writing=True)
-        if well is not None and spec.name in well._keys():
+        if well is not None and spec.name in well.names():
             if not overwriting:
                 raise NodeExistsError(
                     "the position exists",
@@ -161,7 +160,7 @@ class _Batch:
             self.replaced.append(spec)
             return
         if self.staged is not None and self.staged.is_well and well is not None:
-            raise NodeExistsError("the well exists", path=well._location.where)
+            raise NodeExistsError("the well exists", path=well.location.where)
         if not overwriting and not self._is_moved(spec):
             if well is not None:
                 require_free(place, "group")
@@ -183,7 +182,7 @@ class _Batch:
         check_axis_case(self.location, self.meta, self.new)
         for path, specs in {**self.new, **self.added}.items():
             well = self.existing.get(path)
-            listed = well._keys() if well else ()
+            listed = well.names() if well else ()
             check_case(self.location, listed, (spec.name for spec in specs), "positions")
 
     def run(self) -> None:
@@ -202,7 +201,7 @@ class _Batch:
             self._take_back()
             raise
         if intent is not None:
-            intents.finish(self.plate, intent)
+            self.plate.finish(intent)
         for spec in self.replaced:
             self._replace(spec)
 
@@ -212,12 +211,12 @@ class _Batch:
             return  # the next call finds it
         with contextlib.suppress(Exception):
             fresh = require_group(self.location.storage, self.location.path, self.location.zarr_format)
-            meta, own, _ = self.plate._parse(fresh.attributes)
+            meta, own, _ = self.plate.parse(fresh.attributes)
             listed = any(well.path in self.new for well in meta.wells) or any(
                 set(intent.images or ()) & set(self.added) for intent in own.intents or ()
             )
             for path, specs in self.added.items():
-                fields = self.plate._open_child(Well, path)._keys()
+                fields = self.plate.open_child(WellEditor, path).names()
                 listed = listed or any(spec.name in fields for spec in specs)
             if not listed:
                 for path in reversed(self.made):
@@ -226,7 +225,7 @@ class _Batch:
     def _write_position(self, well: str, name: str) -> None:
         storage = self.location.storage
         path = join(self.location.path, well, name)
-        if self.plate._overwriting:
+        if self.plate.overwriting:
             storage.remove_tree(path)  # an unlisted leftover
         if well in self.new and well not in self.begun:
             row = join(self.location.path, well.partition("/")[0])
@@ -259,7 +258,7 @@ class _Batch:
     def position_files(self, name: str) -> list[tuple[str, bytes]]:
         """Documents of a position; all of one name are alike, and serialised once."""
         if name not in self._files:
-            names, axes = self.plate._inheritance()
+            names, axes = self.plate.inheritance()
             names = names if self.channel_names is None else self.channel_names
             meta = edits.empty_image(axes, names, name)
             if self.planned is not None:
@@ -274,7 +273,7 @@ class _Batch:
 
     def _array_files(self) -> list[tuple[str, bytes]]:
         if _ARRAY not in self._files and self.planned is not None:
-            axes = [axis.name for axis in self.plate._inheritance()[1]]
+            axes = [axis.name for axis in self.plate.inheritance()[1]]
             document = self.planned.layout.document(self.location.zarr_format, axes)
             self._files[_ARRAY] = array_files(self.location.zarr_format, document, where=self.location.where)
         return self._files[_ARRAY]
@@ -293,9 +292,9 @@ class _Batch:
         acquisitions, most = self._acquisitions(), self._most_fields()
         if not self.new and not acquisitions and len(images) <= 1:
             if most is not None:  # at every moment it is no less than the fields of any well
-                self.plate._commit(lambda draft: setattr(draft.meta, "field_count", most), check=False)
+                self.plate.commit(lambda draft: setattr(draft.meta, "field_count", most), check=False)
             for path, fields in images.items():
-                self.existing[path]._add_images(fields)
+                self.existing[path].add_images(fields)
             return None
         intent = None
         if images:
@@ -312,14 +311,14 @@ class _Batch:
             if intent is not None:
                 draft.add_intent(intent)
 
-        self.plate._commit(change, check=False)
+        self.plate.commit(change, check=False)
         return intent
 
     def _most_fields(self) -> int | None:
         """What ``field_count`` becomes with this batch; None if it stays, or the plate never said it."""
         said = self.meta.field_count
         counts = [len(specs) for specs in self.new.values()]
-        counts += [len(self.existing[path]._images()) + len(specs) for path, specs in self.added.items()]
+        counts += [len(self.existing[path].fields()) + len(specs) for path, specs in self.added.items()]
         if not counts or (said is None and self.meta.wells) or max(counts) <= (said or 0):
             return None
         return max(counts)
@@ -339,7 +338,7 @@ class _Batch:
             by_well.setdefault(spec.well, []).append(spec)
         for path, specs in by_well.items():
             well, names = self.existing.get(path), {spec.name for spec in specs}
-            fields = [i.acquisition or 0 for i in well._images() if i.path not in names] if well else []
+            fields = [i.acquisition or 0 for i in well.fields() if i.path not in names] if well else []
             fields += [spec.acquisition for spec in specs]
             for acquisition in {spec.acquisition for spec in specs}:
                 counts[acquisition] = max(counts.get(acquisition, 0), fields.count(acquisition))
@@ -348,7 +347,7 @@ class _Batch:
                 return {}
             # The first other acquisition: the fields there were belong to acquisition 0 from now on.
             for _, well in self.plate.wells():
-                present = [image.acquisition or 0 for image in well._images()]
+                present = [image.acquisition or 0 for image in well.fields()]
                 for acquisition in set(present):
                     counts[acquisition] = max(counts.get(acquisition, 0), present.count(acquisition))
             return dict(sorted(counts.items()))
@@ -364,8 +363,8 @@ class _Batch:
         create_node(storage, path, self.position_files(spec.name))
         if self.planned is not None:
             create_node(storage, join(path, self.planned.name), self._array_files())
-        with storage.lock(well._location.path):
-            intents.finish(well, well._unlist(spec.name, "replace", staged, _image(spec)))
+        with storage.lock(well.location.path):
+            well.finish(well.unlist(spec.name, "replace", staged, _image(spec)))
 
 
 def _image(spec: Spec) -> ImageMeta:
@@ -373,53 +372,55 @@ def _image(spec: Spec) -> ImageMeta:
 
 
 def grow_well(
-    well: Well, name: str, acquisition: int, channel_names: Sequence[str] | None = None
-) -> Position:
+    well: WellEditor, name: str, acquisition: int, channel_names: Sequence[str] | None = None
+) -> ImageEditor:
     """Create a position in a well that is not part of a plate."""
     check_field_name(name, "position")
     names = well.channel_names if channel_names is None else check_channel_names(channel_names)
     number = check_index(acquisition, "acquisition") or 0
-    location = well._location
+    location = well.location
     place = location.child(name)
     with location.storage.lock(location.path):
-        listed = well._peek().image(name) is not None
-        if not well._overwriting:
+        listed = well.peek().image(name) is not None
+        if not well.overwriting:
             if listed:
                 raise NodeExistsError("the position exists", path=place.where)
             require_free(place, "group")
         elif listed:
-            del well[name]
+            remove(well, name)
         place.storage.remove_tree(place.path)
         meta = edits.empty_image(well.axes, names, name)
         attributes = versions.bare_attributes(location.version, "image", meta.to_json(), {})
         create_node(
             location.storage, place.path, group_files(location.zarr_format, attributes, where=place.where)
         )
-        well._add_images([ImageMeta(path=name, acquisition=number)])
-    position: Position = well[name]
+        well.add_images([ImageMeta(path=name, acquisition=number)])
+    position: ImageEditor = well[name]
     return position
 
 
-def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_index: int | None) -> None:
+def add_well(
+    plate: PlateEditor, row: str, column: str, row_index: int | None, column_index: int | None
+) -> None:
     """Create and list a well without positions."""
     check_field_name(row, "row")
     check_field_name(column, "column")
-    location, path = plate._location, f"{row}/{column}"
+    location, path = plate.location, f"{row}/{column}"
     place = location.child(path)
     with location.storage.lock(location.path):
-        listed = {well.path for well in plate._peek().wells}
-        if path in listed and plate._overwriting:
-            del plate[path]
+        listed = {well.path for well in plate.peek().wells}
+        if path in listed and plate.overwriting:
+            remove(plate, path)
         elif path in listed:
             raise NodeExistsError(
                 "the well exists", path=place.where, hint="open with overwriting_creation=True to replace it"
             )
-        elif not plate._overwriting:
+        elif not plate.overwriting:
             require_row(location.child(row))
             require_free(place, "group")
-        check_places(plate, plate._peek(), [(row, column, row_index, column_index)])
+        check_places(plate, plate.peek(), [(row, column, row_index, column_index)])
         place.storage.check_links(place.path, writing=True)
-        check_axis_case(location, plate._peek(), [path])
+        check_axis_case(location, plate.peek(), [path])
         ensure_group(location.storage, location.child(row).path, location.zarr_format)
         meta = WellGroupMeta(images=[])
         attributes = versions.bare_attributes(location.version, "well", {"well": meta.to_json()}, {})
@@ -432,4 +433,34 @@ def add_well(plate: Plate, row: str, column: str, row_index: int | None, column_
                 draft.meta.field_count = draft.meta.field_count or 1  # the least that is valid
             draft.meta.wells.append(place_well(draft, row, column, row_index, column_index))
 
-        plate._commit(change, check=False)
+        plate.commit(change, check=False)
+
+
+def add_position(
+    well: WellEditor, name: str, acquisition: int, channel_names: Sequence[str] | None = None
+) -> ImageEditor:
+    """Create a position in a well, through its plate where there is one."""
+    plate = well.plate()
+    if not isinstance(plate, PlateEditor):
+        return grow_well(well, name, acquisition, channel_names)
+    relative = well.location.path.removeprefix(plate.location.path).strip("/")
+    row, _, column = relative.partition("/")
+    spec = (row, column, name, None, None, acquisition)
+    return grow_plate(plate, [spec], overwriting=well.overwriting, well=well, channel_names=channel_names)[0]
+
+
+def finish_add_images(plate: PlateEditor, intent: Intent) -> None:
+    """List the new positions of wells that were there before."""
+    for path, images in (intent.images or {}).items():
+        plate[path].add_images(images)
+    plate.drop_intent(intent)
+
+
+def count_fields(plate: PlateEditor) -> None:
+    """Count the fields of every well, and write the largest number with what was edited by hand."""
+    count = max((len(well.names()) for _, well in plate.wells()), default=0)
+
+    def change(draft: Draft[PlateMeta]) -> None:
+        draft.meta.field_count = count or None
+
+    plate.commit(change)

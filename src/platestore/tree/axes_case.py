@@ -7,23 +7,19 @@ what was interrupted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from platestore.errors import ArgumentError
-from platestore.nodes import intents
 from platestore.spec.axes import AxisMeta
 from platestore.spec.own import Intent
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import array_key, read_array
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from platestore.nodes.draft import Draft
-    from platestore.nodes.location import Location
-    from platestore.nodes.node import NGFFNode
-    from platestore.nodes.plate import Plate
-    from platestore.nodes.position import Position
+from platestore.tree import intents
+from platestore.tree.editor import Draft, Editor
+from platestore.tree.image import ImageEditor
+from platestore.tree.location import Location
+from platestore.tree.plate import PlateEditor
 
 #: The cases that axes can be given.
 AxesCase = Literal["lower"]
@@ -55,54 +51,34 @@ def lower_dimensions(content: dict[str, Any]) -> bool:
     return bool(content["dimension_names"] != names)
 
 
-def set_position_axes(position: Position) -> None:
-    """Put the names of the axes of a position, and of its label images, into lower case."""
+def lower_axes(editor: Editor[Any]) -> None:
+    """Put the names of the axes of a position, or of all positions of a plate, into lower case."""
 
     def change(draft: Draft[Any]) -> Intent:
-        for image in draft.meta.multiscales:
+        for image in getattr(draft.meta, "multiscales", ()):
             image.axes = lowered(image.axes)
-        return _record(draft)
-
-    _change(position, change)
-
-
-def set_plate_axes(plate: Plate) -> None:
-    """Put the names of the axes of all positions of a plate into lower case."""
-
-    def change(draft: Draft[Any]) -> Intent:
         if draft.own.axes is not None:
             draft.own.axes = lowered(draft.own.axes)
-        return _record(draft)
+        intent = Intent(operation="axes-case", id=intents.new_id(), path="", target=None)
+        draft.add_intent(intent)
+        return intent
 
-    _change(plate, change)
-    plate.refresh()
-
-
-def _record(draft: Draft[Any]) -> Intent:
-    intent = Intent(operation="axes-case", id=intents.new_id(), path="", target=None)
-    draft.add_intent(intent)
-    return intent
+    with editor.location.storage.lock(editor.location.path):
+        editor.peek()
+        editor.finish(editor.commit(change, check=False))
 
 
-def _change(node: NGFFNode[Any], change: Any) -> None:
-    with node._location.storage.lock(node._location.path):
-        node._peek()
-        intents.finish(node, node._commit(change, check=False))
-
-
-def finish_axes_case(node: Position | Plate, intent: Intent) -> None:
+def finish_axes_case(editor: Editor[Any], intent: Intent) -> None:
     """Let the arrays and label images of a position, or the positions of a plate, follow."""
-    from platestore.nodes.plate import Plate
-
-    if isinstance(node, Plate):
-        for _, position in node.positions():
-            set_position_axes(position)
-    else:
-        for path in node._state().paths():
-            _lower_array(node._location.child(path))
-        for _, label in node.labels():
-            set_position_axes(label)
-    node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
+    if isinstance(editor, PlateEditor):
+        for _, position in editor.positions():
+            lower_axes(position)
+    elif isinstance(editor, ImageEditor):
+        for path in editor.meta.paths():
+            _lower_array(editor.location.child(path))
+        for _, label in editor.labels():
+            lower_axes(label)
+    editor.drop_intent(intent)
 
 
 def _lower_array(location: Location) -> None:

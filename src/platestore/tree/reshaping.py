@@ -11,28 +11,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from platestore.arrays.image import check_resize, resize_array
 from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError, DanglingError, InvalidMetadataError
-from platestore.nodes import intents
-from platestore.nodes.labelling import LABELS
-from platestore.nodes.labels import LabelImage
-from platestore.nodes.levels import documents_of, factors_of
-from platestore.pyramid.geometry import changed_regions, moved_shapes
 from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
+from platestore.spec.geometry import changed_regions, moved_shapes
+from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import complete
 from platestore.spec.own import Intent
 from platestore.storage.base import join
 from platestore.storage.hierarchy import group_exists, read_array
-
-if TYPE_CHECKING:
-    from platestore.nodes.draft import Draft
-    from platestore.nodes.location import Location
-    from platestore.nodes.position import Position
-    from platestore.spec.multiscales import ImagesMeta, MultiScaleMeta
+from platestore.tree import intents
+from platestore.tree.editor import Draft, Upkeep
+from platestore.tree.image import LABELS, ImageEditor, LabelImageEditor
+from platestore.tree.levels import documents_of, factors_of
+from platestore.tree.location import Location
 
 
 class Keeper:
@@ -40,19 +36,19 @@ class Keeper:
 
     Parameters
     ----------
-    node : Position
+    node : ImageEditor
         The position, or label image, that lists the array.
     name : str
         Its name there.
     """
 
-    def __init__(self, node: Position, name: str) -> None:
+    def __init__(self, node: ImageEditor, name: str) -> None:
         self._node = node
         self._name = name
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The node is opened again where the array is used.
-        return _reopened, (type(self._node), self._node._location, self._name)
+        return _reopened, (type(self._node), self._node.location, self._node.upkeep, self._name)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Exclude other writers of the image and its label images."""
@@ -63,8 +59,8 @@ class Keeper:
         resize(self._node, self._name, shape)
 
 
-def _reopened(cls: type[Position], location: Location, name: str) -> Keeper:
-    return Keeper(cls(location, parse_meta=False, channel_names=[]), name)
+def _reopened(cls: type[ImageEditor], location: Location, upkeep: Upkeep, name: str) -> Keeper:
+    return Keeper(cls(location, upkeep), name)
 
 
 @dataclass
@@ -86,7 +82,7 @@ class _Change:
     labels: dict[str, list[pyramids.Region]] = field(default_factory=dict)
 
 
-def resize(node: Position, name: str, shape: tuple[int, ...]) -> None:
+def resize(node: ImageEditor, name: str, shape: tuple[int, ...]) -> None:
     """Give a listed array another shape, and its levels and label images theirs.
 
     Raises
@@ -94,28 +90,28 @@ def resize(node: Position, name: str, shape: tuple[int, ...]) -> None:
     ArgumentError, InvalidMetadataError
         As for :meth:`ImageArray.resize`; nothing is changed then.
     """
-    location = node._location
+    location = node.location
     with _locked(node), contextlib.ExitStack() as locks:
         location.storage.require_writable(location.path)
-        found = node._peek().find(name)
+        found = node.peek().find(name)
         if found is None:  # nobody refers to it any more
-            resize_array(location.storage, node._array_document(name), shape)
+            resize_array(location.storage, node.array_document(name), shape)
             return
         labels = labels_of(node, found[0])
         for label in labels:
-            locks.enter_context(location.storage.lock(label._location.path))
+            locks.enter_context(location.storage.lock(label.location.path))
         change, channels = _plan(node, found[0], name, shape, labels)
         for path, new in change.shapes.items():
             place = location.child(path)
             locks.enter_context(location.storage.lock(place.path))
-            check_resize(location.storage, node._array_document(path), new)
+            check_resize(location.storage, node.array_document(path), new)
         if len(change.shapes) == 1 and channels is None:
-            resize_array(location.storage, node._array_document(name), shape)
+            resize_array(location.storage, node.array_document(name), shape)
             return
-        intents.finish(node, _record(node, name, change, channels))
+        node.finish(_record(node, name, change, channels))
 
 
-def _record(node: Position, name: str, change: _Change, channels: int | None) -> Intent:
+def _record(node: ImageEditor, name: str, change: _Change, channels: int | None) -> Intent:
     intent = Intent(
         operation="resize",
         id=intents.new_id(),
@@ -123,7 +119,7 @@ def _record(node: Position, name: str, change: _Change, channels: int | None) ->
         shapes=change.shapes,
         regions=change.labels or None,
     )
-    dtype = summarise(node._array_document(name)).dtype
+    dtype = summarise(node.array_document(name)).dtype
 
     def record(draft: Draft[ImagesMeta]) -> None:
         found = draft.meta.find(name)
@@ -135,22 +131,22 @@ def _record(node: Position, name: str, change: _Change, channels: int | None) ->
             complete(draft.meta.omero, dtype)
         draft.add_intent(intent)
 
-    node._commit(record, check=False)
+    node.commit(record, check=False)
     return intent
 
 
-def finish_resize(node: Position, intent: Intent) -> None:
+def finish_resize(node: ImageEditor, intent: Intent) -> None:
     """Change all arrays, then take the record away; every step can be repeated."""
     shapes = intent.shapes or {}
     for path, regions in (intent.regions or {}).items():
         _mark_label(node, path, regions, shapes)
     apply_shapes(node, shapes)
-    node._commit(lambda draft: draft.drop_intent(intent.id), check=False)
+    node.drop_intent(intent)
 
 
-def apply_shapes(node: Position, shapes: Mapping[str, Sequence[int]]) -> None:
+def apply_shapes(node: ImageEditor, shapes: Mapping[str, Sequence[int]]) -> None:
     """Give arrays their new shapes; those that are gone meanwhile are passed over."""
-    location = node._location
+    location = node.location
     for path, shape in shapes.items():
         place = location.child(path)
         document = read_array(place.storage, place.path, place.zarr_format)
@@ -159,12 +155,12 @@ def apply_shapes(node: Position, shapes: Mapping[str, Sequence[int]]) -> None:
 
 
 def _mark_label(
-    node: Position, path: str, regions: Sequence[pyramids.Region], shapes: Mapping[str, Sequence[int]]
+    node: ImageEditor, path: str, regions: Sequence[pyramids.Region], shapes: Mapping[str, Sequence[int]]
 ) -> None:
-    place = node._location.child(path)
+    place = node.location.child(path)
     if not group_exists(place.storage, place.path, place.zarr_format):
         return
-    label: Position = node._open_group(path)
+    label: ImageEditor = node.open_group(path)
 
     def mark(draft: Draft[ImagesMeta]) -> None:
         image = draft.meta.multiscales[0]
@@ -172,32 +168,36 @@ def _mark_label(
         if shape is not None:
             pyramids.mark_resized(image, shape, regions)
 
-    label._commit(mark, check=False)
+    label.commit(mark, check=False)
 
 
 # --- what is to change ----------------------------------------------------------------------------
 
 
 def _plan(
-    node: Position, image: MultiScaleMeta, name: str, shape: tuple[int, ...], labels: Sequence[LabelImage]
+    node: ImageEditor,
+    image: MultiScaleMeta,
+    name: str,
+    shape: tuple[int, ...],
+    labels: Sequence[LabelImageEditor],
 ) -> tuple[_Change, int | None]:
     """All that changes with an array, checked; and how many channels the position is to name."""
     base = image.datasets[0].path
     if name != base:
         raise ArgumentError(
             f"{name!r} is a level of {base!r}, and has the shape that follows from it",
-            path=node._location.where,
+            path=node.location.where,
             hint=f"change the shape of {base!r}: its levels follow",
         )
     change = _Change()
-    old = summarise(node._array_document(name)).shape
-    if isinstance(node, LabelImage):
+    old = summarise(node.array_document(name)).shape
+    if isinstance(node, LabelImageEditor):
         _check_label(node, shape)
     for label in labels:
         _follow(node, image, label, old, shape, change)
     levels, change.regions = _moved(node, image, shape)
     change.shapes.update(levels)
-    axis, meta = channel_index(image.axes), node._peek()
+    axis, meta = channel_index(image.axes), node.peek()
     named = meta.omero
     if axis is None or named is None or not _is_main(node, image) or old[axis] == shape[axis]:
         return change, None
@@ -206,45 +206,45 @@ def _plan(
     return change, shape[axis] if is_short else None
 
 
-def _is_main(node: Position, image: MultiScaleMeta) -> bool:
+def _is_main(node: ImageEditor, image: MultiScaleMeta) -> bool:
     """Whether an image is the position's first, whose channels are named and which has the label images.
 
     Models that were read at different moments are different objects, so their levels are compared.
     """
-    first = node._peek().multiscales[0].datasets
+    first = node.peek().multiscales[0].datasets
     return bool(first) and first[0].path == image.datasets[0].path
 
 
 def _moved(
-    node: Position, image: MultiScaleMeta, shape: tuple[int, ...]
+    node: ImageEditor, image: MultiScaleMeta, shape: tuple[int, ...]
 ) -> tuple[dict[str, list[int]], list[pyramids.Region]]:
     """New shapes of the levels of one image, the coarsest first, and what of them is to be computed."""
     documents = documents_of(node, image)
     shapes = [summarise(d).shape for d in documents]
     if len(shape) != len(shapes[0]):
-        raise ArgumentError(f"{shape} is no shape of {len(shapes[0])} dimensions", path=node._location.where)
+        raise ArgumentError(f"{shape} is no shape of {len(shapes[0])} dimensions", path=node.location.where)
     steps = factors_of(node, image, documents, exact=False)
-    moved = moved_shapes(shapes, steps, shape, where=node._location.where)
+    moved = moved_shapes(shapes, steps, shape, where=node.location.where)
     rows = zip(image.datasets, moved, strict=True)
     new = {dataset.path: list(row) for dataset, row in rows}
     return dict(reversed(new.items())), changed_regions(shapes[0], shape, steps)
 
 
-def labels_of(node: Position, image: MultiScaleMeta) -> list[LabelImage]:
+def labels_of(node: ImageEditor, image: MultiScaleMeta) -> list[LabelImageEditor]:
     """The label images of an image; those that are listed and not there are nothing to take along."""
-    if isinstance(node, LabelImage) or not _is_main(node, image):
+    if isinstance(node, LabelImageEditor) or not _is_main(node, image):
         return []
-    out: list[LabelImage] = []
+    out: list[LabelImageEditor] = []
     for name in node.label_names:
         with contextlib.suppress(DanglingError):
             label = node.get_label(name)
-            if label._state().multiscales[0].datasets:
+            if label.meta.multiscales[0].datasets:
                 out.append(label)
     return out
 
 
 def label_shapes(
-    node: Position, image: MultiScaleMeta, old: Sequence[int], new: Sequence[int]
+    node: ImageEditor, image: MultiScaleMeta, old: Sequence[int], new: Sequence[int]
 ) -> dict[str, list[int]]:
     """Shapes of all arrays of the label images after the image got another one, by their path here."""
     change = _Change()
@@ -254,19 +254,19 @@ def label_shapes(
 
 
 def _follow(
-    node: Position,
+    node: ImageEditor,
     image: MultiScaleMeta,
-    label: LabelImage,
+    label: LabelImageEditor,
     old: Sequence[int],
     new: Sequence[int],
     change: _Change,
 ) -> None:
     """Take a label image along."""
-    theirs = label._peek().multiscales[0]
-    inner = label._location.path.removeprefix(node._location.path).strip("/")
-    before = summarise(label._array_document(theirs.datasets[0].path)).shape
+    theirs = label.peek().multiscales[0]
+    inner = label.location.path.removeprefix(node.location.path).strip("/")
+    before = summarise(label.array_document(theirs.datasets[0].path)).shape
     names = [axis.name for axis in theirs.axes]
-    shape = label_shape(names, before, image, old, new, where=label._location.where)
+    shape = label_shape(names, before, image, old, new, where=label.location.where)
     if tuple(shape) == tuple(before):
         return  # of a channel that is added, say
     levels, regions = _moved(label, theirs, shape)
@@ -315,39 +315,37 @@ def label_shape(
     return tuple(out)
 
 
-def image_of_label(label: LabelImage) -> Position | None:
+def image_of_label(label: LabelImageEditor) -> ImageEditor | None:
     """The position that a label image lies in, if there is one in the store."""
-    segments = label._location.path.split("/")
+    segments = label.location.path.split("/")
     if LABELS not in segments:
         return None
     depth = len(segments) - (len(segments) - 1 - segments[::-1].index(LABELS))
-    above = label._location.parent(depth)
+    above = label.location.parent(depth)
     if above is None or not group_exists(above.storage, above.path, above.zarr_format):
         return None
-    from platestore.nodes.position import Position
-
-    position = Position(above)
-    return position if position._state().multiscales[0].datasets else None
+    position = ImageEditor(above, label.upkeep)
+    return position if position.meta.multiscales[0].datasets else None
 
 
-def _check_label(label: LabelImage, shape: Sequence[int]) -> None:
+def _check_label(label: LabelImageEditor, shape: Sequence[int]) -> None:
     """Refuse a shape that does not fit the image."""
     position = image_of_label(label)
     if position is None:
         return
-    image = position._state().multiscales[0]
-    size = summarise(position._array_document(image.datasets[0].path)).shape
+    image = position.meta.multiscales[0]
+    size = summarise(position.array_document(image.datasets[0].path)).shape
     differing = _differing(label, shape, image, size)
     if differing is not None:
         name, n, full = differing
         raise ArgumentError(
             f"the label image would have {n} pixels along {name}, and its image has {full}",
-            path=label._location.where,
+            path=label.location.where,
             hint=f"change the shape of {image.datasets[0].path!r} of the position: labels follow",
         )
 
 
-def check_fits(label: LabelImage, image: MultiScaleMeta, size: Sequence[int]) -> None:
+def check_fits(label: LabelImageEditor, image: MultiScaleMeta, size: Sequence[int]) -> None:
     """Refuse a new shape of an image, of other pixels, that a label image does not fit.
 
     Raises
@@ -355,19 +353,19 @@ def check_fits(label: LabelImage, image: MultiScaleMeta, size: Sequence[int]) ->
     ArgumentError
         If it does not.
     """
-    path = label._state().multiscales[0].datasets[0].path
-    differing = _differing(label, summarise(label._array_document(path)).shape, image, size)
+    path = label.meta.multiscales[0].datasets[0].path
+    differing = _differing(label, summarise(label.array_document(path)).shape, image, size)
     if differing is not None:
         name, n, full = differing
         raise ArgumentError(
             f"the label image has {n} pixels along {name}, and the new image would have {full}",
-            path=label._location.where,
+            path=label.location.where,
             hint="delete_label() first; or resize() the image, and write the pixels: labels follow",
         )
 
 
 def _differing(
-    label: LabelImage, shape: Sequence[int], image: MultiScaleMeta, size: Sequence[int]
+    label: LabelImageEditor, shape: Sequence[int], image: MultiScaleMeta, size: Sequence[int]
 ) -> tuple[str, int, int] | None:
     """An axis along which a shape is no label image's: its name, its size and that of the image."""
     full = {axis.name.lower(): n for axis, n in zip(image.axes, size, strict=True)}
@@ -375,7 +373,7 @@ def _differing(
     return next(((name, n, full[name]) for name, n in rows if n not in (1, full.get(name, n))), None)
 
 
-def check_own_level(label: LabelImage, name: str) -> None:
+def check_own_level(label: LabelImageEditor, name: str) -> None:
     """Refuse to remove a level of a label image that its image has too.
 
     Raises
@@ -383,25 +381,25 @@ def check_own_level(label: LabelImage, name: str) -> None:
     ArgumentError
         If it has.
     """
-    paths = [d.path for d in label._peek().multiscales[0].datasets]
+    paths = [d.path for d in label.peek().multiscales[0].datasets]
     position = image_of_label(label) if name in paths[1:] else None
-    if position is not None and len(position._state().multiscales[0].datasets) == len(paths):
-        same = position._state().multiscales[0].datasets[paths.index(name)].path
+    if position is not None and len(position.meta.multiscales[0].datasets) == len(paths):
+        same = position.meta.multiscales[0].datasets[paths.index(name)].path
         raise ArgumentError(
             f"{name!r} belongs to the level {same!r} of the image",
-            path=label._location.where,
+            path=label.location.where,
             hint=f"del position[{same!r}] removes it from the image and its label images",
         )
 
 
 @contextlib.contextmanager
-def _locked(node: Position) -> Iterator[None]:
+def _locked(node: ImageEditor) -> Iterator[None]:
     """The locks of a node's document and, first, of the position around a label image."""
-    location = node._location
+    location = node.location
     with contextlib.ExitStack() as locks:
-        if isinstance(node, LabelImage):
+        if isinstance(node, LabelImageEditor):
             position = image_of_label(node)
             if position is not None:
-                locks.enter_context(position._location.storage.lock(position._location.path))
+                locks.enter_context(position.location.storage.lock(position.location.path))
         locks.enter_context(location.storage.lock(location.path))
         yield

@@ -1,31 +1,47 @@
-"""Contrast windows from the pixels of a channel, in little memory."""
+"""Pixels of one channel: written, and looked at for a contrast window in little memory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from platestore.arrays.casting import exact
+from platestore.arrays.image import ImageArray
 from platestore.arrays.layout import write_units
 from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError
 from platestore.spec import pyramids
 from platestore.spec.axes import channel_index, is_spatial
+from platestore.spec.edits import index_of
 from platestore.spec.omero import WindowDict
-
-if TYPE_CHECKING:
-    from platestore.arrays.image import ImageArray
-    from platestore.nodes.position import Position
+from platestore.tree.image import ImageEditor
 
 # A level with planes of this many pixels tells the values of an image well enough.
 _ENOUGH = 256 * 256
 _BINS = 2**16
 
 
-def window_of(position: Position, channel: int, percentiles: Sequence[float]) -> WindowDict:
+def update_channel(position: ImageEditor, name: str, target: str | int, data: npt.ArrayLike) -> None:
+    """Write the pixels of one channel; see :meth:`Position.update_channel`."""
+    image = position[target]
+    axis = channel_index(position.axes)
+    if axis is None:
+        raise ArgumentError("the image has no channel axis", path=position.location.where)
+    index = index_of(position.channel_names, name)
+    block = exact(data, image.dtype, what="written to")
+    expected = image.shape[:axis] + image.shape[axis + 1 :]
+    if block.shape != expected:
+        raise ArgumentError(f"the data has shape {block.shape}; a channel of {target!r} has {expected}")
+    if index >= image.shape[axis]:
+        raise ArgumentError(f"{target!r} has {image.shape[axis]} channels; {name!r} is number {index}")
+    image[tuple(index if i == axis else slice(None) for i in range(image.ndim))] = block
+
+
+def window_of(position: ImageEditor, channel: int, percentiles: Sequence[float]) -> WindowDict:
     """The window of a channel between two percentiles of its values; min and max are those of the values.
 
     The coarsest level is read that is computed and has planes of at least 256 x 256 pixels, else the finest,
@@ -44,7 +60,7 @@ def window_of(position: Position, channel: int, percentiles: Sequence[float]) ->
         least, greatest = min(least, block.min().item()), max(greatest, block.max().item())
     if least > greatest:
         raise ArgumentError(
-            "the channel has no finite value", path=position._location.where, hint="write its pixels first"
+            "the channel has no finite value", path=position.location.where, hint="write its pixels first"
         )
     counts, width = np.zeros(_BINS, np.int64), max(1.0, (greatest - least) / (_BINS - 1))
     if image.dtype.kind == "f":
@@ -73,14 +89,14 @@ def _checked(percentiles: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _level(position: Position) -> str:
+def _level(position: ImageEditor) -> str:
     """The level whose values are read."""
-    image = position._state().multiscales[0]
+    image = position.meta.multiscales[0]
     if not image.datasets:
-        raise ArgumentError("there is no image", path=position._location.where, hint="create it first")
+        raise ArgumentError("there is no image", path=position.location.where, hint="create it first")
     plane = [i for i, axis in enumerate(image.axes) if is_spatial(axis)][-2:]
     for dataset in reversed(image.datasets[1:] if pyramids.is_whole(image) else []):
-        shape = summarise(position._array_document(dataset.path)).shape
+        shape = summarise(position.array_document(dataset.path)).shape
         if math.prod(shape[i] for i in plane) >= _ENOUGH:
             return dataset.path
     return image.datasets[0].path

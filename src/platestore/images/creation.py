@@ -1,6 +1,6 @@
-"""Creating, replacing and removing the arrays of a position.
+"""Creating and replacing the arrays of a position.
 
-Order: the array is complete before the position lists it; a removed one is unlisted before it goes.
+Order: the array is complete before the position lists it.
 """
 
 from __future__ import annotations
@@ -9,53 +9,54 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from platestore.arrays.image import ImageArray, open_array
+from platestore.arrays.image import ImageArray
 from platestore.arrays.layout import ArrayLayout, check_integers, layout_of
 from platestore.arrays.metadata import summarise
+from platestore.arrays.wishes import PyramidWishes, Wishes
 from platestore.errors import ArgumentError, NodeExistsError
-from platestore.nodes import intents
-from platestore.nodes.case import check_case
-from platestore.nodes.leftovers import require_free
-from platestore.nodes.level_making import NewBase, build_staged, discard, install, stage_empty
-from platestore.nodes.levels import Levels, documents_of, factors_of, image_of, wanted
-from platestore.nodes.reshaping import Keeper, check_fits, label_shapes, labels_of
-from platestore.nodes.wishes import PyramidWishes, Wishes
+from platestore.images.level_making import NewBase, build_staged, discard, install, stage_empty
+from platestore.images.levels import Levels, wanted
 from platestore.pyramid.kernels import METHODS
 from platestore.pyramid.levels import Resources, make_levels
 from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
+from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import check_image_name
 from platestore.spec.own import Intent
 from platestore.spec.transforms import TransformationMeta, normalise
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
+from platestore.tree import intents
+from platestore.tree.case import check_case
+from platestore.tree.editor import Draft
+from platestore.tree.image import ImageEditor
+from platestore.tree.leftovers import require_free
+from platestore.tree.levels import documents_of, factors_of, image_of
+from platestore.tree.reshaping import check_fits, labels_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from platestore.arrays.planning import LayoutPlan
-    from platestore.nodes.draft import Draft
-    from platestore.nodes.position import Position
-    from platestore.spec.multiscales import ImagesMeta
 
-    #: Edits the document of a position.
-    Describe = Callable[[Draft[ImagesMeta]], None]
+#: Edits the document of a position.
+Describe = Callable[[Draft[ImagesMeta]], None]
 
 
 def create_zeros(
-    position: Position,
+    position: ImageEditor,
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
     wishes: Wishes,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
-    cls: type[ImageArray] | None = None,
 ) -> ImageArray:
     """Create an array of zeros and list it."""
     layout = _plan(position, name, shape, dtype, wishes, transform, check_shape)
-    with position._location.storage.lock(position._location.path):
+    with position.location.storage.lock(position.location.path):
         replaces = _check_absent(position, name)
         if replaces:
             follow = _following_levels(position, name, layout)
@@ -69,11 +70,42 @@ def create_zeros(
         else:
             document = _write_array(position, name, layout)
             _list(position, name, layout, transform)
-    return _opened(position, name, document, cls)
+    return position.opened(name, document)
+
+
+def create_tiles(
+    position: ImageEditor,
+    name: str,
+    grid_shape: tuple[int, int],
+    tile_shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    transform: Sequence[TransformationMeta] | None,
+    chunk_dims: int,
+    wishes: Wishes,
+) -> ImageArray:
+    """Create an array of zeros whose chunks are tiles."""
+    grid, tile = check_integers(grid_shape, "grid_shape"), check_integers(tile_shape, "tile_shape")
+    if len(grid) != 2:
+        raise ArgumentError(f"grid_shape must be (rows, columns), not {grid_shape!r}")
+    if len(tile) != len(position.axes):
+        raise ArgumentError(f"tile_shape {tile} has {len(tile)} values; there are {len(position.axes)} axes")
+    if isinstance(chunk_dims, bool) or not isinstance(chunk_dims, int) or not 2 <= chunk_dims <= len(tile):
+        raise ArgumentError(
+            f"chunk_dims must be an integer from 2 to {len(tile)}, not {chunk_dims!r}",
+            hint="a tile spans at least Y and X",
+        )
+    shape = (*tile[:-2], grid[0] * tile[-2], grid[1] * tile[-1])
+    sizes = (*([1] * (len(tile) - chunk_dims)), *tile[len(tile) - chunk_dims :])
+    if wishes.chunks is not None:
+        sizes = check_integers(wishes.chunks, "chunks")
+        if sizes[-2:] != tile[-2:]:
+            raise ArgumentError(f"chunks {sizes} must be those of a tile in Y and X, {tile[-2:]}")
+    laid_out = replace(wishes, chunks=sizes)
+    return create_zeros(position, name, shape, dtype, laid_out, transform, True)
 
 
 def create_image(
-    position: Position,
+    position: ImageEditor,
     name: str,
     data: npt.ArrayLike,
     wishes: Wishes,
@@ -102,7 +134,7 @@ def create_image(
     require_there(pixels)
     layout = _plan(position, name, pixels.shape, pixels.dtype, wishes, transform, check_shape)
     levels = _plan_levels(position, name, layout, pyramid)
-    storage, path = position._location.storage, position._location.path
+    storage, path = position.location.storage, position.location.path
     with storage.lock(path):
         replaces = _check_absent(position, name)
         follow = _following_levels(position, name, layout) if replaces and levels is None else None
@@ -123,44 +155,46 @@ def create_image(
                 install(position, made, hidden, base)
             elif not replaces:
                 if staged != name:
-                    storage.remove_tree(position._location.child(name).path)
+                    storage.remove_tree(position.location.child(name).path)
                     storage.move_tree(
-                        position._location.child(staged).path, position._location.child(name).path
+                        position.location.child(staged).path, position.location.child(name).path
                     )
                 _list(position, name, layout, transform, describe)
     except BaseException:
         with contextlib.suppress(Exception):
-            position._peek()  # this completes what was recorded
+            position.peek()  # this completes what was recorded
             discard(position, hidden)
-            if staged != name or position._peek().find(name) is None:
-                storage.remove_tree(position._location.child(staged).path)
+            if staged != name or position.peek().find(name) is None:
+                storage.remove_tree(position.location.child(staged).path)
         raise
     if replaces and made is None:
         with storage.lock(path):
             _swap_in(position, name, staged, layout, transform)
-    return _opened(position, name, document)
+    return position.opened(name, document)
 
 
-def _plan_levels(position: Position, name: str, layout: ArrayLayout, pyramid: PyramidWishes) -> Levels | None:
+def _plan_levels(
+    position: ImageEditor, name: str, layout: ArrayLayout, pyramid: PyramidWishes
+) -> Levels | None:
     """The levels that a new image is to get; None if there is level 0 only."""
     if pyramid.levels is None:
         return None
-    location = position._location
+    location = position.location
     content = layout.document(location.zarr_format, [axis.name for axis in position.axes])
     base = ArrayDocument(location.child(name).path, location.zarr_format, json.dumps(content).encode())
-    found = position._peek().find(name)
+    found = position.peek().find(name)
     if found is not None and found[0].datasets[0].path != name:
         raise ArgumentError(
             f"{name!r} is a level of {found[0].datasets[0].path!r}, and cannot have levels of its own",
             path=location.where,
         )
-    empty = position._state().multiscales[0].model_copy(update={"datasets": []})
+    empty = position.meta.multiscales[0].model_copy(update={"datasets": []})
     levels = wanted(
         position,
         empty if found is None else found[0],
         base,
         pyramid.levels,
-        pyramid.method,
+        pyramid.method or position.pyramid_method,
         None,
         pyramid.factors,
     )
@@ -168,7 +202,7 @@ def _plan_levels(position: Position, name: str, layout: ArrayLayout, pyramid: Py
 
 
 def _new_base(
-    position: Position,
+    position: ImageEditor,
     name: str,
     staged: str | None,
     layout: ArrayLayout,
@@ -180,17 +214,17 @@ def _new_base(
     return NewBase(staged, layout.shape, layout.dtype.name, transform, channels, with_pixels)
 
 
-def _new_channels(position: Position, name: str, layout: ArrayLayout) -> int | None:
+def _new_channels(position: ImageEditor, name: str, layout: ArrayLayout) -> int | None:
     """How many channels a position is to name after its first image was replaced, if that changes."""
-    meta, axis = position._peek(), channel_index(position.axes)
+    meta, axis = position.peek(), channel_index(position.axes)
     found = meta.find(name)
     if axis is None or meta.omero is None or found is None or found[0] is not meta.multiscales[0]:
         return None
-    old = summarise(position._array_document(name)).shape[axis]
+    old = summarise(position.array_document(name)).shape[axis]
     return layout.shape[axis] if old == len(meta.omero.channels) != layout.shape[axis] else None
 
 
-def _following_levels(position: Position, name: str, layout: ArrayLayout) -> Levels | None:
+def _following_levels(position: ImageEditor, name: str, layout: ArrayLayout) -> Levels | None:
     """The levels that an image keeps when its level 0 is replaced by one of another shape or type.
 
     Raises
@@ -198,26 +232,26 @@ def _following_levels(position: Position, name: str, layout: ArrayLayout) -> Lev
     ArgumentError
         If a label image does not fit the new one.
     """
-    found = position._peek().find(name)
+    found = position.peek().find(name)
     if found is None or found[0].datasets[0].path != name:
         return None
-    image, old = found[0], summarise(position._array_document(name))
+    image, old = found[0], summarise(position.array_document(name))
     for label in labels_of(position, image):
         check_fits(label, image, layout.shape)
     if len(image.datasets) == 1 or (old.shape, old.dtype) == (layout.shape, layout.dtype.name):
         return None
     factors = factors_of(position, image, documents_of(position, image), exact=False)
     known = pyramids.described(image)
-    content = layout.document(position._location.zarr_format, [axis.name for axis in position.axes])
-    place = position._location.child(name)
+    content = layout.document(position.location.zarr_format, [axis.name for axis in position.axes])
+    place = position.location.child(name)
     base = ArrayDocument(place.path, place.zarr_format, json.dumps(content).encode())
-    method = known[0] if known is not None and known[0] in METHODS else position._pyramid_method
+    method = known[0] if known is not None and known[0] in METHODS else position.pyramid_method
     names = [d.path for d in image.datasets[1:]]
     return wanted(position, image, base, len(image.datasets), method, None, factors, names=names)
 
 
 def _write_pixels(
-    position: Position,
+    position: ImageEditor,
     staged: str,
     document: bytes,
     pixels: Any,
@@ -230,14 +264,14 @@ def _write_pixels(
     from platestore.arrays.lazy import is_dask
     from platestore.arrays.sources import as_source, runs_here
 
-    location = position._location.child(staged)
+    location = position.location.child(staged)
     base = ArrayDocument(location.path, location.zarr_format, document)
     if levels is not None:
         data = pixels if isinstance(pixels, np.ndarray) else as_source(pixels)
         return build_staged(position, levels, resources, base=base, data=data)
     if isinstance(pixels, np.ndarray) or (is_dask(pixels) and not runs_here()):
         # Where other processes compute the blocks, they write them, too.
-        _opened(position, staged, document)[...] = pixels
+        position.opened(staged, document)[...] = pixels
     else:
         source = as_source(pixels)
         # A source may say that it has pixels in a part only: the rest is not written.
@@ -247,7 +281,7 @@ def _write_pixels(
 
 
 def _plan(
-    position: Position,
+    position: ImageEditor,
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
@@ -256,7 +290,7 @@ def _plan(
     check_shape: bool,
 ) -> ArrayLayout:
     """Check every argument before anything is touched."""
-    location = position._location
+    location = position.location
     location.storage.require_writable(location.path)
     check_image_name(name)
     axes = position.axes
@@ -271,7 +305,7 @@ def _plan(
     layout = wishes.layout(full, dtype, location.zarr_format, [axis.name for axis in axes])
     normalise(transform, len(axes))
     axis = channel_index(axes)
-    if check_shape and axis is not None and position._state().omero is not None:
+    if check_shape and axis is not None and position.meta.omero is not None:
         names = position.channel_names
         if layout.shape[axis] > len(names):
             raise ArgumentError(
@@ -280,36 +314,36 @@ def _plan(
                 hint="name them when creating the store, or with append_channel()",
             )
         # Names of an image that is replaced are fitted to the new one.
-        if layout.shape[axis] < len(names) and not (position._overwriting and position._peek().find(name)):
+        if layout.shape[axis] < len(names) and not (position.overwriting and position.peek().find(name)):
             warnings.warn(
                 f"the image has {layout.shape[axis]} channels, but {len(names)} are named", stacklevel=5
             )
     return layout
 
 
-def _check_absent(position: Position, name: str, *, ours: bool = False) -> bool:
+def _check_absent(position: ImageEditor, name: str, *, ours: bool = False) -> bool:
     """Whether an image of this name is listed and may be replaced; an error if it may not.
 
     Call it under the lock.
     """
-    location = position._location.child(name)
-    listed = position._peek()
-    check_case(position._location, listed.paths(), [name], "images")
+    location = position.location.child(name)
+    listed = position.peek()
+    check_case(position.location, listed.paths(), [name], "images")
     if listed.find(name) is not None:
-        if position._overwriting:
+        if position.overwriting:
             return True
         raise NodeExistsError(
             "the image exists", path=location.where, hint="open with overwriting_creation=True to replace it"
         )
-    if not ours and not position._overwriting:
+    if not ours and not position.overwriting:
         require_free(location, "array")
     return False
 
 
-def _write_array(position: Position, name: str, layout: ArrayLayout) -> bytes:
+def _write_array(position: ImageEditor, name: str, layout: ArrayLayout) -> bytes:
     """Write the documents of a new array; returns the one that describes it."""
-    location = position._location.child(name)
-    if position._overwriting and not name.startswith("."):
+    location = position.location.child(name)
+    if position.overwriting and not name.startswith("."):
         location.storage.remove_tree(location.path)  # an unlisted leftover
     names = [axis.name for axis in position.axes]
     document = layout.document(location.zarr_format, names)
@@ -319,7 +353,7 @@ def _write_array(position: Position, name: str, layout: ArrayLayout) -> bytes:
 
 
 def _list(
-    position: Position,
+    position: ImageEditor,
     name: str,
     layout: ArrayLayout,
     transform: Sequence[TransformationMeta] | None,
@@ -332,22 +366,22 @@ def _list(
             describe(draft)
 
     try:
-        position._commit(change)
+        position.commit(change)
     except Exception:
         # Take the array back, unless the commit failed so late that it is listed all the same.
         with contextlib.suppress(Exception):
-            if position._peek().find(name) is None:
-                position._location.storage.remove_tree(position._location.child(name).path)
+            if position.peek().find(name) is None:
+                position.location.storage.remove_tree(position.location.child(name).path)
         raise
 
 
-def _last_shape(position: Position, meta: ImagesMeta) -> tuple[int, ...] | None:
+def _last_shape(position: ImageEditor, meta: ImagesMeta) -> tuple[int, ...] | None:
     datasets = meta.multiscales[0].datasets
-    return summarise(position._array_document(datasets[-1].path)).shape if datasets else None
+    return summarise(position.array_document(datasets[-1].path)).shape if datasets else None
 
 
 def _swap_in(
-    position: Position,
+    position: ImageEditor,
     name: str,
     staged: str,
     layout: ArrayLayout,
@@ -356,7 +390,7 @@ def _swap_in(
     """Replace a listed array by one that was built under another name."""
     steps = None if transform is None else normalise(transform, len(layout.shape))
     channels = _new_channels(position, name, layout)
-    former = summarise(position._array_document(name)).dtype
+    former = summarise(position.array_document(name)).dtype
 
     def unlist(draft: Draft[ImagesMeta]) -> Intent:
         place = edits.unlist_image(draft.meta, name)
@@ -368,77 +402,25 @@ def _swap_in(
         return intent
 
     try:
-        intent = position._commit(unlist)
+        intent = position.commit(unlist)
     except Exception:
         with contextlib.suppress(Exception):
-            if position._peek().find(name) is not None:  # nothing refers to the new one yet
-                position._location.storage.remove_tree(position._location.child(staged).path)
+            if position.peek().find(name) is not None:  # nothing refers to the new one yet
+                position.location.storage.remove_tree(position.location.child(staged).path)
         raise
-    intents.finish(position, intent)
-
-
-def _opened(
-    position: Position, name: str, document: bytes, cls: type[ImageArray] | None = None
-) -> ImageArray:
-    """The array over the document that was just written: nothing is read."""
-    location = position._location.child(name)
-    return open_array(
-        location.storage,
-        ArrayDocument(location.path, location.zarr_format, document),
-        [axis.name for axis in position.axes],
-        cls or position._array_class(),
-        Keeper(position, name),
-    )
-
-
-def append_channel(position: Position, name: str, resize_arrays: bool) -> None:
-    """Grow all arrays by a channel, then name it."""
-    location = position._location
-    axis = channel_index(position.axes)
-    if axis is None:
-        raise ArgumentError("the position has no channel axis", path=location.where)
-    with contextlib.ExitStack() as locks:
-        locks.enter_context(location.storage.lock(location.path))
-        meta = position._peek()
-        names = edits.channel_names(meta, 0) if meta.omero is not None else position.channel_names
-        if name in names:
-            raise ArgumentError(f"there is a channel {name!r} already", path=location.where)
-        sizes: dict[str, int] = {}
-        for path in meta.paths() if resize_arrays else ():
-            locks.enter_context(location.storage.lock(location.child(path).path))
-            sizes[path] = summarise(position._array_document(path)).shape[axis] + 1
-        for each in meta.multiscales if sizes else ():
-            # An error where levels have another number of channels or time points.
-            factors_of(position, each, documents_of(position, each), exact=False)
-        shapes: dict[str, list[int]] = {}
-        image = meta.multiscales[0]
-        if sizes and image.datasets:
-            old = summarise(position._array_document(image.datasets[0].path)).shape
-            new = [n + (i == axis) for i, n in enumerate(old)]
-            shapes = label_shapes(position, image, old, new)
-        intent = Intent(
-            operation="append-channel",
-            id=intents.new_id(),
-            path=name,
-            arrays=sizes,
-            shapes=shapes or None,
-            entry={"names": list(names)},
-        )
-        if sizes:
-            position._commit(lambda draft: draft.add_intent(intent), check=False)
-        intents.finish(position, intent)
+    position.finish(intent)
 
 
 def plan_layout(
-    position: Position, shape: Sequence[int] | None, dtype: npt.DTypeLike | None, wishes: Wishes
+    position: ImageEditor, shape: Sequence[int] | None, dtype: npt.DTypeLike | None, wishes: Wishes
 ) -> LayoutPlan:
     """Say what a layout means, for an image like level 0 or of another shape."""
     from platestore.arrays.planning import plan_for
 
-    location = position._location
+    location = position.location
     existing = None
     if shape is None or dtype is None:
-        image = image_of(position._state(), position)
+        image = image_of(position.meta, position)
         base = layout_of(documents_of(position, image)[0].data, location.zarr_format, where=location.where)
         shape, dtype = shape or base.shape, base.dtype if dtype is None else dtype
         existing = base if tuple(shape) == base.shape and dtype == base.dtype else None
@@ -454,9 +436,3 @@ def plan_layout(
         compressor=wishes.compressor,
         checksum=wishes.checksum,
     )
-
-
-def relist(draft: Draft[ImagesMeta], intent: Intent) -> None:
-    """List an image again after its array was replaced."""
-    place: dict[str, Any] = intent.entry or {}
-    edits.relist_image(draft.meta, intent.path, place, place.get("dtype", "uint16"))

@@ -12,13 +12,13 @@ from platestore.spec.axes import channel_index
 from platestore.spec.names import check_field_name, check_image_name
 from platestore.spec.plate import MAX_INDEX
 from platestore.spec.transforms import TransformationMeta, normalise
+from platestore.tree.plate import PlateEditor
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from platestore.arrays.layout import ArrayLayout
-    from platestore.nodes.plate import Plate
-    from platestore.nodes.wishes import Wishes
+    from platestore.arrays.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ArrayPlan:
 
 
 def array_plan(
-    plate: Plate,
+    plate: PlateEditor,
     name: str,
     shape: Sequence[int] | None,
     dtype: npt.DTypeLike | None,
@@ -65,7 +65,7 @@ def array_plan(
     full = check_integers(shape, "shape")
     if len(full) != len(axes):
         raise ArgumentError(f"shape {full} has {len(full)} values; there are {len(axes)} axes")
-    layout = wishes.layout(full, dtype, plate._location.zarr_format, [axis.name for axis in axes])
+    layout = wishes.layout(full, dtype, plate.location.zarr_format, [axis.name for axis in axes])
     axis = channel_index(axes)
     if axis is not None and names and layout.shape[axis] > len(names):
         raise ArgumentError(f"the shape has {layout.shape[axis]} channels, but only {len(names)} are named")

@@ -1,4 +1,4 @@
-"""``open_ome_zarr``: the rules of mode, layout and version, and the node they lead to.
+"""From a path or zarr store to the editor of one node: the rules of mode, layout and version.
 
 Every argument and the target are checked before anything is written or deleted.
 """
@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
 
 from platestore.errors import (
     ArgumentError,
@@ -23,15 +23,6 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
-from platestore.nodes.labels import LabelImage, LabelsGroup
-from platestore.nodes.location import Location, storage_of
-from platestore.nodes.node import NGFFNode
-from platestore.nodes.plate import Plate, enclosing_plate
-from platestore.nodes.position import Position
-from platestore.nodes.row import Row
-from platestore.nodes.series import Bioformats2RawSeries
-from platestore.nodes.tiled import TiledPosition
-from platestore.nodes.well import Well
 from platestore.spec import edits, versions
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.omero import check_channel_names
@@ -52,6 +43,13 @@ from platestore.storage.hierarchy import (
 )
 from platestore.storage.local import LocalStorage, find_root, nothing_there
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
+from platestore.tree.editor import Editor
+from platestore.tree.image import ImageEditor, LabelImageEditor, LabelsEditor, TiledEditor
+from platestore.tree.location import Location, storage_of
+from platestore.tree.plate import PlateEditor, RowEditor
+from platestore.tree.series import SeriesEditor
+from platestore.tree.upkeep import UPKEEP
+from platestore.tree.well import WellEditor
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -59,10 +57,6 @@ if TYPE_CHECKING:
 
     StoreLike: TypeAlias = str | os.PathLike[str] | Store | StorePath
 
-#: What a path may lead to; a layout says which of them it is.
-AnyNode: TypeAlias = (
-    Plate | Row | Well | Position | TiledPosition | LabelImage | LabelsGroup | Bioformats2RawSeries
-)
 Layout = Literal["auto", "fov", "hcs", "tiled", "bf2raw"]
 Mode = Literal["r", "r+", "a", "w", "w-"]
 
@@ -118,62 +112,7 @@ class _Request:
             )
 
 
-@overload
-def open_ome_zarr(
-    store_path: StoreLike,
-    layout: Literal["hcs"],
-    mode: Mode = ...,
-    channel_names: Sequence[str] | None = ...,
-    axes: Sequence[AxisMeta] | None = ...,
-    version: versions.Version = ...,
-    disable_path_checking: bool = ...,
-    **kwargs: Unpack[OpenOptions],
-) -> Plate: ...
-@overload
-def open_ome_zarr(
-    store_path: StoreLike,
-    layout: Literal["fov"],
-    mode: Mode = ...,
-    channel_names: Sequence[str] | None = ...,
-    axes: Sequence[AxisMeta] | None = ...,
-    version: versions.Version = ...,
-    disable_path_checking: bool = ...,
-    **kwargs: Unpack[OpenOptions],
-) -> Position: ...
-@overload
-def open_ome_zarr(
-    store_path: StoreLike,
-    layout: Literal["tiled"],
-    mode: Mode = ...,
-    channel_names: Sequence[str] | None = ...,
-    axes: Sequence[AxisMeta] | None = ...,
-    version: versions.Version = ...,
-    disable_path_checking: bool = ...,
-    **kwargs: Unpack[OpenOptions],
-) -> TiledPosition: ...
-@overload
-def open_ome_zarr(
-    store_path: StoreLike,
-    layout: Literal["bf2raw"],
-    mode: Mode = ...,
-    channel_names: Sequence[str] | None = ...,
-    axes: Sequence[AxisMeta] | None = ...,
-    version: versions.Version = ...,
-    disable_path_checking: bool = ...,
-    **kwargs: Unpack[OpenOptions],
-) -> Bioformats2RawSeries: ...
-@overload
-def open_ome_zarr(
-    store_path: StoreLike,
-    layout: Layout = ...,
-    mode: Mode = ...,
-    channel_names: Sequence[str] | None = ...,
-    axes: Sequence[AxisMeta] | None = ...,
-    version: versions.Version = ...,
-    disable_path_checking: bool = ...,
-    **kwargs: Unpack[OpenOptions],
-) -> AnyNode: ...
-def open_ome_zarr(
+def open_editor(
     store_path: StoreLike,
     layout: Layout = "auto",
     mode: Mode = "r",
@@ -181,64 +120,11 @@ def open_ome_zarr(
     axes: Sequence[AxisMeta] | None = None,
     version: versions.Version = versions.DEFAULT_VERSION,
     disable_path_checking: bool = False,
-    **kwargs: Unpack[OpenOptions],
-) -> NGFFNode[Any]:
-    """Open or create an OME-Zarr store, or any node in one.
-
-    Parameters
-    ----------
-    store_path : str, Path or zarr Store
-        The store. A path inside a plate (``plate.zarr/A/1/0``) opens that node without reading the
-        plate. A zipped store (``plate.ozx``, ``plate.ozx/A/1/0``) is opened for reading only. A Store that
-        is no local directory has a single writer and no locks.
-    layout : {"auto", "fov", "hcs", "tiled", "bf2raw"}
-        ``"fov"`` is a single position, ``"hcs"`` a plate, ``"tiled"`` a position with tiled arrays,
-        ``"bf2raw"`` a bioformats2raw collection (reading only). ``"auto"`` infers it from the metadata
-        and cannot create.
-    mode : {"r", "r+", "a", "w", "w-"}
-        Read; read and write; the same, created if missing; create, replacing what is there; create,
-        failing if something is there.
-    channel_names : list of str, optional
-        Channel names of a new store; ignored for an existing one.
-    axes : list of AxisMeta, optional
-        Axes of a new store, T, C, Z, Y, X by default; ignored for an existing one.
-    version : {"0.4", "0.5"}
-        OME-NGFF version of a new store (zarr v2 or v3); an existing one says its own.
-    disable_path_checking : bool
-        Whether ``mode="w"`` may replace a store whose name does not contain ``.zarr``, or that has no OME
-        metadata. That it must be a zarr hierarchy, or a tree without a single file, is never lifted.
-    **kwargs
-        ``overwriting_creation`` (bool): creating a child that exists replaces it.
-        ``name`` (str), ``acquisitions`` (list of AcquisitionMeta), ``plate_format`` (6 to 1536): of a
-        new plate. ``durability`` ("process", "metadata" or "full"): what is flushed to the device
-        before a call returns. ``lock`` (bool), ``lock_timeout`` (seconds, 60): locking against other
-        processes. ``follow_links`` (bool): whether links out of the store may be written through.
-        ``missing`` ("fill" or "raise"): whether a chunk that was never written reads as the fill value,
-        or is an error.
-
-    Returns
-    -------
-    Plate, Well, Row, Position, TiledPosition, LabelImage, LabelsGroup or Bioformats2RawSeries
-
-    Raises
-    ------
-    NodeNotFoundError
-        If the store does not exist, with modes "r" and "r+".
-    NodeExistsError
-        If it does, with mode "w-".
-    UnsafeTargetError
-        If ``mode="w"`` would replace something other than a store.
-    ArgumentError
-        If an argument is wrong or missing, or the layout does not match the store.
-    InvalidMetadataError, UnsupportedVersionError
-        If the store's metadata cannot be used.
-    ReadOnlyError, UnsupportedError
-        If a zipped store is to be changed or created.
-    """
+    **options: Unpack[OpenOptions],
+) -> Editor[Any]:
+    """Open or create a store, or any node in one: :func:`platestore.open_ome_zarr`, which says it all."""
     try:
-        request = _check_arguments(
-            layout, mode, channel_names, axes, version, disable_path_checking, dict(kwargs)
-        )
+        request = _check_arguments(layout, mode, channel_names, axes, version, disable_path_checking, options)
     except ArgumentError as error:
         error.path = error.path or str(store_path)
         raise
@@ -254,14 +140,13 @@ def _check_arguments(
     axes: Iterable[AxisMeta] | None,
     version: Any,
     disable_path_checking: bool,
-    extra: dict[str, Any],
+    options: OpenOptions,
 ) -> _Request:
     if layout not in _LAYOUTS:
         raise ArgumentError(f"layout {layout!r} is unknown", hint=f"one of {', '.join(_LAYOUTS)}")
     if mode not in _MODES:
         raise ArgumentError(f"mode {mode!r} is unknown", hint=f"one of {', '.join(_MODES)}")
-    acquisitions, plate_format = extra.pop("acquisitions", None), extra.pop("plate_format", None)
-    durability: Durability = extra.pop("durability", "process")
+    acquisitions, plate_format = options.get("acquisitions"), options.get("plate_format")
     request = _Request(
         layout=layout,
         mode=mode,
@@ -271,19 +156,17 @@ def _check_arguments(
         check_name=not disable_path_checking,
         options=StorageOptions(
             read_only=mode == "r",
-            durability=durability,
-            lock=bool(extra.pop("lock", True)),
-            lock_timeout=extra.pop("lock_timeout", 60.0),
-            follow_links=bool(extra.pop("follow_links", False)),
-            missing=extra.pop("missing", "fill"),
+            durability=options.get("durability", "process"),
+            lock=bool(options.get("lock", True)),
+            lock_timeout=options.get("lock_timeout", 60.0),
+            follow_links=bool(options.get("follow_links", False)),
+            missing=options.get("missing", "fill"),
         ),
-        overwriting=bool(extra.pop("overwriting_creation", False)),
-        name=extra.pop("name", None),
+        overwriting=bool(options.get("overwriting_creation", False)),
+        name=options.get("name"),
         acquisitions=None if acquisitions is None else check_acquisitions(acquisitions),
         plate_format=None if plate_format is None else check_format(plate_format),
     )
-    if extra:
-        raise TypeError(f"open_ome_zarr() got unexpected arguments: {', '.join(sorted(extra))}")
     if request.name is not None and not isinstance(request.name, str):
         raise ArgumentError(f"name must be a string, not {request.name!r}")
     if layout != "hcs" and (request.acquisitions is not None or request.plate_format is not None):
@@ -307,7 +190,7 @@ def _local_path(store_path: str | os.PathLike[str]) -> str:
 # --- local directories ----------------------------------------------------------------------------
 
 
-def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
+def _open_path(path: str, request: _Request) -> Editor[Any]:
     if names_archive(path):
         return _open_archive(path, request)
     mode = request.mode
@@ -339,7 +222,7 @@ def _open_path(path: str, request: _Request) -> NGFFNode[Any]:
     return _open_existing_path(path, request, created=True)
 
 
-def _open_archive(path: str, request: _Request) -> NGFFNode[Any]:
+def _open_archive(path: str, request: _Request) -> Editor[Any]:
     """Open a zipped store, or a node in one."""
     found = find_archive(path)
     if found is not None and request.mode in ("r+", "a"):
@@ -360,7 +243,7 @@ def _open_archive(path: str, request: _Request) -> NGFFNode[Any]:
     return _open_node(OzxStorage(archive, request.options), inner, request)
 
 
-def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> NGFFNode[Any]:
+def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> Editor[Any]:
     if not os.path.exists(path):
         raise nothing_there(path)
     if not os.path.isdir(path):
@@ -424,7 +307,7 @@ def _create_root(storage: Storage, path: str, request: _Request, name: str) -> s
 # --- zarr stores ----------------------------------------------------------------------------------
 
 
-def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
+def _open_store(store: Any, request: _Request) -> Editor[Any]:
     from zarr.abc.store import Store
     from zarr.storage import LocalStore, StorePath
 
@@ -470,7 +353,7 @@ def _open_store(store: Any, request: _Request) -> NGFFNode[Any]:
 # --- nodes ----------------------------------------------------------------------------------------
 
 
-def _open_node(storage: Storage, path: str, request: _Request, *, created: bool = False) -> NGFFNode[Any]:
+def _open_node(storage: Storage, path: str, request: _Request, *, created: bool = False) -> Editor[Any]:
     """Open what is at a path as the node its metadata says it is."""
     storage.check_links(path, writing=False)
     group = read_group(storage, path)
@@ -495,36 +378,36 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
                 path=where,
                 hint="move it there, or convert the store with the program that wrote it",
             )
-    if kind == "unknown" and request.layout == "auto" and enclosing_plate(location, 1) is not None:
-        return Row(location, overwriting_creation=request.overwriting)
+    if kind == "unknown" and request.layout == "auto" and UPKEEP.plate_around(location, 1) is not None:
+        return RowEditor(location, UPKEEP, overwriting=request.overwriting).refresh()
     if kind == "unknown" and _KIND_OF_LAYOUT.get(request.layout) != "image":
         raise InvalidMetadataError(
             "the group has no OME-NGFF metadata", path=where, hint=_what_to_open(location)
         )
-    node = _class_for(kind, request.layout, where).__new__(_class_for(kind, request.layout, where))
-    names = request.channel_names if created or kind == "unknown" else None
-    axes = request.axes if created or kind == "unknown" else None
-    NGFFNode.__init__(
-        node, location, False, names or [], axes, request.overwriting
-    )  # the document is in hand: it is not read twice
-    if names is None:
-        node._given_names = None
-    node._load(group)
+    is_new = created or kind == "unknown"
+    node = _class_for(kind, request.layout, where)(
+        location,
+        UPKEEP,
+        channel_names=request.channel_names if is_new else None,
+        axes=request.axes if is_new else None,
+        overwriting=request.overwriting,
+    )
+    node.load(group)  # the document is in hand: it is not read twice
     if kind == "series":
         with contextlib.suppress(InvalidMetadataError):  # of the list, which is an error where it is used
-            len(node)  # warns where there is no image
+            node.names()  # warns where there is no image
     return node
 
 
-def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[NGFFNode[Any]]:
+def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[Editor[Any]]:
     """The node class for what the metadata says and the caller expects."""
-    found: dict[str, type[NGFFNode[Any]]] = {
-        "plate": Plate,
-        "well": Well,
-        "image": TiledPosition if layout == "tiled" else Position,
-        "label": TiledPosition if layout == "tiled" else LabelImage,
-        "labels": LabelsGroup,
-        "series": Bioformats2RawSeries,
+    found: dict[str, type[Editor[Any]]] = {
+        "plate": PlateEditor,
+        "well": WellEditor,
+        "image": TiledEditor if layout == "tiled" else ImageEditor,
+        "label": TiledEditor if layout == "tiled" else LabelImageEditor,
+        "labels": LabelsEditor,
+        "series": SeriesEditor,
     }
     expected = _KIND_OF_LAYOUT.get(layout)
     if kind == "unknown":

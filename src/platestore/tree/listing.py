@@ -1,14 +1,33 @@
-"""The hierarchy as text, from the directories (not from the metadata)."""
+"""What lies in the directory of a node, whatever its metadata list."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 
 from platestore.arrays.metadata import summarise
-from platestore.errors import InvalidMetadataError
-from platestore.nodes.location import Location
+from platestore.errors import InvalidMetadataError, UnreadableWarning
+from platestore.storage.base import join
 from platestore.storage.hierarchy import group_exists, read_array
+from platestore.tree.location import Location
+
+
+def children(location: Location) -> tuple[list[str], list[str]]:
+    """Sorted names of the groups and of the arrays in a directory."""
+    groups, arrays = [], []
+    for name in location.storage.list(location.path)[0]:
+        path = join(location.path, name)
+        if name.startswith("."):
+            continue  # our temporary directories
+        try:
+            if read_array(location.storage, path, location.zarr_format) is not None:
+                arrays.append(name)
+            elif group_exists(location.storage, path, location.zarr_format):
+                groups.append(name)
+        except InvalidMetadataError as error:
+            warnings.warn(str(error), UnreadableWarning, stacklevel=4)
+    return groups, arrays
 
 
 def print_tree(location: Location, level: int | None) -> None:

@@ -1,0 +1,1 @@
+"""Editors of the documents of nodes, and the changes that need more than one document."""
