@@ -9,14 +9,60 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 import platestore as ps
 
-# The same examples each time, so that a run says something about a change; `HYPOTHESIS_RANDOM=1` searches on.
-settings.register_profile("repeatable", derandomize=True)
-if not os.environ.get("HYPOTHESIS_RANDOM"):
-    settings.load_profile("repeatable")
+#: Cases of one test function that the quick run takes, spread over all of them.
+_QUICK_CASES = 3
+_LONG = "--long"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        _LONG,
+        action="store_true",
+        help="run what the quick run leaves out: all cases of each test, the long fault suite, more examples, "
+        "at random",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption(_LONG):
+        settings.register_profile("long", print_blob=True)
+        settings.load_profile("long")
+    else:
+        # The same examples each time, so that a run says something about a change.
+        settings.register_profile("quick", derandomize=True, max_examples=examples(100))
+        settings.load_profile("quick")
+
+
+def examples(number: int) -> int:
+    """How many examples of hypothesis a test takes: all in the long run, a third in the quick one."""
+    return number if settings.get_current_profile_name() == "long" else max(2, number // 3)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the quick part, or the rest. Tests that were asked for by name are all run."""
+    if config.option.keyword or any("::" in word for word in config.args):
+        return
+    functions: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    quick: set[pytest.Item] = set()
+    for cases in functions.values():
+        last = min(len(cases), _QUICK_CASES) - 1
+        quick.update(cases[round(k * (len(cases) - 1) / last) if last else 0] for k in range(last + 1))
+    if config.getoption(_LONG):
+        # Random examples are others in the long run.
+        chosen = [i for i in items if i not in quick or is_hypothesis_test(getattr(i, "obj", None))]
+    else:
+        chosen = [i for i in items if i in quick]
+    left = set(items) - set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = chosen
+
 
 #: The stores of tests lie in memory where the system has such a file system: making and deleting thousands
 #: of small files takes most of the time elsewhere. `TMPDIR` chooses another place.

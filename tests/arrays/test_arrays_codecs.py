@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays.codecs import COMPRESSORS, Compressor, v3_codecs, v3_sharding
 from platestore.arrays.layout import plan
 from platestore.storage.base import StorageOptions
@@ -86,7 +87,7 @@ def test_a_level_is_an_integer(level):
         Compressor("zstd", level)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.text(max_size=12))
 def test_any_text_is_a_compressor_or_one_of_our_errors(text):
     try:

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays.convert import Converted, Unconvertible, convert_array
 from platestore.arrays.layout import plan
 from platestore.storage.documents import parse, serialise
@@ -251,7 +252,7 @@ def move(source, target, converted):
     (target / NAME[converted.content["zarr_format"]]).write_bytes(content)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=examples(120))
 @given(documents, st.integers(0, 2**32))
 def test_moved_chunks_are_the_same_pixels_to_zarr_and_to_tensorstore(content, seed):
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -321,7 +322,7 @@ def test_what_zarr_itself_writes_by_default_can_be_converted(tmp_path):
 # --- documents ------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(documents)
 def test_there_and_back_again_says_the_same(content):
     there = convert(content)
@@ -442,7 +443,7 @@ def hexadecimal(value, dtype):
     return "0x" + np.array(value, np.dtype(dtype).newbyteorder(">")).tobytes().hex()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.sampled_from(FLOATS), st.data())
 def test_numbers_written_as_bits_become_numbers(dtype, data):
     size = 8 * np.dtype(dtype).itemsize
@@ -616,7 +617,7 @@ def places(value, at=()):
             yield from places(item, (*at, key))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(documents, st.data())
 def test_damage_is_converted_named_or_an_error_of_ours(content, data):
     path = data.draw(st.sampled_from(sorted(places(content), key=str)), label="place")

@@ -34,6 +34,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays import pixels
 from platestore.arrays.layout import write_units
 from platestore.storage.local import LocalStorage
@@ -546,7 +547,7 @@ def boxes(draw):
     return tuple(shape), tuple(units), tuple(index)
 
 
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=examples(60))
 @given(box=boxes(), limit=st.integers(1, 2000))
 def test_large_writes_go_in_batches_of_whole_units(tmp_path_factory, box, limit):
     shape, units, index = box
@@ -621,7 +622,7 @@ def test_an_image_of_another_type_is_cast(tmp_path):
 # --- units ----------------------------------------------------------------------------------------
 
 
-@settings(quick, max_examples=100)
+@settings(quick, max_examples=examples(100))
 @given(
     sizes=st.lists(
         st.tuples(st.integers(1, 12), st.integers(1, 5), st.integers(1, 3)), min_size=1, max_size=4

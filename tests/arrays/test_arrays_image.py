@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.layout import plan
 from platestore.arrays.tiled import TiledImageArray
@@ -26,7 +27,9 @@ from platestore.storage.hierarchy import array_files, create_node, read_array
 from platestore.storage.local import LocalStorage
 from platestore.storage.zarr_store import ZarrStorage
 
-quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 WRITABLE = StorageOptions(read_only=False, lock_timeout=5)
 
 
@@ -447,7 +450,7 @@ def test_what_is_cut_off_is_gone(image, shapes):
     np.testing.assert_array_equal(fresh.tensorstore().read().result(), expected)
 
 
-@settings(quick, max_examples=15)
+@settings(quick, max_examples=examples(15))
 @given(case=images(), data=st.data())
 def test_any_series_of_shapes(tmp_path_factory, case, data):
     zarr_format, shape, kwargs = case

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
+from conftest import examples
+
 quick = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -519,7 +521,7 @@ def pool_of_arrays(tmp_path_factory):
     return [fill(tmp_path_factory.mktemp("any"), *each)[1] for each in roads]
 
 
-@settings(quick, max_examples=60)
+@settings(quick, max_examples=examples(60))
 @given(chosen=selections())
 def test_any_selection_reads_what_numpy_reads(pool_of_arrays, chosen):
     way, selection, index = chosen
@@ -539,7 +541,7 @@ def kept_shape(items):
     )
 
 
-@settings(quick, max_examples=40)
+@settings(quick, max_examples=examples(40))
 @given(chosen=selections(), scalar=st.booleans())
 def test_any_selection_writes_what_numpy_writes(pool_of_arrays, chosen, scalar):
     way, selection, index = chosen
@@ -554,7 +556,7 @@ def test_any_selection_writes_what_numpy_writes(pool_of_arrays, chosen, scalar):
         np.testing.assert_array_equal(array[...], expected)
 
 
-@settings(quick, max_examples=20)
+@settings(quick, max_examples=examples(20))
 @given(data=st.data())
 def test_any_blocks(pool_of_arrays, data):
     for array in pool_of_arrays:

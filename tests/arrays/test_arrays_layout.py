@@ -18,6 +18,7 @@ from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays.layout import (
     MAX_DEFAULT_CHUNK_BYTES,
     check_dtype,
@@ -32,7 +33,9 @@ from platestore.storage.base import StorageOptions
 from platestore.storage.hierarchy import array_files, create_node
 from platestore.storage.local import LocalStorage
 
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 DTYPES = [
     "bool",
     *(f"{k}{b}" for k in ("int", "uint") for b in (8, 16, 32, 64)),
@@ -121,7 +124,7 @@ def test_a_plane_that_is_too_large_is_halved_too():
     assert math.prod(plane) * 2 <= MAX_DEFAULT_CHUNK_BYTES
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.lists(st.integers(1, 2**62), min_size=1, max_size=5), st.sampled_from(DTYPES))
 def test_default_chunks_fit_in_memory_whatever_the_shape(shape, dtype):
     layout = plan(shape, dtype, zarr_format=2)
@@ -285,7 +288,7 @@ def test_a_document_means_what_zarr_writes_for_the_same_wish(tmp_path_factory, w
     assert ours.compressors == theirs.compressors
 
 
-@settings(quick, max_examples=15)
+@settings(quick, max_examples=examples(15))
 @given(wish=wishes(), seed=st.integers(0, 99))
 def test_zarr_and_tensorstore_read_and_write_it_alike(tmp_path_factory, wish, seed):
     zarr_format, shape, dtype, chunks, ratio = wish
@@ -442,7 +445,7 @@ def test_shards_ratio_means_that_many_chunks_even_beyond_the_array():
 SIZES = st.lists(st.integers(1, 40), min_size=2, max_size=5)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(shape=SIZES, data=st.data())
 def test_a_size_gives_the_largest_shard_in_its_order(shape, data):
     chunks = tuple(data.draw(st.integers(1, n)) for n in shape)
@@ -464,7 +467,7 @@ def test_a_size_gives_the_largest_shard_in_its_order(shape, data):
 # --- regions --------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(data=st.data(), shape=st.lists(st.integers(0, 7), min_size=1, max_size=3))
 def test_write_units_are_a_partition_in_c_order(data, shape):
     units = [data.draw(st.integers(1, 9)) for _ in shape]
@@ -485,7 +488,7 @@ def test_write_units_of_a_vast_array_come_one_by_one():
     assert second == (slice(0, 1), slice(1, 2))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(data=st.data(), shape=st.lists(st.integers(1, 7), min_size=1, max_size=3))
 def test_a_region_is_aligned_if_it_holds_every_unit_it_touches(data, shape):
     units = [data.draw(st.integers(1, 8)) for _ in shape]
@@ -528,7 +531,7 @@ def test_a_level_of_another_number_of_axes_is_an_error():
         level_layout(plan((8, 8), "u1", zarr_format=3), (4,))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(wish=wishes(), data=st.data())
 def test_levels_are_covered_by_the_fewest_whole_chunks(wish, data):
     zarr_format, shape, dtype, chunks, ratio = wish

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays.layout import layout_of, plan, write_units
 from platestore.arrays.planning import LayoutPlan, explain, frame_layout_hint, human_bytes, plan_for
 from platestore.storage.base import StorageOptions
@@ -57,7 +58,9 @@ def test_a_shard_beyond_the_array_is_as_large_as_its_chunks_inside():
     assert found.file_nbytes == 12 * 12 * 2
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), shape=st.lists(st.integers(1, 6), min_size=2, max_size=5))
 def test_what_is_planned_is_what_comes_to_be(tmp_path_factory, data, shape):
     chunks = [data.draw(st.integers(1, n)) for n in shape]
@@ -141,7 +144,7 @@ def test_many_files_large_units_and_overhang_are_pointed_out():
     assert any("chunks=(1, 1, 1, 513, 513)" in text for text in loose.advice)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(data=st.data(), shape=st.lists(st.integers(1, 3000), min_size=2, max_size=5))
 def test_advised_chunks_do_better(data, shape):
     chunks = [data.draw(st.integers(1, min(n, 40))) for n in shape]

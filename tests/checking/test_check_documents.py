@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 
 VERSIONS = ("0.4", "0.5")
 HOW = ("deleted", "empty", "cut off", "zeros")
@@ -315,7 +316,9 @@ DAMAGE = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(damage=DAMAGE, version=st.sampled_from(VERSIONS), data=st.data())
 def test_any_set_of_lost_documents_is_rebuilt(plates, tmp_path_factory, damage, version, data):
     path = copy_of(plates[version], tmp_path_factory.mktemp("damaged") / "p.zarr")

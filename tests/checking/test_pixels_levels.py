@@ -29,6 +29,7 @@ from checking.pixel_cases import (
     told,
     zarr_format,
 )
+from conftest import examples
 from platestore.checking.pixels.image import audit_image
 
 METHODS = ("mean", "median", "mode", "min", "max", "stride", "gaussian")
@@ -412,7 +413,7 @@ def test_padding_is_nobodys_business(tmp_path):
     seed=st.integers(0, 99),
     ratio=st.sampled_from([None, (1, 1, 1, 2, 2), (1, 1, 2, 3, 1)]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_any_change_of_a_level_is_found(tmp_path_factory, shape, chunks, factors, method, seed, ratio):
     """Sizes, chunks, shards and factors of any kind: whole as made, and no changed pixel goes unseen."""
     path = tmp_path_factory.mktemp("any") / "a.zarr"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import platestore as ps
 from checking.pixel_cases import audit, audit_one, chunk_files, make_image, noise, storage
+from conftest import examples
 from platestore.checking.pixels.salvage import salvage_shard
 from platestore.storage.base import StorageOptions
 from platestore.storage.zarr_store import ZarrStorage
@@ -253,7 +254,7 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_nothing_wrong_is_ever_kept(tmp_path_factory, data):
     """Any bytes of a shard with checksums may change: what is read afterwards was written, or is fill."""
     path = make_image(tmp_path_factory.mktemp("any") / "a.zarr", "0.5 shards checksum", levels=None)

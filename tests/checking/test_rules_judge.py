@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import examples
 from platestore.checking.rules.grammar import LIMIT
 from platestore.checking.rules.judge import judge
 
@@ -287,7 +288,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(anything, st.sampled_from([None, 2, 3]), st.booleans())
 def test_nothing_is_raised_whatever_the_attributes_are(value, zarr_format, strict):
     judgement = judge(value, zarr_format=zarr_format, strict=strict)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from validate_cases import Trial
 
 import platestore as ps
+from conftest import examples
 from platestore.checking.hierarchy.arrays import array_facts
 from platestore.checking.hierarchy.documents import Node
 from platestore.checking.rules.crossing import usable_scale
@@ -303,7 +304,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     content=anything,
     key=st.sampled_from(sorted({*V2, *V3})),

@@ -18,6 +18,7 @@ from validate_cases import GROUP, edit, make_plate, ome
 from zarr.storage import MemoryStore, StorePath
 
 import platestore as ps
+from conftest import examples
 from platestore.checking.hierarchy.documents import BROKEN, parse_document
 from storage.archive_cases import tree, zipped
 
@@ -213,7 +214,7 @@ def test_a_pipe_is_no_file(tmp_path):
     assert codes(tmp_path / "a.json") == ["unreadable"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.binary(max_size=30) | st.text(alphabet='{}[]":,01e-NaInfity\\u \ufeff', max_size=30).map(str.encode)
 )
@@ -229,7 +230,7 @@ scraps = st.sampled_from([None, True, -1, 0, 1.5, 2**70, "", "0", "A/1", "../x",
 values = st.recursive(scraps, lambda v: st.lists(v, max_size=3), max_leaves=4)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(data=st.data())
 def test_a_walk_never_fails(data, templates, tmp_path_factory):
     version = data.draw(st.sampled_from(["0.4", "0.5"]))

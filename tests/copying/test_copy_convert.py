@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
-from conftest import make_plate
+from conftest import examples, make_plate
 from copying.copy_helpers import (
     array_document,
     arrays_by_path,
@@ -370,7 +370,7 @@ def _options(layout: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(
     before=_layouts, after=_layouts, dtype=st.sampled_from(["uint8", "int16", "float32", "bool", "uint64"])
 )

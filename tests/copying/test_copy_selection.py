@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from copying.copy_helpers import (
     Recipe,
     Source,
@@ -199,7 +200,7 @@ def options(ask: dict[str, Any]) -> dict[str, Any]:
 # --- the property ---------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(given_ask=asks())
 def test_a_copy_is_the_part_that_was_asked_for(given_ask):
     name, ask = given_ask

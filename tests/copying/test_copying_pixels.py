@@ -27,6 +27,7 @@ from zarr.storage import MemoryStore
 
 import platestore as ps
 from arrays.test_arrays_partition import picks
+from conftest import examples
 from copying.pixel_workers import job_of, storage
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
@@ -187,7 +188,7 @@ def cases(draw: st.DrawFn) -> tuple[Any, ...]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(cases())
 def test_any_selection_of_any_array_is_what_numpy_selects(case: tuple[Any, ...]):
     shape, dtype, chosen, written, from_layout, to_layout, memory = case

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.copying.selection import (
     Selection,
     is_whole,
@@ -23,7 +24,7 @@ from platestore.copying.selection import (
 )
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
 
-quick = settings(deadline=None, max_examples=200)
+quick = settings(deadline=None, max_examples=examples(200))
 NAMES = ["t", "c", "z", "y", "x"]
 
 

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
-from conftest import SHARED
+from conftest import SHARED, examples
 from nodes.store_helpers import attributes, edit_attributes, group_document
 
 KEY = "x-of-others"
@@ -251,7 +251,7 @@ _json = st.recursive(
 
 
 @pytest.mark.skipif(not OFFICIAL, reason="the official cases are not beside this checkout")
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     case=st.sampled_from(OFFICIAL or [None]), values=st.lists(_json, min_size=1, max_size=5), data=st.data()
 )

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import platestore
-from conftest import SHARED
+from conftest import SHARED, examples
 from interop.test_interop_schemas import check_documents
 from platestore import multiscales, stacks
 
@@ -29,7 +29,7 @@ UNITS = {
 }
 VERSIONS = ["0.4", "0.5"]
 
-runs = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+runs = settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(path, version, wanted):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 
 PIXELS = np.arange(2 * 16 * 16, dtype="uint16").reshape(2, 16, 16)
 AXES = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space", "unit": "micrometer"} for n in "yx")]
@@ -90,7 +91,7 @@ def _findings(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=examples(6))
 @given(
     calls=st.lists(st.sampled_from(sorted(CALLS)), min_size=1, max_size=4),
     version=st.sampled_from(["0.4", "0.5"]),

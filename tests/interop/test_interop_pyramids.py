@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
-from conftest import SHARED
+from conftest import SHARED, examples
 from interop.test_interop_schemas import check_documents
 from nodes.store_helpers import scale, snapshot, translation
 from pyramid.pyramid_store import image_of, multiscales, noise, quick_cascade, stored
@@ -168,7 +168,7 @@ def build(path: Path, recipe: dict[str, Any]) -> tuple[Any, np.ndarray]:
 
 
 @pytest.mark.skipif(SHARED is None, reason="the official schemas are not beside this checkout")
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(recipe=_recipes)
 def test_every_document_passes_the_official_schemas(recipe):
     with tempfile.TemporaryDirectory() as directory:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import axes, pixels, scale, stored_plate, translation
 
 AXES = ["YX", "ZYX", "CYX", "TYX", "CZYX", "TZYX", "TCYX", "TCZYX"]
@@ -69,7 +70,7 @@ class Written:
 # --- zarr and TensorStore -------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(recipe=_recipes)
 def test_zarr_reads_every_image(recipe):
     with Written(recipe) as (path, written):
@@ -80,7 +81,7 @@ def test_zarr_reads_every_image(recipe):
             assert group[level].dtype == expected.dtype
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(recipe=_recipes)
 def test_tensorstore_reads_every_image(recipe):
     tensorstore = pytest.importorskip("tensorstore")
@@ -103,7 +104,7 @@ def _ome_zarr_nodes(path: Path):
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning"
 )
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(recipe=_recipes)
 def test_ome_zarr_reads_every_image(recipe):
     with Written(recipe) as (path, written):
@@ -145,7 +146,7 @@ def test_ome_zarr_reads_a_plate_after_wells_were_renamed_and_removed(tmp_path, v
 # --- yaozarrs -------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(recipe=_recipes)
 def test_yaozarrs_finds_every_image_valid(recipe):
     yaozarrs = pytest.importorskip("yaozarrs")
@@ -183,7 +184,7 @@ def test_yaozarrs_refuses_what_is_broken(tmp_path, version):
 # --- ome-zarr-models ------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(recipe=_recipes)
 def test_ome_zarr_models_reads_every_image(recipe):
     models = pytest.importorskip("ome_zarr_models")
@@ -210,7 +211,7 @@ def test_ome_zarr_models_reads_a_plate(tmp_path, version):
 # --- ngff-zarr ------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(recipe=_recipes)
 def test_ngff_zarr_reads_every_image(recipe):
     ngff_zarr = pytest.importorskip("ngff_zarr")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
-from conftest import SHARED
+from conftest import SHARED, examples
 from nodes.store_helpers import attributes, axes, check_plate, scale, translation
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -163,7 +163,7 @@ def build(position: ps.Position, recipe: dict[str, Any]) -> None:
             del position[list(position)[-1]]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(recipe=positions(), version=st.sampled_from(["0.4", "0.5"]))
 def test_every_position_passes(recipe, version):
     with tempfile.TemporaryDirectory() as directory:
@@ -193,7 +193,7 @@ _spec = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     specs=st.lists(st.tuples(_spec, st.integers(0, 2)), min_size=1, max_size=6, unique_by=lambda s: s[0][:3]),
     version=st.sampled_from(["0.4", "0.5"]),

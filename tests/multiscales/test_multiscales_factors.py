@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import examples
 from platestore.errors import ArgumentError
 from platestore.multiscales import to_multiscales
 from platestore.multiscales.factors import arrange, chains, doubling_factors, given_factors
@@ -20,7 +21,7 @@ def shapes(image, *args, **kwargs):
 
 
 @given(st.tuples(lengths, lengths, lengths), st.integers(1, 300), st.tuples(*[st.integers(1, 300)] * 3))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_doubling_follows_the_rule_and_no_further(shape, least, chunk):
     sizes, chunks = dict(zip(DIMS, shape, strict=True)), dict(zip(DIMS, chunk, strict=True))
     levels = doubling_factors(sizes, least, chunks)

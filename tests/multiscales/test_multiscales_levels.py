@@ -13,6 +13,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import examples
 from multiscales.level_reference import gaussian, noise, reduced, smoothed
 from platestore.arrays.sources import as_source
 from platestore.multiscales import to_multiscales, to_ngff_image, to_ngff_zarr
@@ -146,7 +147,7 @@ def test_writing_reads_each_pixel_once(method, tmp_path):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_any_part_of_a_lazy_level_is_that_part_of_the_level(data):
     shape = data.draw(st.tuples(*[st.integers(1, 24)] * 3))
     method = data.draw(st.sampled_from(METHODS))
@@ -200,7 +201,7 @@ PRIMES = [2, 3, 5, 7, 13, 31]
     budget=st.sampled_from(["24MiB", "1GiB"]),
     form=st.sampled_from(["numpy", "dask", "transposed"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_every_voxel_of_every_level(shape, chunk, shard, factors, method, budget, form, tmp_path_factory):
     pixels = noise(tuple(shape), seed=3) + np.uint16(1)  # nothing is the fill value
     dims = "tczyx"[5 - len(shape) :] if len(shape) > 3 else "zyx"[3 - len(shape) :]

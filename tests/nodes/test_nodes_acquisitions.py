@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import check_plate, ome
 
 
@@ -109,7 +110,7 @@ def test_bad_acquisitions_are_refused(plate, acquisition):
         well.create_position("0", acquisition=acquisition)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     batches=st.lists(
         st.lists(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import platestore as ps
-from conftest import make_plate
+from conftest import examples, make_plate
 from nodes.store_helpers import (
     attributes,
     axes,
@@ -174,7 +174,7 @@ def test_rename_channel_of_another_process_is_seen_under_the_lock(position, path
     assert ps.open_ome_zarr(path).channel_names == ["DAPI", "CFP"]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(
     names=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True),
     version=st.sampled_from(["0.4", "0.5"]),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import check_plate, placed_wells
 
 
@@ -150,7 +151,7 @@ _step = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     steps=st.lists(_step, max_size=9),
     version=st.sampled_from(["0.4", "0.5"]),

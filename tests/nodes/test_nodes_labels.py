@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import platestore as ps
-from conftest import SHARED, make_plate
+from conftest import SHARED, examples, make_plate
 from faults.fault_os import Crash, OsFaults
 from nodes.store_helpers import (
     attributes,
@@ -166,7 +166,7 @@ def test_of_many_values_the_background_alone_has_a_color(tmp_path, version):
     assert none.colors == {0: (0, 0, 0, 0)}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(data=st.data())
 def test_the_values_that_are_present_are_found(data):
     dtype = data.draw(st.sampled_from(["u1", "i1", "<u2", ">u2", "i2", "u4", ">i4", "u8", "i8", "<i8"]))

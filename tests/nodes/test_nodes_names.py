@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import check_plate, edit_ome, new_position, pixels, refused, snapshot, stored_plate
 from platestore.storage.local import LocalStorage
 
@@ -149,7 +150,7 @@ def test_bad_names_of_images_are_refused(tmp_path, version, name):
             call()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(name=st.text(max_size=5), kind=st.sampled_from(["row", "column", "position"]))
 def test_a_name_is_taken_exactly_if_it_is_alphanumeric_ascii(name, kind):
     import re

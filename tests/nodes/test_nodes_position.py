@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import new_position, ome, pixels, refused, scale, snapshot, stored_plate
 
 AXES = ["YX", "ZYX", "CYX", "TYX", "CZYX", "TZYX", "TCYX", "TCZYX"]
@@ -65,7 +66,7 @@ def test_two_to_five_axes_in_either_case(tmp_path, version, names):
     assert [a["name"] for a in stored["axes"]] == list(names)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(data=st.data())
 def test_any_array_comes_back_as_it_went_in(data):
     names = data.draw(st.sampled_from([*AXES, *map(str.lower, AXES)]))

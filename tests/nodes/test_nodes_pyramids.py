@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import refused, scale, snapshot, translation
 from platestore.images import level_making
 from platestore.pyramid.build import PyramidBuild
@@ -671,7 +672,7 @@ def _regions(draw):
     }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(recipe=_regions())
 def test_a_region_is_made_anew_as_if_all_were(recipe):
     data = noise("uint16", recipe["shape"])

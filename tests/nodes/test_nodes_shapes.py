@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import (
     attributes,
     group_document,
@@ -89,7 +90,7 @@ def test_the_region_that_was_appended_is_computed_alone(version, tmp_path):
     assert_sound(tmp_path / "i.zarr")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     sizes=st.lists(
         st.tuples(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import axes, ome, pixels, refused, scale
 
 
@@ -179,7 +180,7 @@ def test_what_zero_does_as_pre_dim_is_not_nothing(tiles):
     assert (tiles.get_tile(0, 0, pre_dims=(0, 0, 0)) == 3).all()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(
     rows=st.integers(1, 4),
     columns=st.integers(1, 4),

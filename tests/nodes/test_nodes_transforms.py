@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import attributes, new_position, ome, pixels, refused, scale, snapshot, translation
 
 
@@ -253,7 +254,7 @@ _positive = st.floats(1e-3, 1e3)
 _any = st.floats(-1e3, 1e3)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     fov=st.tuples(*[_positive] * 2),
     fov_shift=st.tuples(*[_any] * 2),

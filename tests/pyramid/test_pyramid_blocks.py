@@ -9,6 +9,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import examples
 from platestore.pyramid.blocks import BlockTree
 
 
@@ -32,7 +33,7 @@ def _chunks(level, place):
     return itertools.product(*level.chunk_ranges(level.region(place)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(_trees())
 def test_blocks_nest_and_each_chunk_belongs_to_one(case):
     tree, _ = case
@@ -53,7 +54,7 @@ def test_blocks_nest_and_each_chunk_belongs_to_one(case):
                     assert tree.parent(k - 1, child) == place
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(_trees())
 def test_blocks_begin_with_whole_windows(case):
     tree, _ = case
@@ -64,7 +65,7 @@ def test_blocks_begin_with_whole_windows(case):
                 assert part.stop % factor == 0 or part.stop == n
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(_trees())
 def test_walking_depth_first_needs_one_block_of_each_level(case):
     tree, _ = case
@@ -85,7 +86,7 @@ def test_walking_depth_first_needs_one_block_of_each_level(case):
     assert not open_blocks
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(_trees(region=True))
 def test_what_depends_on_a_region_is_made_and_its_sources_are_read(case):
     tree, box = case

@@ -18,6 +18,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays.chunkcodec import ChunkCodec
 from platestore.storage.objects import FileAppender, LocalObjects
 from pyramid.pyramid_store import (
@@ -117,7 +118,7 @@ _recipes = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=70)
+@settings(deadline=None, max_examples=examples(70))
 @given(recipe=_recipes)
 @example(
     recipe={

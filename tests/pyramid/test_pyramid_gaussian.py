@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.pyramid.gaussian import halo, reduce_gaussian, sigma, taps, weights
 from platestore.pyramid.windows import influenced, needed, reduce_region
 from pyramid.pyramid_store import DTYPES, image_of, multiscales, noise, stored
@@ -94,7 +95,7 @@ def test_nan_stays_where_its_windows_are():
     assert np.isfinite(out[:, 8:]).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 70)),
     factors=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5)),
@@ -142,7 +143,7 @@ def cascade(data: np.ndarray, steps: Sequence[Sequence[int]]) -> list[np.ndarray
     return levels
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     version=st.sampled_from(["0.4", "0.5"]),
     shape=st.tuples(st.integers(1, 2), st.integers(1, 11), st.integers(1, 41), st.integers(1, 37)),

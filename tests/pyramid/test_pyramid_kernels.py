@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pyramid_reference import exact_mean, reduce_reference, windows
 
+from conftest import examples
 from platestore.errors import ArgumentError
 from platestore.pyramid import kernels
 from platestore.pyramid.kernels import SCRATCH_BYTES, check_method, reduce_block, reduced_shape
@@ -95,7 +96,7 @@ def blocks(draw: st.DrawFn, dtypes=DTYPES) -> tuple[np.ndarray, tuple[int, ...]]
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(case=blocks())
 def test_any_block_is_reduced_as_exact_arithmetic_has_it(method, case):
     assert_as_reference(*case, method)
@@ -274,7 +275,7 @@ def test_both_zeros_count_as_one_value():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(case=blocks(), data=st.data())
 def test_any_division_into_blocks_gives_the_same_bytes(method, case, data):
     block, factors = case

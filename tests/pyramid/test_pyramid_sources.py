@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.arrays.layout import plan
 from platestore.arrays.sources import ArraySource, Placed, Rearranged, as_source
 from platestore.pyramid.levels import Resources, make_levels, plan_build
@@ -101,7 +102,7 @@ def _source(kind: str, data: np.ndarray, tiles: tuple[int, ...], path: Any) -> A
     return ArraySource(data, tiles)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(recipe=_recipes)
 def test_every_pixel_of_every_level(recipe, tmp_path_factory):
     path = tmp_path_factory.mktemp("s")
@@ -206,7 +207,7 @@ def test_a_block_that_fails_leaves_nothing(version, tmp_path):
 # --- parts, side by side ------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(
     depth=st.integers(20, 61),
     cut=st.integers(1, 3),

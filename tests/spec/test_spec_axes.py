@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec.axes import axes_findings, channel_index, check_axes, default_axes
 from platestore.spec.base import read_model
 from platestore.spec.multiscales import MultiScaleMeta
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=examples(60))
 
 T = {"name": "t", "type": "time", "unit": "second"}
 C = {"name": "c", "type": "channel"}

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec import edits
 from platestore.spec.axes import default_axes
 from platestore.spec.own import OwnMeta
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=examples(60))
 AXES = default_axes()[3:]
 
 

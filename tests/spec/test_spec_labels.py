@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec import versions
 from platestore.spec.base import read_model
 from platestore.spec.labels import (
@@ -260,7 +261,7 @@ def test_the_message_names_the_value_and_the_fault():
         check_colors([{"label-value": 3}, {"label-value": np.int32(3)}])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     st.dictionaries(
         st.integers(-(2**63), 2**64 - 1), st.lists(st.integers(0, 255), min_size=3, max_size=4), max_size=8

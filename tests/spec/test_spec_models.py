@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec.base import Finding, merge_three, read_model
 from platestore.spec.own import OwnMeta
 from platestore.spec.series import SeriesListMeta, SeriesMeta
 from platestore.spec.values import duplicates
 
-quick = settings(deadline=None, max_examples=120)
+quick = settings(deadline=None, max_examples=examples(120))
 
 PLATE = {
     "rows": [{"name": "A"}],

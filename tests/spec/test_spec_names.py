@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec.names import check_field_name, check_image_name, normalise_key, split_path
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=examples(60))
 
 DEVICES = ["CON", "con", "Con", "PRN", "AUX", "NUL", "nul", "COM1", "com9", "LPT1", "lpt9"]
 NOT_STRINGS = [None, 1, 1.5, True, b"A", ["A"], ("A",)]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec.omero import (
     channel_color,
     channel_window,
@@ -21,7 +22,7 @@ from platestore.spec.omero import (
     new_omero,
 )
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=examples(60))
 
 
 @pytest.mark.parametrize(

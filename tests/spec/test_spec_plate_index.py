@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec.plate import (
     PLATE_FORMATS,
     AxisIndex,
@@ -22,7 +23,7 @@ from platestore.spec.plate import (
     standard_row,
 )
 
-quick = settings(deadline=None, max_examples=80)
+quick = settings(deadline=None, max_examples=examples(80))
 
 
 class Listing:

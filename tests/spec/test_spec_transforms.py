@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec.transforms import normalise, scale_of, transform_findings, translation_of
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=examples(60))
 
 S = ps.TransformationMeta
 positive = st.floats(1e-6, 1e6)

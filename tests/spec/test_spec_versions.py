@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.spec import versions
 from platestore.spec.edits import empty_image
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(deadline=None, max_examples=examples(60))
 
 FORMAT = {"0.4": 2, "0.5": 3}
 FULL = {

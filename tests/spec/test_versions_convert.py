@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import SHARED
+from conftest import SHARED, examples
 from platestore.spec import versions
 from platestore.spec.versions.adapter import HOLDS
 
@@ -241,7 +241,7 @@ nested = st.dictionaries(names, junk | st.lists(junk, max_size=2) | st.dictionar
 kinds = st.sampled_from(["plate", "well", "image", "label", "labels", "series", "unknown"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     nested | st.builds(lambda a, b: {**a, "ome": b}, nested, nested), st.sampled_from(["0.4", "0.5"]), kinds
 )
@@ -282,7 +282,7 @@ def _leaves(value):
         yield value
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     st.dictionaries(st.sampled_from(["note", "iohub", "version", "labels", "multiscales"]), leaf, max_size=4),
     st.dictionaries(st.sampled_from(["note", "_creator", "plate", "well"]), leaf, max_size=3),

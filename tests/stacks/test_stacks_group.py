@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stack_cases import cascade, mean_half_even, noise, smallest_mode, windows
 
 import platestore as ps
+from conftest import examples
 from platestore import stacks
 from platestore.errors import LevelExistsError, LevelNotFoundError
 
@@ -546,7 +547,9 @@ def test_progress_is_told(filled):
         filled.add_downsample_level(2, progress=3)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     shape=st.tuples(*[st.integers(1, 11)] * 3),
     chunks=st.tuples(*[st.integers(1, 5)] * 3),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stack_cases import assert_levels, cascade, noise, tree, write_planes
 
 import platestore as ps
+from conftest import examples
 from platestore import stacks
 
 STEP = (2, 2, 2)
@@ -147,7 +148,9 @@ def test_layouts_that_are_asked_for(tmp_path, options, chunks, shards):
     assert "Zstd" in str(position["0"].compressors)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     shape=st.tuples(st.integers(1, 23), st.integers(1, 19), st.integers(1, 17)),
     chunks=st.tuples(*[st.integers(1, 7)] * 3),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from conftest import examples
 from platestore import stacks
 from platestore.errors import ArgumentError
 from platestore.pyramid.kernels import reduce_block
@@ -71,7 +72,7 @@ def values(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(data=st.data())
 def test_levels_are_what_the_function_makes_of_windows(name, dtype, data):
     function = FUNCTIONS[name]

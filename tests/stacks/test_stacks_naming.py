@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore import stacks
 from platestore.errors import ArgumentError, NodeExistsError, NodeNotFoundError
 from platestore.stacks.listing import find_series
@@ -232,7 +233,9 @@ def test_jobs_resume_and_finish_keep_the_arrangement(tmp_path: Path) -> None:
     assert np.array_equal(position["0"].numpy()[..., 0, 0], expected(2, 2, 6))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     order=st.permutations("tcz"),
     between=st.lists(st.sampled_from(["_", "-", ".", " x ", "+(", "[a]"]), min_size=4, max_size=4),

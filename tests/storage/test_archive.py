@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
-from conftest import make_plate
+from conftest import examples, make_plate
 from nodes.store_helpers import axes, pixels
 from platestore.storage import zip_records
 from platestore.storage.archive import ArchiveStorage
@@ -131,7 +131,7 @@ def test_ngff_zarr_reads_a_packed_position(tmp_path):
     assert ngff_zarr.rfc9_zip.read_ozx_version(str(path)) == "0.5"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(
     files=st.dictionaries(
         st.lists(st.text("abAB01._ äß", min_size=1, max_size=4), min_size=1, max_size=4)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.storage import packing
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.packing import pack_files
@@ -72,7 +73,7 @@ def test_files_are_packed_in_order(tmp_path, source, workers):
     assert (tmp_path / "x.ozx").read_bytes() == (tmp_path / "y.ozx").read_bytes()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     sizes=st.lists(st.integers(1, 400), max_size=40),
     block=st.integers(100, 500),

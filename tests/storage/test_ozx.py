@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.storage.base import ReadBuffer, StorageOptions
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive
 
@@ -134,7 +135,7 @@ def test_a_part_is_read_into_the_memory_given(file):
     assert storage.read_part("A/1/0/c/0/0", buffer).obj is memory
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(
     files=st.dictionaries(
         st.lists(st.text("abAB01._ äß\n", min_size=1, max_size=4), min_size=1, max_size=4)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
+from conftest import examples
 from platestore.storage import documents
 from platestore.storage.attributes import AttributesView
 from platestore.storage.base import StorageOptions
@@ -32,7 +33,7 @@ from platestore.storage.documents import (
 from platestore.storage.hierarchy import commit_attributes
 from platestore.storage.local import LocalStorage
 
-quick = settings(deadline=None, max_examples=100)
+quick = settings(deadline=None, max_examples=examples(100))
 WRITABLE = StorageOptions(read_only=False, lock_timeout=5)
 
 json_values = st.recursive(

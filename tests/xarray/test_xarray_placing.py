@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from xarray_cases import CHANNELS, labelled, position, random
 
 import platestore as ps
+from conftest import examples
 from nodes.store_helpers import ome, snapshot
 from platestore import TransformationMeta
 from platestore.errors import ArgumentError, ReadOnlyError
@@ -51,7 +52,7 @@ def sequences(draw):
     return times, channels, writes, layout, draw(st.sampled_from(["0.4", "0.5"]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(case=sequences(), begin=st.floats(-100, 100), step=st.floats(0.01, 100))
 def test_parts_in_any_order_against_numpy(case, begin, step):
     times, channels, writes, layout, version = case

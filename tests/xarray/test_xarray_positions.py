@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from xarray_cases import CHANNELS, KINDS, arrays, axes, labelled, position, random
 
 import platestore as ps
-from conftest import SHARED
+from conftest import SHARED, examples
 from nodes.store_helpers import attributes
 from platestore import TransformationMeta
 from platestore.errors import ArgumentError, NodeKeyError
@@ -153,7 +153,7 @@ def check_same(found: xr.DataArray, written: xr.DataArray) -> None:
             assert found[d].attrs["scale"] == written[d].attrs["scale"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(array=arrays(), version=st.sampled_from(["0.4", "0.5"]), lazy=st.booleans())
 def test_what_is_written_comes_back(array, version, lazy):
     names = "".join(str(d) for d in array.dims)

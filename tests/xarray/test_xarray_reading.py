@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xarray_cases import CHANNELS, labelled, position, random
 
 import platestore as ps
-from conftest import SHARED, make_plate
+from conftest import SHARED, examples, make_plate
 from nodes.store_helpers import edit_ome
 from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError, UnsupportedVersionError
 from platestore.storage.local import LocalStorage
@@ -95,7 +95,7 @@ def test_dask(stored):
     check_pyramid(read_multiscale_group(stored, array_wrapper={"name": "dask_array", "config": {}}))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     numbers=st.tuples(*[st.floats(0.1, 10)] * 4, *[st.floats(-100, 100)] * 4),
     version=st.sampled_from(["0.4", "0.5"]),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from xarray_cases import CHANNELS, arrays, labelled, random
 
 import platestore as ps
-from conftest import make_plate
+from conftest import examples, make_plate
 from nodes.store_helpers import ome, snapshot
 from platestore.errors import (
     ArgumentError,
@@ -247,7 +247,7 @@ def test_fill_values_of_another_type(dtype, fill):
 # --- there and back -------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(array=arrays(), version=st.sampled_from(["0.4", "0.5"]), lazy=st.booleans())
 def test_what_is_written_comes_back(array, version, lazy):
     store = zarr.storage.MemoryStore()
