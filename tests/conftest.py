@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         _LONG,
         action="store_true",
-        help="run what the quick run leaves out: all cases of each test, the long fault suite, more examples, "
+        help="run what the quick run leaves out: all cases of each test, the long faults, more examples, "
         "at random",
     )
 
