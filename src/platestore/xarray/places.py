@@ -21,7 +21,7 @@ from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ZarrFormat, ensure_group, group_exists, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root, is_node
 from platestore.storage.ozx import names_archive
-from platestore.tree.location import Location, storage_of
+from platestore.tree.location import storage_of
 
 if TYPE_CHECKING:
     import zarr

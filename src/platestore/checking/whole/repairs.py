@@ -49,7 +49,6 @@ from platestore.storage.hierarchy import (
 )
 from platestore.storage.local import LocalStorage
 from platestore.tree.image import LabelImageEditor
-from platestore.tree.location import Location
 
 # Whatever one repair meets, the others are done, and all that was done is told.
 _UNFORESEEN = (PlatestoreError, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
