@@ -18,7 +18,6 @@ from platestore.errors import UnreadableWarning
 from platestore.settings import human_bytes
 from platestore.spec import pyramids
 from platestore.spec.edits import effective_scale, effective_translation
-from platestore.storage.ozx import OzxStorage
 from platestore.tree.editor import Editor
 from platestore.tree.image import ImageEditor, LabelImageEditor, LabelsEditor
 from platestore.tree.opening import open_editor
@@ -325,7 +324,7 @@ def _plate(plate: PlateEditor, wells: dict[str, WellEditor], *, verbose: bool) -
 def _size(node: Editor[Any], first: ImageEditor | None) -> SizeInfo | None:
     """Files and bytes on disk, and the bytes of all decoded pixels."""
     storage, path = node.location.storage, node.location.path
-    if storage.local_path(path) is None and not isinstance(storage, OzxStorage):
+    if not storage.knows_sizes:
         return None  # elsewhere, every file would be a request
     sizes = [storage.size_of(key) or 0 for key in storage.keys(path)]
     decoded = 0

@@ -148,7 +148,7 @@ def test_any_entries_are_read_by_zipfile_and_by_this_library(tmp_path_factory, f
     with ArchiveStorage(str(path), json_first=False) as archive:
         for number, (key, data) in enumerate(files.items()):
             if number in streamed:
-                archive.add_file(key, [data[:100], data[100:]])
+                archive.write_pieces(key, [data[:100], data[100:]])
             else:
                 archive.write_object(key, memoryview(data), fresh=True)
         assert {key: archive.read(key) for key in files} == files
@@ -189,7 +189,7 @@ def test_packing_twice_gives_the_same_bytes(tmp_path):
     one, other = packed(tmp_path / "1", FILES), tmp_path / "2"
     with ArchiveStorage(str(other)) as archive:
         for key, data in FILES.items():
-            archive.add_file(key, (data[i : i + 999] for i in range(0, len(data), 999)))
+            archive.write_pieces(key, (data[i : i + 999] for i in range(0, len(data), 999)))
         archive.finish()
     assert one.read_bytes() == other.read_bytes()
 
@@ -243,7 +243,7 @@ def test_the_document_of_the_root_is_the_first_entry(file):
 def test_no_document_comes_after_a_chunk(archive):
     archive.write("A/zarr.json", b"{}")
     archive.write("c/0", b"x")
-    for add in (archive.write, archive.create, lambda key, data: archive.add_file(key, [data])):
+    for add in (archive.write, archive.create, lambda key, data: archive.write_pieces(key, [data])):
         with pytest.raises(ps.ArgumentError, match="comes after"):
             add("B/zarr.json", b"{}")
     assert list(archive.keys("")) == ["zarr.json", "A/zarr.json", "c/0"]
@@ -266,14 +266,14 @@ def test_an_entry_that_is_there_is_left(archive, file):
     before = file.read_bytes()
     archive.write("c/0", b"12345")
     archive.write_object("c/0", bytearray(b"12345"), fresh=False)
-    archive.add_file("c/0", iter([]), 5)
+    archive.write_pieces("c/0", iter([]), 5)
     assert archive.holds("c/0", 5)
     assert not archive.holds("c/1", 5)
     assert file.read_bytes() == before
     for add in (
         lambda: archive.write("c/0", b"123456"),
         lambda: archive.write("c/0", b"54321"),
-        lambda: archive.add_file("c/0", [b"123"], 3),
+        lambda: archive.write_pieces("c/0", [b"123"], 3),
         lambda: archive.stream("c/0"),
     ):
         with pytest.raises(ps.ArgumentError, match="c/0"):
@@ -330,7 +330,7 @@ def test_nothing_else_is_written_beside_a_stream(archive):
     for use in (
         lambda: archive.write("c/1", b"x"),
         lambda: archive.stream("c/1"),
-        lambda: archive.add_file("c/1", [b"x"]),
+        lambda: archive.write_pieces("c/1", [b"x"]),
         archive.finish,
     ):
         with pytest.raises(ps.ArgumentError, match="'c/0' is being written"):
@@ -367,16 +367,16 @@ def test_a_file_of_another_size_than_told_is_not_added(archive, file):
     before = file.read_bytes()
     for size in (2, 4):
         with pytest.raises(ps.SourceChangedError, match="c/0"):
-            archive.add_file("c/0", [b"a", b"bc"], size)
+            archive.write_pieces("c/0", [b"a", b"bc"], size)
 
     def fail():
         yield b"abc"
         raise KeyError
 
     with pytest.raises(KeyError):
-        archive.add_file("c/0", fail(), 6)
+        archive.write_pieces("c/0", fail(), 6)
     assert file.read_bytes() == before
-    archive.add_file("c/0", [b"a", b"bc"], 3)
+    archive.write_pieces("c/0", [b"a", b"bc"], 3)
     assert archive.read("c/0") == b"abc"
 
 
@@ -519,10 +519,10 @@ def test_a_full_disk_leaves_what_was_complete(file, monkeypatch, at):
     monkeypatch.setattr(os, "write", write)
     with pytest.raises(OSError, match="No space"):  # noqa: PT012 - whichever of them it is
         archive.write("c/0", bytes(100_000))
-        archive.add_file("c/1", [b"x"])
+        archive.write_pieces("c/1", [b"x"])
     monkeypatch.undo()
     archive.write("c/0", bytes(100_000))
-    archive.add_file("c/1", [b"x"])
+    archive.write_pieces("c/1", [b"x"])
     archive.finish()
     archive.close()
     expected = packed(file.parent / "y", {**dict([ROOT]), "c/0": bytes(100_000), "c/1": b"x"})

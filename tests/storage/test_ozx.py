@@ -77,7 +77,7 @@ def test_every_entry_is_read_as_it_was_packed(path):
     for key, data in FILES.items():
         assert storage.read(key) == data
         assert part(storage, key) == data
-        assert b"".join(map(bytes, storage.iter_checked(key, 1000))) == data
+        assert b"".join(map(bytes, storage.pieces(key, len(data), 1000))) == data
         assert storage.size_of(key) == storage.entries[key].size == len(data)
         assert storage.exists(key)
     assert storage.problems == []
@@ -108,7 +108,7 @@ def test_what_is_missing_is_none(path):
         assert storage.stamp(key) is None
         assert not storage.exists(key)
     with pytest.raises(ps.NodeNotFoundError):
-        next(storage.iter_checked("B/zarr.json"))
+        next(storage.pieces("B/zarr.json", 2))
 
 
 def test_directories_are_listed(path):

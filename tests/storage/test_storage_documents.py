@@ -425,6 +425,16 @@ def test_a_copy_is_out_of_date_even_if_size_and_times_are_the_same(recording):
     assert got(recording)["n"] == 8
 
 
+def test_a_commit_on_a_condition_changes_what_was_seen_or_nothing(recording):
+    seen = read_document(recording, "zarr.json").data
+    after = commit(recording, "zarr.json", increment, if_match=seen)
+    for stale in (seen, b"{}"):
+        with pytest.raises(ps.SourceChangedError, match="changed meanwhile"):
+            commit(recording, "zarr.json", increment, known=after, if_match=stale)
+    assert got(recording)["n"] == 1
+    assert commit(recording, "zarr.json", increment, if_match=after.data).content["n"] == 2
+
+
 def test_a_copy_of_another_document_is_not_used(recording):
     put(recording, {"n": 0, "theirs": {"x": [1, None]}}, "A/zarr.json")
     known = read_document(recording, "A/zarr.json")

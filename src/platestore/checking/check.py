@@ -221,8 +221,9 @@ def _repair(
     from platestore.checking.whole.quarantine import Quarantine
     from platestore.checking.whole.repairs import Repairs
 
-    assert isinstance(look.storage, LocalStorage)
-    storage = LocalStorage(look.storage.root, replace(look.storage.options, read_only=False))
+    root = look.storage.local_path("")
+    assert root is not None  # it was looked at before
+    storage = LocalStorage(root, replace(look.storage.options, read_only=False))
     quarantine = Quarantine(storage)
     done: list[str] = []
     failed: list[str] = []
@@ -278,13 +279,14 @@ def _require_node(storage: Storage, path: str) -> None:
 def _require_repairable(storage: Storage) -> None:
     from platestore.checking.whole.quarantine import Quarantine
 
-    if not isinstance(storage, LocalStorage):
+    root = storage.local_path("")
+    if root is None:
         raise UnsupportedError(
             "only directories on this machine are repaired",
             path=storage.url,
             hint="copy it into a directory, and repair the copy",
         )
-    Quarantine(storage).require_writable()
+    Quarantine(LocalStorage(root, storage.options)).require_writable()
 
 
 def _positive(workers: Any) -> int:

@@ -63,9 +63,8 @@ def find_place(target: Any, options: StorageOptions) -> Place:
     editor = editor_of(target)
     if editor is not None:
         storage, path = editor.location.storage, editor.location.path
-        if isinstance(storage, LocalStorage):
-            return Place(LocalStorage(storage.root, options), path)
-        return Place(storage, path)
+        root = storage.local_path("")
+        return Place(storage if root is None else LocalStorage(root, options), path)
     return _find_in_store(target, options)
 
 

@@ -25,7 +25,6 @@ from platestore.errors import ArgumentError, NoSpaceError, UnsafeTargetError, Ve
 from platestore.progress import Progress, shown
 from platestore.settings import config, human_bytes, parse_bytes, resident_bytes
 from platestore.storage.base import Durability, StorageOptions
-from platestore.storage.local import LocalStorage
 from platestore.storage.zarr_store import ZarrStorage
 from platestore.tree.editor import Editor
 from platestore.tree.holder import HasEditor, editor_of
@@ -302,7 +301,7 @@ class _Copy:
         """Refuse to copy a store over itself."""
         for node in self._nodes:
             storage = node.location.storage
-            if isinstance(storage, ZarrStorage) and storage.store == target.store:
+            if target.is_same_store(storage):
                 one, other = f"{node.location.path}/".lstrip("/"), f"{target.branch}/".lstrip("/")
                 if one.startswith(other) or other.startswith(one):
                     raise UnsafeTargetError("source and destination are in one store", path=target.url)
@@ -369,9 +368,9 @@ class _Copy:
         if self._place.is_archive or plan.pixels or plan.levels:
             return False
         for tree in plan.trees:
-            if not isinstance(tree.source, LocalStorage):
-                return False
             root = tree.source.local_path(tree.path)
+            if root is None:
+                return False
             for folder in scan(root):
                 for name, nbytes in folder.files:
                     if nbytes:

@@ -19,7 +19,6 @@ from platestore.arrays.chunkcodec import ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
 from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.partition import Place
-from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Piece, Storage, StorageOptions, join
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -153,7 +152,7 @@ class FileTarget:
         self.shape, self.tile, self.units = format.shape, format.codec.chunks, format.units
         self.dtype, self.fill = format.codec.dtype, format.fill
         self.path = storage.where(path)
-        in_archive = isinstance(storage, ArchiveStorage)
+        in_archive = storage.in_order
         self._in_shards = format.shards is not None
         self.in_order = self._in_shards or in_archive
         self.stored_nbytes = format.codec.max_encoded
@@ -226,7 +225,7 @@ class ArrayTarget:
 
     def __init__(self, storage: Storage, document: ArrayDocument) -> None:
         self._storage = storage
-        self._aside = _memory() if isinstance(storage, ArchiveStorage) else None
+        self._aside = _memory() if storage.in_order else None
         self._array = array = open_array(storage, document, ())
         self._written = array if self._aside is None else open_array(self._aside, document, ())
         self.shape, self.tile, self.units = array.shape, array._units, array._units

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterable
 
@@ -14,8 +13,6 @@ from platestore.copying.strays import Strays, by_folder, find_strays
 from platestore.errors import SourceChangedError
 from platestore.storage.base import DOCUMENTS, Storage, join
 from platestore.storage.hierarchy import ArrayDocument
-from platestore.storage.local import LocalStorage
-from platestore.storage.ozx import OzxStorage
 
 
 def look(
@@ -41,13 +38,14 @@ def look(
     folders : list of Folder or None
         The folders they are in, where they are on this machine.
     """
-    if isinstance(storage, LocalStorage):
-        folders = list(scan(storage.local_path(path)))
+    root = storage.local_path(path)
+    if root is not None:
+        folders = list(scan(root))
         if rename is not None:
             folders = _renamed_only(folders, rename)
         return stamp_of(folders, documents=documents), folders
     prefix = f"{path}/" if path else ""
-    stamp = Stamp(newest=changed(storage))
+    stamp = Stamp(newest=storage.last_change())
     for key in storage.keys(path):
         name = posixpath.basename(key)
         taken = rename is None or rename(key[len(prefix) :]) is not None
@@ -82,12 +80,13 @@ def look_at_array(
         Files that are none of its chunks.
     """
     grid = array_grid(array)
-    if not isinstance(storage, LocalStorage):
+    root = storage.local_path(array.path)
+    if root is None:
         stamp, _ = look(storage, join(array.path, inner), documents=False, rename=rename)
         start = len(array.path) + 1 if array.path else 0
         keys = (key[start:] for key in storage.keys(array.path) if belongs(posixpath.basename(key)))
         return stamp, None, None if grid is None else find_strays(grid, by_folder(keys))
-    folders = list(scan(storage.local_path(array.path)))
+    folders = list(scan(root))
     strays = None if grid is None else find_strays(grid, folders)
     if inner:
         folders = [
@@ -108,11 +107,6 @@ def _renamed_only(folders: Iterable[Folder], rename: Rename) -> list[Folder]:
         if files:
             out.append(Folder(folder.path, files, folder.newest))
     return out
-
-
-def changed(storage: Storage) -> int:
-    """Time of the last change of an archive, in nanoseconds; 0 for stores that do not tell."""
-    return os.stat(storage.url).st_mtime_ns if isinstance(storage, OzxStorage) else 0
 
 
 def check_unchanged(plan: Plan, *, all_trees: bool) -> None:

@@ -280,7 +280,8 @@ class WorkPlace:
         place, sync = self.place, self._durability != "process"
         if targets.exists(place.final) and self._overwrite:
             place._check_replaceable()  # it may be another thing than when the copy was begun
-        if isinstance(self._storage, ArchiveStorage):
+        if place.is_archive:
+            assert self._storage is not None
             self._storage.finish()
             self._storage.close()
             targets.install_file(place.data, place.final, replace=self._overwrite)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from platestore.arrays.grid import ArrayGrid, array_grid
 from platestore.copying.files import Folder, belongs, scan, stamp_of
-from platestore.copying.looks import changed
 from platestore.copying.plan import Plan, TreeCopy
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
@@ -17,7 +16,6 @@ from platestore.spec.base import read_model
 from platestore.spec.multiscales import ImagesMeta
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.hierarchy import ArrayDocument, read_group
-from platestore.storage.local import LocalStorage
 from platestore.tree.location import Location
 
 _WHY = "same encoding"
@@ -43,15 +41,16 @@ def plan_plain(plan: Plan, location: Location) -> bool:
     storage, path = location.storage, location.path
     circles: list[str] = []
     folders: list[Folder] | None = None
-    if isinstance(storage, LocalStorage):
-        folders = list(scan(storage.local_path(path), circles))
+    root = storage.local_path(path)
+    if root is not None:
+        folders = list(scan(root, circles))
         found = _nodes(location, folders)
     else:
         found = _keys(location)
     if any(_must_be_renamed(location, node, there) for node, there in found.items()):
         return False
-    root = [(name, storage.read(join(path, name))) for name in _ROOT]
-    plan.documents[""] = [(name, data) for name, data in root if data is not None]
+    documents = [(name, storage.read(join(path, name))) for name in _ROOT]
+    plan.documents[""] = [(name, data) for name, data in documents if data is not None]
     plan.notes += [f"{path}: is a link to a directory that it lies in; not copied" for path in circles]
     total = Stamp()
     for node, there in sorted(found.items()):
@@ -165,7 +164,7 @@ def _keys(location: Location) -> dict[str, _Found]:
     nodes = {key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in DOCUMENTS}
     out: dict[str, _Found] = {node: _Found() for node in sorted(nodes)}
     inside: dict[str, list[str]] = {}
-    newest = changed(storage)
+    newest = storage.last_change()
     for key in keys:
         node, _, name = key.rpartition("/")
         while node not in nodes and node:

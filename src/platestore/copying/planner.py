@@ -20,7 +20,6 @@ from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedEr
 from platestore.spec.versions import Version, sharding
 from platestore.storage.base import join
 from platestore.storage.hierarchy import read_array, read_group
-from platestore.storage.ozx import OzxStorage
 from platestore.tree.editor import Editor
 from platestore.tree.holder import editor_of
 from platestore.tree.image import LABELS, ImageEditor, LabelImageEditor
@@ -53,9 +52,7 @@ def open_sources(given: Sequence[Any]) -> list[Editor[Any]]:
                 path=node.location.where,
                 hint="copy what holds it, with wells= or positions= (--wells, --positions)",
             )
-        storage = node.location.storage
-        if isinstance(storage, OzxStorage):
-            storage.check_unpackable()
+        node.location.storage.check_unpackable()
         nodes.append(node)
     return nodes
 

@@ -92,7 +92,7 @@ class Work:
 
     def run(self) -> None:
         """Do everything but the root's documents (in a directory)."""
-        archive = isinstance(self.target, ArchiveStorage)
+        archive = self.target.in_order
         self._documents(lambda path: archive or bool(path))
         self._transfer().run(self.plan.trees)
         if self.resident:
@@ -115,7 +115,7 @@ class Work:
 
     def _levels(self) -> None:
         """Make levels: of small arrays side by side, of larger ones with all threads."""
-        if isinstance(self.target, ArchiveStorage):  # chunks lie in the order in which they are written
+        if self.target.in_order:  # chunks lie in the order in which they are written
             for levels in self.plan.levels:
                 self._make(levels, self.max_memory, 1)
             return
@@ -162,7 +162,7 @@ class Work:
 
     def finish(self) -> None:
         """Write the root's documents: now it is a store."""
-        if not isinstance(self.target, ArchiveStorage):
+        if not self.target.in_order:
             self._documents(lambda path: not path)
 
     def _documents(self, wanted: Callable[[str], bool]) -> None:
@@ -204,7 +204,7 @@ class Work:
         large: list[PixelJob] = []
         with pool(self._threads, self._stop) as submit:
             for job in self._jobs():
-                plan = None if isinstance(self.target, ArchiveStorage) else self._small(job)
+                plan = None if self.target.in_order else self._small(job)
                 if plan is None:
                     large.append(job)
                 else:
@@ -266,7 +266,7 @@ class Work:
             compare_pixels(plan, stop=self._stop)
 
     def _verify_documents(self) -> None:
-        archive = isinstance(self.target, ArchiveStorage)
+        archive = self.target.in_order
         for path, files in self.plan.documents.items():
             for name, data in files:
                 if (archive or path) and self.target.read(join(path, name)) != data:

@@ -14,18 +14,13 @@ from platestore.copying.files import Folder, copy_file, same_bytes, scan
 from platestore.copying.plan import TreeCopy
 from platestore.copying.pool import pool
 from platestore.errors import DamagedChunkError, SourceChangedError, VerifyError
-from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import DOCUMENTS, ReadBuffer, Storage, is_chunk_name, join
-from platestore.storage.local import LocalStorage
-from platestore.storage.ozx import OzxStorage
+from platestore.storage.base import DOCUMENTS, PIECE_BYTES, Storage, is_chunk_name, join
 from platestore.storage.packing import pack_files
 
 # What one task copies, so that handing it over costs little beside it.
 _BATCH_FOLDERS = 128
 _BATCH_FILES = 64
 _BATCH_BYTES = 16 * 2**20
-# What is read at once, by each thread.
-_PIECE = 2**20
 
 
 @dataclass
@@ -60,25 +55,23 @@ class Transfer:
 
     def run(self, trees: Iterable[TreeCopy]) -> None:
         """Move the files of all trees."""
-        if isinstance(self.target, ArchiveStorage):
+        if self.target.in_order:
             for tree in trees:
-                self._into_archive(self.target, tree)
+                self._into_archive(tree)
             return
         with pool(self.workers, self.stop) as submit:
             for tree in trees:
-                if isinstance(tree.source, LocalStorage) and isinstance(self.target, LocalStorage):
-                    for batch in _batches(_folders(tree.source, tree)):
-                        submit(self._copy_folders, tree, batch)
+                source, target = tree.source.local_path(tree.path), self.target.local_path(tree.target)
+                if source is not None and target is not None:
+                    for batch in _batches(_folders(source, tree)):
+                        submit(self._copy_folders, tree, batch, source, target)
                 else:
                     for key, name in renamed(tree):
                         submit(self._copy_key, tree.source, key, join(tree.target, name))
 
     # --- between directories ----------------------------------------------------------------------
 
-    def _copy_folders(self, tree: TreeCopy, folders: list[Folder]) -> None:
-        assert isinstance(tree.source, LocalStorage)
-        assert isinstance(self.target, LocalStorage)
-        source, target = tree.source.local_path(tree.path), self.target.local_path(tree.target)
+    def _copy_folders(self, tree: TreeCopy, folders: list[Folder], source: str, target: str) -> None:
         nbytes = files = 0
         for folder in folders:
             if self.stop.is_set():
@@ -120,45 +113,28 @@ class Transfer:
         is_document = name_only in DOCUMENTS
         if not size and is_chunk_name(name_only):
             raise DamagedChunkError("the file is empty", path=source.where(key))
-        if is_document or size <= _PIECE:
-            data = b"".join(bytes(piece) for piece in _pieces(source, key, size))
+        if is_document or size <= PIECE_BYTES:
+            data = b"".join(bytes(piece) for piece in source.pieces(key, size))
             if is_document:
                 self.target.make_directory(name.rpartition("/")[0])
                 self.target.write(name, data)
             else:
                 self.target.write_object(name, data, fresh=False)
         else:
-            self._stream(source, key, name, size)
+            self.target.write_pieces(name, source.pieces(key, size), size)
         self.tell(size, 1)
 
-    def _stream(self, source: Storage, key: str, name: str, size: int) -> None:
-        pieces = _pieces(source, key, size)
-        if isinstance(self.target, ArchiveStorage):
-            self.target.add_file(name, pieces, size)
-            return
-        growing = self.target.appender(name)
-        if growing is None:
-            self.target.write_object(name, b"".join(bytes(piece) for piece in pieces), fresh=False)
-            return
-        try:
-            for piece in pieces:
-                growing.append(piece)
-            growing.commit()
-        except BaseException:
-            growing.discard()
-            raise
-
-    def _into_archive(self, archive: ArchiveStorage, tree: TreeCopy) -> None:
-        if not isinstance(tree.source, LocalStorage):
+    def _into_archive(self, tree: TreeCopy) -> None:
+        root = tree.source.local_path(tree.path)
+        if root is None:
             names = list(renamed(tree))
             if tree.documents:
                 names.sort(key=lambda pair: _archive_order(pair[1]))
             for key, name in names:
                 self._copy_key(tree.source, key, join(tree.target, name))
             return
-        root = tree.source.local_path(tree.path)
         items: list[tuple[str, str, int]] = []
-        for folder in _folders(tree.source, tree):
+        for folder in _folders(root, tree):
             for name, size in folder.files:
                 path = join(folder.path, name)
                 new = path if tree.rename is None else tree.rename(path)
@@ -167,7 +143,7 @@ class Transfer:
         if tree.documents:
             items.sort(key=lambda item: _archive_order(item[0]))
         pack_files(
-            archive, items, self.workers, progress=lambda n: self.tell(n, 0), max_memory=self.max_memory
+            self.target, items, self.workers, progress=lambda n: self.tell(n, 0), max_memory=self.max_memory
         )
         self.tell(0, len(items))
 
@@ -190,17 +166,19 @@ class Transfer:
         if self.stop.is_set():
             return
         target = self.target
-        if isinstance(source, LocalStorage) and isinstance(target, LocalStorage):
+        one, other = source.local_path(key), target.local_path(name)
+        if one is not None and other is not None:
             try:
-                same = same_bytes(source.local_path(key), target.local_path(name))
+                same = same_bytes(one, other)
             except FileNotFoundError as error:
                 raise VerifyError("a file is gone", path=str(error.filename)) from None
         else:
             size = source.size_of(key)
             same = size is not None and target.size_of(name) == size
             if size and same:
-                rows = zip(_parts(source, key, size), _parts(target, name, size), strict=True)
-                same = all(one == other for one, other in rows)
+                # Cut alike, which pieces that are unpacked are not.
+                rows = zip(Storage.pieces(source, key, size), Storage.pieces(target, name, size), strict=True)
+                same = all(a == b for a, b in rows)
         if not same:
             raise VerifyError(f"differs from {source.where(key)}", path=target.where(name))
 
@@ -230,9 +208,8 @@ def _new_path(tree: TreeCopy, folder: str, name: str, there: str, target: str) -
     return path
 
 
-def _folders(source: LocalStorage, tree: TreeCopy) -> Iterable[Folder]:
+def _folders(root: str, tree: TreeCopy) -> Iterable[Folder]:
     """The folders of a tree: as they were found when it was planned, unless there are too many to keep."""
-    root = source.local_path(tree.path)
     if tree.only is not None:
         infos = [(name, os.stat(os.path.join(root, name))) for name in tree.only]
         newest = max(info.st_mtime_ns for _, info in infos)
@@ -277,8 +254,9 @@ def renamed(tree: TreeCopy) -> Iterator[tuple[str, str]]:
     """Keys in the source, and names relative to the target."""
     prefix = f"{tree.path}/" if tree.path else ""
     keys: Iterable[str]
-    if isinstance(tree.source, LocalStorage):
-        folders = _folders(tree.source, tree)
+    root = tree.source.local_path(tree.path)
+    if root is not None:
+        folders = _folders(root, tree)
         keys = (join(folder.path, name) for folder in folders for name, _ in folder.files)
     elif tree.only is not None:
         keys = tree.only
@@ -294,19 +272,3 @@ def _archive_order(name: str) -> tuple[bool, int, str]:
     """Documents first, breadth first, as RFC-9 recommends."""
     is_document = name == "zarr.json" or name.endswith("/zarr.json")
     return not is_document, name.count("/") if is_document else 0, name
-
-
-def _pieces(source: Storage, key: str, size: int) -> Iterator[memoryview]:
-    """The bytes of a value; those of an archive are checked against its checksum."""
-    if isinstance(source, OzxStorage):
-        return source.iter_checked(key, _PIECE)
-    return _parts(source, key, size)
-
-
-def _parts(storage: Storage, key: str, size: int) -> Iterator[memoryview]:
-    buffer = ReadBuffer()
-    for start in range(0, size, _PIECE):
-        part = storage.read_part(key, buffer, start, min(_PIECE, size - start))
-        if part is None or len(part) != min(_PIECE, size - start):
-            raise SourceChangedError("the file changed while it was read", path=storage.where(key))
-        yield part

@@ -47,6 +47,8 @@ class ArchiveStorage(Storage):
         If it is to be continued, and is nothing that was begun here.
     """
 
+    in_order = True
+
     def __init__(
         self,
         path: str,
@@ -93,7 +95,7 @@ class ArchiveStorage(Storage):
         """Add an entry, as :meth:`write` does."""
         self._writer.add(key, data)
 
-    def add_file(self, key: str, pieces: Iterable[Piece], size: int | None = None) -> None:
+    def write_pieces(self, key: str, pieces: Iterable[Piece], size: int | None = None) -> None:
         """Add an entry from its pieces, of any number and size.
 
         Parameters

@@ -6,12 +6,12 @@ import abc
 import contextlib
 import re
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from platestore.errors import ArgumentError, ReadOnlyError
+from platestore.errors import ArgumentError, ReadOnlyError, SourceChangedError
 from platestore.storage.documents import commit
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ Piece: TypeAlias = bytes | bytearray | memoryview
 #: Names of the documents that zarr v2 and v3 keep.
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 _CHUNK = re.compile(r"c|(?:c\.)?\d+(?:\.\d+)*")
+#: What is read at once of a value that is moved from store to store.
+PIECE_BYTES = 2**20
 _DURABILITIES = ("process", "metadata", "full")
 # zarr's copy of all documents in the one of a group.
 _CONSOLIDATED = "consolidated_metadata"
@@ -128,8 +130,13 @@ class Storage(abc.ABC):
         How it is written.
     """
 
+    # What a store can do; local_path and appender tell the rest.
     #: Whether a move is one rename, and not a copy followed by a removal.
     atomic_moves = False
+    #: Whether what is written comes one after the other, and stays: nothing is replaced, moved or removed.
+    in_order = False
+    #: Whether keys and sizes are told without a request for each.
+    knows_sizes = False
 
     def __init__(self, options: StorageOptions) -> None:
         self.options = options
@@ -207,6 +214,30 @@ class Storage(abc.ABC):
             None if there is no such chunk or shard.
         """
 
+    def pieces(self, key: str, size: int, piece: int = PIECE_BYTES) -> Iterator[memoryview]:
+        """The bytes of a value, piece by piece; each piece is good until the next one is asked for.
+
+        Parameters
+        ----------
+        key : str
+            Its key.
+        size : int
+            How many bytes it has.
+        piece : int
+            How many come at once.
+
+        Raises
+        ------
+        SourceChangedError
+            If it has another size by now.
+        """
+        buffer = ReadBuffer()
+        for start in range(0, size, piece):
+            part = self.read_part(key, buffer, start, min(piece, size - start))
+            if part is None or len(part) != min(piece, size - start):
+                raise SourceChangedError("the file changed while it was read", path=self.where(key))
+            yield part
+
     @abc.abstractmethod
     def size_of(self, key: str) -> int | None:
         """Bytes of a chunk or shard, or None if there is none."""
@@ -214,6 +245,20 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def write_object(self, key: str, data: Piece, *, fresh: bool) -> None:
         """Write a chunk or shard; ``fresh`` says that nothing refers to the array yet."""
+
+    def write_pieces(self, key: str, pieces: Iterable[Piece], size: int) -> None:
+        """Write a chunk or shard from its pieces, which are not all in memory if the store can append."""
+        growing = self.appender(key)
+        if growing is None:
+            self.write_object(key, b"".join(bytes(piece) for piece in pieces), fresh=False)
+            return
+        try:
+            for piece in pieces:
+                growing.append(piece)
+            growing.commit()
+        except BaseException:
+            growing.discard()
+            raise
 
     @abc.abstractmethod
     def appender(self, key: str) -> Appender | None:
@@ -225,6 +270,27 @@ class Storage(abc.ABC):
         Stores that can append to one object at a time offer this, and no :meth:`appender`.
         """
         return self.appender(key)
+
+    def finish(self) -> None:  # noqa: B027 - most stores have nothing to do
+        """Complete what was written; only a store that is one file has anything to do."""
+
+    def close(self) -> None:  # noqa: B027 - as above
+        """Give back what the store holds open."""
+
+    def last_change(self) -> int:
+        """Time of the last change, in nanoseconds; 0 for a store that does not tell it as a whole."""
+        return 0
+
+    def check_unpackable(self) -> None:  # noqa: B027 - as above
+        """Refuse a store whose keys must not become files; only archives have such."""
+
+    def foreign_keys(self, path: str) -> Sequence[str]:
+        """Keys below a path that belong to no zarr hierarchy, where nothing else looks for such."""
+        return ()
+
+    def is_same_store(self, other: Storage) -> bool:
+        """Whether another storage is over the same zarr store."""
+        return False
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:

@@ -18,7 +18,13 @@ from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from platestore.errors import ArgumentError, InvalidMetadataError, NodeNotFoundError, StoreWarning
+from platestore.errors import (
+    ArgumentError,
+    InvalidMetadataError,
+    NodeNotFoundError,
+    SourceChangedError,
+    StoreWarning,
+)
 
 #: Larger documents are refused: no plate needs them, and parsing takes many times their size in memory.
 MAX_DOCUMENT_BYTES = 64 * 2**20
@@ -282,6 +288,7 @@ def commit(
     *,
     known: Document | None = None,
     may_create: Callable[[], bool] | None = None,
+    if_match: bytes | None = None,
 ) -> Document:
     """Change one document: lock, read, change, serialise, replace, unlock.
 
@@ -298,6 +305,8 @@ def commit(
         an error it must not be used again.
     may_create : callable, optional
         Asked where the document is missing: if it says yes, ``change`` gets an empty object.
+    if_match : bytes, optional
+        The bytes that the document must still have; under the lock, nobody can change them any more.
 
     Returns
     -------
@@ -308,6 +317,8 @@ def commit(
     ------
     NodeNotFoundError
         If it does not exist, and may not be created.
+    SourceChangedError
+        If it has other bytes than ``if_match``; nothing is changed then.
     """
     directory = key.rpartition("/")[0]
     with storage.lock(directory):
@@ -318,6 +329,8 @@ def commit(
                     "the document is gone", path=storage.where(key), hint="was the node deleted or moved?"
                 )
             document = Document(key, {})
+        if if_match is not None and document.data != if_match:
+            raise SourceChangedError("the document was changed meanwhile", path=storage.where(key))
         change(document.content)
         data = serialise(document.content, where=storage.where(key))
         if data != document.data:

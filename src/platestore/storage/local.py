@@ -38,6 +38,7 @@ class LocalStorage(LocalObjects, Storage):
     """
 
     atomic_moves = True
+    knows_sizes = True
 
     def __init__(self, root: str, options: StorageOptions) -> None:
         super().__init__(options)

@@ -27,7 +27,7 @@ from platestore.errors import (
 )
 from platestore.settings import human_bytes
 from platestore.storage import zip_records
-from platestore.storage.base import DOCUMENTS, Piece, ReadBuffer, Storage, StorageOptions
+from platestore.storage.base import DOCUMENTS, PIECE_BYTES, Piece, ReadBuffer, Storage, StorageOptions
 from platestore.storage.documents import MAX_DOCUMENT_BYTES
 from platestore.storage.ozx_file import ArchiveFile, ArchiveIndex, OzxEntry, open_archive
 from platestore.storage.zip_names import decode_name
@@ -68,6 +68,8 @@ class OzxStorage(Storage):
     StoreWarning
         If entries were left out, or cannot be read.
     """
+
+    knows_sizes = True
 
     def __init__(self, path: str, options: StorageOptions) -> None:
         super().__init__(dataclasses.replace(options, read_only=True))
@@ -173,7 +175,7 @@ class OzxStorage(Storage):
             return None
         if entry.size > MAX_DOCUMENT_BYTES and key.rpartition("/")[2] in DOCUMENTS:
             raise self._damage(key, f"has {human_bytes(entry.size)}, which no document needs")
-        return b"".join(bytes(piece) for piece in self.iter_checked(key))
+        return b"".join(bytes(piece) for piece in self.pieces(key, entry.size, 8 * PIECE_BYTES))
 
     def exists(self, key: str) -> bool:
         """Whether there is an entry."""
@@ -205,13 +207,15 @@ class OzxStorage(Storage):
                 break
         return view
 
-    def iter_checked(self, key: str, piece: int = 8 * 2**20) -> Iterator[memoryview]:
+    def pieces(self, key: str, size: int, piece: int = PIECE_BYTES) -> Iterator[memoryview]:
         """The bytes of an entry, piece by piece, and an error at the end if they are not what was packed.
 
         Parameters
         ----------
         key : str
             The entry.
+        size : int
+            How many bytes it has.
         piece : int
             The most bytes at once.
 
@@ -309,6 +313,10 @@ class OzxStorage(Storage):
     def keys(self, path: str) -> Iterator[str]:
         """Keys of all entries below a path."""
         return self._archive.index.tree.keys(path)
+
+    def last_change(self) -> int:
+        """When the file was written last."""
+        return os.stat(self.path).st_mtime_ns
 
     def stamp(self, key: str) -> Hashable:
         """That of the archive: nothing in it is replaced."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from platestore.errors import ArgumentError, DamagedChunkError, SourceChangedError
+from platestore.errors import ArgumentError, DamagedChunkError, SourceChangedError, UnsupportedError
 from platestore.storage import zip_records
 from platestore.storage.archive import ArchiveStorage
-from platestore.storage.base import is_chunk_name
+from platestore.storage.base import Storage, is_chunk_name
 from platestore.storage.zip_names import entry_name
 from platestore.storage.zip_writer import EntryStream
 
@@ -46,7 +46,7 @@ class _Part(NamedTuple):
 
 
 def pack_files(
-    archive: ArchiveStorage,
+    archive: Storage,
     items: Iterable[tuple[str, str, int]],
     workers: int,
     progress: Callable[[int], None] | None = None,
@@ -58,8 +58,8 @@ def pack_files(
 
     Parameters
     ----------
-    archive : ArchiveStorage
-        The archive.
+    archive : Storage
+        The archive, which is written in order.
     items : iterable of tuple
         Key, absolute path and size of each file.
     workers : int
@@ -80,6 +80,8 @@ def pack_files(
     """
     if workers < 1:
         raise ArgumentError(f"workers must be 1 or more, not {workers}")
+    if not isinstance(archive, ArchiveStorage):
+        raise UnsupportedError("files are packed into archives only", path=archive.url)
     told = progress or (lambda nbytes: None)
     writer = _Writer(archive)
     size = _BLOCK if max_memory is None else max(_LEAST_BLOCK, min(_BLOCK, max_memory // (2 * _MOST_BLOCKS)))

@@ -196,6 +196,10 @@ class ZarrStorage(Storage):
             and not any(key.startswith(f"{array}/" if array else "") for array in arrays)
         ]
 
+    def is_same_store(self, other: Storage) -> bool:
+        """Whether another storage is over the same zarr store."""
+        return isinstance(other, ZarrStorage) and other.store == self.store
+
     def _describes_array(self, key: str) -> bool:
         name = key.rpartition("/")[2]
         return name == ".zarray" or (name == "zarr.json" and b'"data_type"' in (self.read(key) or b""))

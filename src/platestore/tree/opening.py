@@ -336,7 +336,7 @@ def _open_store(store: Any, request: _Request) -> Editor[Any]:
             raise NodeExistsError("the store exists", path=storage.where(path))
         if not set(files) & {"zarr.json", ".zgroup", ".zarray"}:
             raise UnsafeTargetError("holds keys, but is no zarr store", path=storage.where(path))
-        foreign = storage.foreign_keys(path) if isinstance(storage, ZarrStorage) else []
+        foreign = storage.foreign_keys(path)
         if foreign:
             raise UnsafeTargetError(
                 f"holds keys that are not part of a zarr store: {', '.join(foreign[:5])}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -224,10 +225,8 @@ def _check_replaceable(place: Place) -> None:
         )
 
 
-def _foreign(place: Place) -> list[str]:
-    from platestore.storage.zarr_store import ZarrStorage
-
+def _foreign(place: Place) -> Sequence[str]:
     if place.directory is not None:
         found = targets._foreign_files(place.directory)
         return [os.path.relpath(item, place.directory) for item in found]
-    return place.storage.foreign_keys(place.path) if isinstance(place.storage, ZarrStorage) else []
+    return place.storage.foreign_keys(place.path)

@@ -33,7 +33,6 @@ from platestore.spec.names import natural_key
 from platestore.storage.base import join
 from platestore.storage.extensions import plain_array
 from platestore.storage.hierarchy import OF_AN_ARRAY, array_key
-from platestore.storage.local import LocalStorage
 
 #: Groups of others are not followed further down than this.
 _DEEPEST = 24
@@ -52,8 +51,9 @@ class Audit(Notes):
 
     def run(self, path: str) -> list[Problem]:
         """Look at a node and everything below it."""
-        if isinstance(self.storage, LocalStorage) and not path:
-            self.problems += leftovers.beside(self.storage.root)
+        root = self.storage.local_path("")
+        if root is not None and not path:
+            self.problems += leftovers.beside(root)
         here = self.disk[path]
         role = self.disk.role(path)
         if role in ("empty", "other", "array") and here.state in ("broken", "bare"):
