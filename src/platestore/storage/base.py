@@ -288,6 +288,9 @@ class Storage(abc.ABC):
         """Keys below a path that belong to no zarr hierarchy, where nothing else looks for such."""
         return ()
 
+    def sweep(self, path: str, kept: set[str]) -> None:  # noqa: B027 - as above
+        """Remove the keys below a path but some, where a new root was written over an old hierarchy."""
+
     def is_same_store(self, other: Storage) -> bool:
         """Whether another storage is over the same zarr store."""
         return False

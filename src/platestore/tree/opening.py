@@ -311,8 +311,6 @@ def _open_store(store: Any, request: _Request) -> Editor[Any]:
     from zarr.abc.store import Store
     from zarr.storage import LocalStore, StorePath
 
-    from platestore.storage.zarr_store import ZarrStorage
-
     path = ""
     if isinstance(store, StorePath):
         store, path = store.store, store.path
@@ -345,7 +343,7 @@ def _open_store(store: Any, request: _Request) -> Editor[Any]:
             )
     # The new root is the commit point; what the old one listed goes after it.
     kept = _create_root(storage, path, request, "plate" if request.layout == "hcs" else "image")
-    if present and isinstance(storage, ZarrStorage):
+    if present:
         storage.sweep(path, kept)
     return _open_node(storage, path, request, created=True)
 
