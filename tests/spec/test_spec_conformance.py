@@ -35,7 +35,7 @@ def read(version, kind, attributes):
     """Read a document as a node does; returns the model and what is wrong with it."""
     attributes = copy.deepcopy(attributes)
     versions.detect_version(attributes, FORMAT[version], path="doc")
-    parts = versions.unpack(attributes, FORMAT[version], kind)
+    parts = versions.adapter(version).unpack(attributes, kind)
     data = parts if kind == "image" else parts.get(kind)
     return read_model(MODELS[kind], data, location=kind, path="doc")
 
@@ -73,7 +73,7 @@ def test_what_strictly_valid_documents_say_survives_a_read_and_a_write(version, 
     attributes = copy.deepcopy(test["data"])
     meta, _ = read(version, kind, attributes)
     parts = meta.to_json() if kind == "image" else {kind: meta.to_json()}
-    versions.pack(attributes, version, kind, parts, {})
+    versions.adapter(version).pack(attributes, kind, parts, {})
     assert numbers_as_floats(plain(attributes)) == numbers_as_floats(plain(test["data"]))
 
 

@@ -45,7 +45,7 @@ def cases(prefix):
 
 
 def read(version, attributes):
-    parts = versions.unpack(copy.deepcopy(attributes), FORMAT[version], "label")
+    parts = versions.adapter(version).unpack(copy.deepcopy(attributes), "label")
     return read_model(ps.ImageLabelMeta, parts["image-label"], location="image-label", path="doc")
 
 
@@ -134,7 +134,7 @@ def test_the_part_lies_where_the_version_has_it():
     assert "version" not in five["ome"]["image-label"]
     for version, document in (("0.4", four), ("0.5", five)):
         assert versions.kind_of(document, FORMAT[version]) == "label"
-        parts = versions.unpack(document, FORMAT[version], "label")
+        parts = versions.adapter(version).unpack(document, "label")
         assert set(parts) == {"multiscales", "image-label"}
 
 
@@ -149,7 +149,7 @@ def test_before_it_has_pixels_the_part_waits_with_the_image(version):
     assert versions.kind_of(document, FORMAT[version]) == "label"
     assert versions.own_part(document) == {"version": version}
     assert versions.only_ours(document)
-    waiting = versions.unpack(document, FORMAT[version], "label")
+    waiting = versions.adapter(version).unpack(document, "label")
     assert waiting["image-label"]["colors"] == [{"label-value": 0}]
 
 
@@ -161,7 +161,7 @@ def test_the_list_lies_where_the_version_has_it(version, names):
         {"labels": names} if version == "0.4" else {"ome": {"version": "0.5", "labels": names}}
     )
     assert versions.kind_of(document, FORMAT[version]) == "labels"
-    assert versions.unpack(document, FORMAT[version], "labels") == {"labels": names}
+    assert versions.adapter(version).unpack(document, "labels") == {"labels": names}
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 def packed(version, kind, parts, own=None, attributes=None):
     attributes = {} if attributes is None else attributes
-    versions.pack(attributes, version, kind, copy.deepcopy(parts), own or {})
+    versions.adapter(version).pack(attributes, kind, copy.deepcopy(parts), own or {})
     return attributes
 
 
@@ -78,7 +78,7 @@ def test_0_5_is_wrapped_with_the_version_once_and_in_the_plate(kind):
 @each_kind
 def test_moving_a_document_between_versions_changes_its_stamps_only(kind):
     old = packed("0.4", kind, FULL[kind])
-    new = packed("0.5", kind, versions.unpack(old, 2, kind))
+    new = packed("0.5", kind, versions.adapter("0.4").unpack(old, kind))
     assert new == packed("0.5", kind, FULL[kind])
 
 
@@ -87,7 +87,7 @@ def test_moving_a_document_between_versions_changes_its_stamps_only(kind):
 def test_what_was_packed_is_unpacked(version, kind, state):
     parts = {"full": FULL, "empty": EMPTY}[state][kind]
     attributes = packed(version, kind, parts, {"axes": [1]})
-    assert without_versions(versions.unpack(attributes, FORMAT[version], kind)) == parts
+    assert without_versions(versions.adapter(version).unpack(attributes, kind)) == parts
     assert versions.own_part(attributes).get("axes") == [1]
     assert versions.kind_of(attributes, FORMAT[version]) == kind
     assert versions.detect_version(attributes, FORMAT[version], path="p") == version
@@ -158,7 +158,7 @@ def test_a_part_that_is_not_given_survives_the_last_image_too(version):
 
 def test_packing_does_not_change_what_it_was_given(version):
     parts = copy.deepcopy(FULL["image"])
-    versions.pack({}, version, "image", parts, {})
+    versions.adapter(version).pack({}, "image", parts, {})
     assert parts == FULL["image"]
 
 
@@ -166,7 +166,7 @@ def test_bare_attributes_are_those_of_a_new_group(version):
     meta = empty_image([], ["a"], "field")
     attributes = versions.bare_attributes(version, "image", meta.to_json(), {})
     assert versions.kind_of(attributes, FORMAT[version]) == "image"
-    assert ps.ImagesMeta.model_validate(versions.unpack(attributes, FORMAT[version], "image")) == (
+    assert ps.ImagesMeta.model_validate(versions.adapter(version).unpack(attributes, "image")) == (
         meta.model_copy(
             update={
                 "multiscales": [m.model_copy(update={"version": stamp(version)}) for m in meta.multiscales],
@@ -206,7 +206,7 @@ def test_what_a_group_is(keys, kind):
 @pytest.mark.parametrize("ome", [None, 5, "x", []])
 def test_a_damaged_wrapper_holds_nothing(ome):
     assert versions.kind_of({"ome": ome}, 3) == "unknown"
-    assert versions.unpack({"ome": ome}, 3, "plate") == {}
+    assert versions.adapter("0.5").unpack({"ome": ome}, "plate") == {}
 
 
 @pytest.mark.parametrize(
@@ -274,14 +274,14 @@ def test_versions_and_zarr_formats_belong_together():
 
 def test_editing_the_container_of_0_4_edits_the_attributes():
     attributes = {"plate": {}, "x": 1}
-    versions.edit_container(attributes, "0.4", lambda ome: ome.update(y=2))
+    versions.adapter("0.4").edit(attributes, lambda ome: ome.update(y=2))
     assert attributes == {"plate": {}, "x": 1, "y": 2}
 
 
 @pytest.mark.parametrize("before", [{}, {"ome": {"version": "0.5", "a": 1}}])
 def test_editing_the_container_of_0_5_edits_the_wrapper(before):
     attributes = {**copy.deepcopy(before), "x": 1}
-    versions.edit_container(attributes, "0.5", lambda ome: ome.update(y=2))
+    versions.adapter("0.5").edit(attributes, lambda ome: ome.update(y=2))
     assert attributes["ome"]["version"] == "0.5"
     assert attributes["ome"]["y"] == 2
     assert attributes["x"] == 1
@@ -291,6 +291,6 @@ def test_editing_the_container_of_0_5_edits_the_wrapper(before):
 def test_series_keys_are_found_in_both_versions():
     keys = {"bioformats2raw.layout": 3, "series": ["0"], "other": 1}
     expected = {"bioformats2raw.layout": 3, "series": ["0"]}
-    assert versions.series_parts(keys, 2) == expected
-    assert versions.series_parts({"ome": keys}, 3) == expected
-    assert versions.series_parts({}, 2) == {}
+    assert versions.adapter("0.4").series_parts(keys) == expected
+    assert versions.adapter("0.5").series_parts({"ome": keys}) == expected
+    assert versions.adapter("0.4").series_parts({}) == {}

@@ -99,7 +99,7 @@ class GroupWriter:
             converted = versions.adapter(self.version).without_others(converted, kind)
         if parts is not None:
             kept = {key: value for key, value in (own or {}).items() if key != "version"}
-            versions.pack(converted, self.version, kind, parts, kept)
+            versions.adapter(self.version).pack(converted, kind, parts, kept)
         files = group_files(self.zarr_format, converted, where=where)
         self.plan.add_documents(target, files)
 
@@ -342,6 +342,4 @@ def _kind(location: Location) -> Kind:
         group = read_group(location.storage, location.path, location.zarr_format)
     except InvalidMetadataError:
         return "unknown"
-    if group is None:
-        return "unknown"
-    return versions.kind_of(group.attributes, group.zarr_format)
+    return "unknown" if group is None else group.kind

@@ -11,7 +11,6 @@ from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
 from platestore.copying.strays import by_folder, find_strays
 from platestore.errors import InvalidMetadataError
-from platestore.spec import versions
 from platestore.spec.base import read_model
 from platestore.spec.multiscales import ImagesMeta
 from platestore.storage.base import DOCUMENTS, join
@@ -112,7 +111,7 @@ def _must_be_renamed(location: Location, node: str, found: _Found) -> bool:
         group = read_group(child.storage, child.path, 2)
         if group is None:
             continue
-        parts = versions.unpack(group.attributes, 2, "image")
+        parts = group.ngff.unpack(group.attributes, "image")
         try:
             images, _ = read_model(ImagesMeta, parts, location="image", path=child.where)
         except InvalidMetadataError:

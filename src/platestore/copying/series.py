@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from platestore.copying.groups import GroupWriter
-from platestore.spec import versions
 from platestore.storage.hierarchy import Group, read_group
 from platestore.tree.location import Location
 from platestore.tree.series import SeriesEditor
@@ -30,10 +29,10 @@ def plan_series(groups: GroupWriter, series: SeriesEditor, kept: Sequence[str]) 
     """Plan the documents of a collection, and its ``OME`` group."""
     location = series.location
     root = copy.deepcopy(series.group.attributes)
-    at_root = "series" in versions.series_parts(root, location.zarr_format)
+    at_root = "series" in location.ngff.series_parts(root)
     whole = list(kept) == series.names()
     if not whole and at_root:
-        versions.edit_container(root, location.version, lambda ome: ome.update(series=list(kept)))
+        location.ngff.edit(root, lambda ome: ome.update(series=list(kept)))
     groups.attributes(location, root, "series", "")
     plan_ome(groups, location, None if whole else list(kept), make=not at_root)
 
@@ -58,8 +57,8 @@ def plan_ome(
     """
     group, inner = _group(location), location.child(OME)
     attributes = {} if group is None else copy.deepcopy(group.attributes)
-    if kept is not None and (make or "series" in versions.series_parts(attributes, inner.zarr_format)):
-        versions.edit_container(attributes, inner.version, lambda ome: ome.update(series=list(kept)))
+    if kept is not None and (make or "series" in inner.ngff.series_parts(attributes)):
+        inner.ngff.edit(attributes, lambda ome: ome.update(series=list(kept)))
     if group is not None or attributes:
         groups.attributes(inner, attributes, "series", OME)
     if group is None:
@@ -85,7 +84,7 @@ def moved_series(location: Location, moved: Mapping[str, str]) -> list[str] | No
         None if it has no list, or the list stays as it is.
     """
     group = _group(location)
-    parts = {} if group is None else versions.series_parts(group.attributes, location.zarr_format)
+    parts = {} if group is None else location.ngff.series_parts(group.attributes)
     listed = parts.get("series")
     if not isinstance(listed, list):
         return None

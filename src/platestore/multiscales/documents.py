@@ -13,7 +13,6 @@ from platestore.errors import ArgumentError
 from platestore.multiscales.chunking import resolve_chunks, resolve_shards
 from platestore.multiscales.images import ORDER, check_channels, type_of
 from platestore.multiscales.options import Options
-from platestore.spec import versions
 from platestore.spec.axes import axes_findings, channel_index
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import split_path
@@ -73,7 +72,7 @@ class Documents:
                 f"root_attributes holds {', '.join(ours)}, which the metadata says", hint="leave them out"
             )
         attributes = {**foreign, **given}
-        versions.pack(attributes, self.options.version, "image", self.meta.to_json(), {})
+        self.options.ngff.pack(attributes, "image", self.meta.to_json(), {})
         return attributes
 
     def nbytes(self, level: int) -> int:

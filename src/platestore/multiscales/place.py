@@ -325,7 +325,7 @@ def _foreign(storage: Storage, path: str, version: versions.Version) -> dict[str
     group = read_group(storage, path)
     if group is None:
         return {}
-    kind = versions.kind_of(group.attributes, group.zarr_format)
-    attributes = versions.convert(group.attributes, group.zarr_format, version, kind)
-    ours = versions.adapter(version).without_others(attributes, kind)
+    kind, ngff = group.kind, versions.adapter(version)
+    attributes = ngff.convert(group.attributes, group.ngff, kind)
+    ours = ngff.without_others(attributes, kind)
     return {key: value for key, value in attributes.items() if key not in ours}

@@ -87,7 +87,8 @@ def _empty_position(place: WorkPlace) -> ImageEditor:
 
 def _list(draft: Draft[ImagesMeta], content: dict[str, Any]) -> None:
     """Take over what the plan says of the image; what the position says of itself stays."""
-    parts = versions.unpack(json.loads(json.dumps(content["attributes"])), content["zarr_format"], "image")
+    ngff = versions.adapter(content["version"])
+    parts = ngff.unpack(json.loads(json.dumps(content["attributes"])), "image")
     ours = ImagesMeta.model_validate(parts)
     image, new = draft.meta.multiscales[0], ours.multiscales[0]
     image.datasets, image.type, image.metadata = new.datasets, new.type, new.metadata

@@ -46,6 +46,16 @@ class Group:
         """The attributes."""
         return attributes_of(self.document.content, self.zarr_format)
 
+    @property
+    def ngff(self) -> versions.Adapter:
+        """The version of OME-NGFF that it states."""
+        return versions.of(self.attributes, self.zarr_format)
+
+    @property
+    def kind(self) -> versions.Kind:
+        """What it is by its attributes."""
+        return self.ngff.kind_of(self.attributes)
+
 
 def attributes_key(path: str, zarr_format: ZarrFormat) -> str:
     """The document that holds a node's attributes."""

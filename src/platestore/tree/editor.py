@@ -209,7 +209,7 @@ class Editor(Generic[M]):
 
     def parse(self, attributes: Mapping[str, Any]) -> tuple[M, OwnMeta, list[Finding]]:
         """Parse the models from attributes."""
-        parts = versions.unpack(attributes, self.location.zarr_format, self.kind)
+        parts = self.location.ngff.unpack(attributes, self.kind)
         own, own_findings = read_model(
             OwnMeta, versions.own_part(attributes), location="platestore", path=self.location.where
         )
@@ -261,8 +261,8 @@ class Editor(Generic[M]):
             result = change(draft)
             if checked:
                 self._require_no_new(draft.meta, before, attributes)
-            version, parts = self.location.version, self.parts(draft.meta)
-            versions.pack(attributes, version, self.kind, parts, draft.own.to_json())
+            parts, own = self.parts(draft.meta), draft.own.to_json()
+            self.location.ngff.pack(attributes, self.kind, parts, own)
 
         document = self._write(group, apply)
         assert draft is not None
@@ -305,8 +305,8 @@ class Editor(Generic[M]):
             return Draft(self._meta, self.own)
         if self._exposed and self._group is not None and self._meta is not None:
             # Somebody holds the model and may have edited it: carry the edits over.
-            base = versions.unpack(self._group.attributes, self.location.zarr_format, self.kind)
-            theirs = versions.unpack(attributes, self.location.zarr_format, self.kind)
+            base = self.location.ngff.unpack(self._group.attributes, self.kind)
+            theirs = self.location.ngff.unpack(attributes, self.kind)
             meta, _ = self.parse_parts(merge_three(base, self.parts(self._meta), theirs))
             return Draft(meta, self.parse(attributes)[1])
         meta, own, _ = self.parse(attributes)
@@ -316,7 +316,7 @@ class Editor(Generic[M]):
         """Refuse a change that makes the document break a rule that it did not break before."""
         members: Iterable[Finding] = ()
         if before is None:
-            parts = versions.unpack(attributes, self.location.zarr_format, self.kind)
+            parts = self.location.ngff.unpack(attributes, self.kind)
             former = self.parse_parts(parts)[0]
             before, members = {str(f) for f in former.findings()}, self._member_findings(former, meta)
         new = [f for f in meta.findings() if str(f) not in before and not f.code.endswith("-empty")]
@@ -372,10 +372,10 @@ class Editor(Generic[M]):
         location = self.location
 
         def read() -> Mapping[str, Any]:
-            return versions.container(self.group.attributes, location.zarr_format)
+            return location.ngff.container(self.group.attributes)
 
         def change_ome(change: Callable[[dict[str, Any]], None]) -> None:
-            self.commit_raw(lambda attributes: versions.edit_container(attributes, location.version, change))
+            self.commit_raw(lambda attributes: location.ngff.edit(attributes, change))
 
         return AttributesView(read, change_ome, location.where)
 

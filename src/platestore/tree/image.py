@@ -59,7 +59,7 @@ class ImageEditor(Editor[ImagesMeta]):
     def parse(self, attributes: Mapping[str, Any]) -> tuple[ImagesMeta, OwnMeta, list[Finding]]:
         """Parse the models; metadata in a place where no reader looks are an error that says so."""
         zarr_format = self.location.zarr_format
-        if "multiscales" not in versions.unpack(attributes, zarr_format, self.kind):
+        if "multiscales" not in self.location.ngff.unpack(attributes, self.kind):
             content = {"attributes": attributes} if zarr_format == 3 else attributes
             elsewhere = versions.misplaced(content, zarr_format)
             if elsewhere is not None:
@@ -252,7 +252,7 @@ class ImageEditor(Editor[ImagesMeta]):
         storage, fmt = location.storage, location.zarr_format
         storage.check_links(location.path, writing=False)
         document = read_document(storage, attributes_key(location.path, fmt))
-        if document is None and fmt == 2 and versions.labels_of_image(self.group.attributes, fmt):
+        if document is None and fmt == 2 and location.ngff.labels_of_image(self.group.attributes):
             group = read_group(storage, location.path, fmt)
             return None if group is None else self.open_over(LabelsEditor, group)
         if document is None or document.content.get("node_type") == "array":
@@ -264,7 +264,7 @@ class ImageEditor(Editor[ImagesMeta]):
         location = self.location.child(path)
         location.storage.check_links(location.path, writing=False)
         group = require_group(location.storage, location.path, location.zarr_format)
-        kind = versions.kind_of(group.attributes, location.zarr_format)
+        kind = group.kind
         if kind == "labels":
             return self.open_over(LabelsEditor, group)
         return self.open_over(LabelImageEditor if kind == "label" else ImageEditor, group)
@@ -389,7 +389,7 @@ class LabelsEditor(Editor[LabelsMeta]):
         owner, location = self.owner, self.location
         if not isinstance(owner, ImageEditor):
             return []
-        names = versions.labels_of_image(owner.group.attributes, location.zarr_format)
+        names = location.ngff.labels_of_image(owner.group.attributes)
         return [
             name
             for name in names
@@ -429,7 +429,7 @@ class LabelsEditor(Editor[LabelsMeta]):
     @property
     def own_list(self) -> list[str] | None:
         """The label images that its own document lists; None if it has no list."""
-        parts = versions.unpack(self.group.attributes, self.location.zarr_format, "labels")
+        parts = self.location.ngff.unpack(self.group.attributes, "labels")
         return list(parts["labels"]) if "labels" in parts else None
 
     def listed(self, path: str, names: Sequence[str]) -> tuple[str, str] | None:

@@ -367,7 +367,7 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
         raise NodeNotFoundError("there is no zarr group here", path=where, hint="is this the store's root?")
     version = versions.detect_version(group.attributes, group.zarr_format, path=where)
     location = Location(storage, path, version)
-    kind = versions.kind_of(group.attributes, group.zarr_format)
+    kind = group.kind
     if kind == "unknown":
         misplaced = misplaced_metadata(storage, path, group.document.content, group.zarr_format)
         if misplaced is not None:
@@ -426,7 +426,7 @@ def _what_to_open(location: Location) -> str:
     with contextlib.suppress(OSError, ValueError, PlatestoreError):
         for name in storage.list(location.path)[0][:_LOOKED_AT]:
             group = None if name.startswith(".") else read_group(storage, location.child(name).path)
-            kind = "unknown" if group is None else versions.kind_of(group.attributes, group.zarr_format)
+            kind = "unknown" if group is None else group.kind
             if kind in _ARTICLE and kind != "well":
                 named.append(f"{name!r} is {_ARTICLE[kind]}")
     if named:

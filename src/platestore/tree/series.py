@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from platestore.errors import NodeKeyError
-from platestore.spec import rules, versions
+from platestore.spec import rules
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import read_model
 from platestore.spec.findings import Finding
@@ -36,8 +36,8 @@ class SeriesEditor(Editor[SeriesMeta]):
 
     def parse(self, attributes: Mapping[str, Any]) -> tuple[SeriesMeta, OwnMeta, list[Finding]]:
         """Parse what the root says; the list of images may be elsewhere."""
-        fmt, where = self.location.zarr_format, self.location.where
-        parts = versions.series_parts(attributes, fmt)
+        where = self.location.where
+        parts = self.location.ngff.series_parts(attributes)
         meta, findings = read_model(SeriesMeta, parts, location="series", path=where)
         findings += rules.series_layout(meta.layout, "bioformats2raw.layout")
         return meta, self.own, findings
@@ -62,7 +62,7 @@ class SeriesEditor(Editor[SeriesMeta]):
         ome = self.location.child("OME")
         group = read_group(ome.storage, ome.path, ome.zarr_format)
         for attributes in (group.attributes if group else {}, self.group.attributes):
-            parts = versions.series_parts(attributes, ome.zarr_format)
+            parts = ome.ngff.series_parts(attributes)
             if "series" in parts:
                 meta, _ = read_model(SeriesListMeta, parts, location="OME", path=ome.where)
                 return [

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import StoreWarning
-from platestore.spec import versions
 from platestore.spec.own import Intent
 from platestore.storage.hierarchy import read_group
 from platestore.tree import intents
@@ -52,7 +51,7 @@ class TreeUpkeep:
         if above is None:
             return None
         group = read_group(above.storage, above.path, above.zarr_format)
-        if group is None or versions.kind_of(group.attributes, above.zarr_format) != "plate":
+        if group is None or group.kind != "plate":
             return None
         plate = PlateEditor(above, self)
         plate.load(group)

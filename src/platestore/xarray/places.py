@@ -16,7 +16,7 @@ from platestore.errors import (
     UnsupportedError,
 )
 from platestore.spec.names import normalise_key
-from platestore.spec.versions import assumed, kind_of
+from platestore.spec.versions import assumed
 from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ZarrFormat, ensure_group, group_exists, read_array, read_group
@@ -210,7 +210,7 @@ def _check_replaceable(place: Place) -> None:
         raise UnsafeTargetError(
             "is no zarr group", path=place.where, hint="nothing was deleted; remove it yourself"
         )
-    kind = kind_of(group.attributes, group.zarr_format)
+    kind = group.kind
     if kind not in ("image", "label") and (kind != "unknown" or storage.list(path)[0]):
         what = "a group with members" if kind == "unknown" else f"a {kind}"
         raise UnsafeTargetError(

@@ -119,7 +119,7 @@ def read_multiscale_array(
     zarr_format: ZarrFormat = 2 if array.metadata.zarr_format == 2 else 3
     for above, inner in _splits(path):
         group = read_group(storage, above, zarr_format)
-        if group is None or versions.kind_of(group.attributes, zarr_format) not in ("image", "label"):
+        if group is None or group.kind not in ("image", "label"):
             continue
         version = versions.detect_version(group.attributes, zarr_format, path=storage.where(above))
         position = ImageEditor(Location(storage, above, version), UPKEEP)
@@ -170,7 +170,7 @@ def _open_image(group: Any) -> ImageEditor:
         found = read_group(location.storage, location.path, location.zarr_format)
         if found is None:
             raise NodeNotFoundError("there is no zarr group", path=location.where)
-        kind = versions.kind_of(found.attributes, location.zarr_format)
+        kind = found.kind
         if kind == "unknown":
             raise InvalidMetadataError(_NO_IMAGE, path=location.where, hint="name the group of an image")
         if kind not in ("image", "label"):

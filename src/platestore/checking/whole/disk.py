@@ -84,7 +84,8 @@ class Directory:
         """A part of the metadata, or None."""
         if self.state in ("array", "unreadable", "gone") or self.zarr_format is None:
             return None
-        return versions.unpack(self.attributes, self.zarr_format, kind).get(key)
+        ngff = versions.of(self.attributes, self.zarr_format)
+        return ngff.unpack(self.attributes, kind).get(key)
 
     @property
     def own(self) -> dict[str, Any]:

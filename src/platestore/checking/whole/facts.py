@@ -18,7 +18,7 @@ from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import ALPHANUMERIC, split_path
 from platestore.spec.own import Intent, OwnMeta, check_intent
-from platestore.spec.versions import Kind, labels_of_image, only_ours, unpack
+from platestore.spec.versions import Kind, of, only_ours
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import ArrayDocument
@@ -31,7 +31,7 @@ def read_image(here: Directory) -> ImagesMeta | None:
     kind: Kind = "label" if here.kind == "label" else "image"
     model = LabelImageMeta if kind == "label" else ImagesMeta
     try:
-        parts = unpack(here.attributes, here.zarr_format, kind)
+        parts = of(here.attributes, here.zarr_format).unpack(here.attributes, kind)
         meta: ImagesMeta = read_model(model, parts, location="", path=here.path)[0]
     except PlatestoreError:
         return None
@@ -133,7 +133,7 @@ def labels_listed_above(disk: Disk, path: str) -> list[str]:
     image = disk[path.rpartition("/")[0]]
     if path.rpartition("/")[2] != "labels" or image.state != "group" or image.zarr_format is None:
         return []
-    return labels_of_image(image.attributes, image.zarr_format)
+    return of(image.attributes, image.zarr_format).labels_of_image(image.attributes)
 
 
 def _is_kept(disk: Disk, path: str, role: str) -> bool:

@@ -21,7 +21,7 @@ def named_members(attributes: Mapping[str, Any], zarr_format: int) -> Iterator[s
     zarr_format : int
         2 or 3.
     """
-    parts = versions.container(attributes, zarr_format)
+    parts = versions.of(attributes, zarr_format).container(attributes)
     lists = [
         *(objects(_of(parts.get("plate"), "wells"))),
         *(objects(_of(parts.get("well"), "images"))),

@@ -148,7 +148,7 @@ class Notes:
         try:
             versions.detect_version(here.attributes, here.zarr_format, path="")
         except PlatestoreError as error:
-            stated = versions.stated_version(here.attributes, here.zarr_format)
+            stated = versions.of(here.attributes, here.zarr_format).stated(here.attributes)
             known = versions.standing(stated) if isinstance(stated, str) else "unknown"
             code = {"old": "version-too-old", "coming": "version-not-yet"}.get(known, "version-unsupported")
             self._note(code, here.path, error.message, hint=error.hint)

@@ -18,7 +18,7 @@ an image) is kept under platestore's own namespace until it can.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from platestore.errors import InvalidMetadataError, UnsupportedVersionError
@@ -26,7 +26,6 @@ from platestore.spec.versions.adapter import (
     NAMESPACE,
     PARTS,
     Adapter,
-    Change,
     Kind,
     Version,
     ZarrFormat,
@@ -50,12 +49,9 @@ __all__ = [
     "assumed",
     "bare_attributes",
     "check_version",
-    "container",
     "convert",
     "detect_version",
-    "edit_container",
     "kind_of",
-    "labels_of_image",
     "laid_out",
     "lies_wrongly",
     "misplaced",
@@ -63,13 +59,8 @@ __all__ = [
     "of",
     "only_ours",
     "own_part",
-    "pack",
-    "series_parts",
     "sharding",
     "standing",
-    "stated_version",
-    "unpack",
-    "without_others",
 ]
 
 #: The versions that are read and written, by name.
@@ -208,27 +199,12 @@ def _short(version: str) -> str:
     return version if version.isprintable() and len(version) <= _SHOWN else f"{version[:_SHOWN]!r}"
 
 
-def stated_version(attributes: Mapping[str, Any], zarr_format: int) -> Any:
-    """The version that a group states, whatever that is; None if it states none."""
-    return of(attributes, zarr_format).stated(attributes)
-
-
 # --- what is asked of it --------------------------------------------------------------------------
-
-
-def container(attributes: Mapping[str, Any], zarr_format: int) -> Mapping[str, Any]:
-    """The mapping that holds the OME keys; see :meth:`Adapter.container`."""
-    return of(attributes, zarr_format).container(attributes)
 
 
 def kind_of(attributes: Mapping[str, Any], zarr_format: int) -> Kind:
     """What a group is by its attributes; see :meth:`Adapter.kind_of`."""
     return of(attributes, zarr_format).kind_of(attributes)
-
-
-def unpack(attributes: Mapping[str, Any], zarr_format: int, kind: Kind) -> dict[str, Any]:
-    """The JSON of the parts that make up a node; see :meth:`Adapter.unpack`."""
-    return of(attributes, zarr_format).unpack(attributes, kind)
 
 
 def own_part(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,34 +213,13 @@ def own_part(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in own_of(attributes).items() if key not in waiting}
 
 
-def pack(
-    attributes: MutableMapping[str, Any],
-    version: Version,
-    kind: Kind,
-    parts: Mapping[str, Any],
-    own: Mapping[str, Any],
-) -> None:
-    """Write the parts of a node, and platestore's namespace, into attributes; see :meth:`Adapter.pack`."""
-    ADAPTERS[version].pack(attributes, kind, parts, own)
-
-
 def bare_attributes(
     version: Version, kind: Kind, parts: Mapping[str, Any], own: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Attributes of a new group."""
     attributes: dict[str, Any] = {}
-    pack(attributes, version, kind, parts, own)
+    ADAPTERS[version].pack(attributes, kind, parts, own)
     return attributes
-
-
-def series_parts(attributes: Mapping[str, Any], zarr_format: int) -> dict[str, Any]:
-    """The keys of a bioformats2raw collection or of its ``OME`` group."""
-    return of(attributes, zarr_format).series_parts(attributes)
-
-
-def edit_container(attributes: MutableMapping[str, Any], version: Version, change: Change) -> None:
-    """Let a function edit the mapping that holds the OME keys."""
-    ADAPTERS[version].edit(attributes, change)
 
 
 _TOPS = {each.place[0] for each in ADAPTERS.values() if each.place}
@@ -274,11 +229,6 @@ def only_ours(attributes: Mapping[str, Any]) -> bool:
     """Whether attributes hold nothing but what this library writes."""
     parts = {key for keys in PARTS.values() for key in keys}
     return set(attributes) <= {NAMESPACE, *_TOPS, *parts}
-
-
-def without_others(attributes: Mapping[str, Any], zarr_format: int, kind: Kind) -> dict[str, Any]:
-    """The attributes of the specification and of this library alone."""
-    return of(attributes, zarr_format).without_others(attributes, kind)
 
 
 def convert(attributes: Mapping[str, Any], source_format: int, target: Version, kind: Kind) -> dict[str, Any]:
@@ -300,11 +250,6 @@ def convert(attributes: Mapping[str, Any], source_format: int, target: Version, 
         What the group is; ``"unknown"`` leaves it to the attributes.
     """
     return ADAPTERS[target].convert(attributes, of(attributes, source_format), kind)
-
-
-def labels_of_image(attributes: Mapping[str, Any], zarr_format: int) -> list[str]:
-    """Names of the label images that an image lists in its own document."""
-    return of(attributes, zarr_format).labels_of_image(attributes)
 
 
 #: What is said of such a list.
