@@ -24,7 +24,7 @@ from platestore.checking.report import Report, counted, promoted
 from platestore.errors import ArgumentError, NodeNotFoundError, PlatestoreError, StoreWarning
 from platestore.spec.findings import Finding
 from platestore.storage.base import StorageOptions
-from platestore.storage.ozx import OzxStorage, is_zip
+from platestore.storage.ozx import is_zip
 from platestore.tree.holder import editor_of
 
 _SHOWN = 200
@@ -112,8 +112,9 @@ def _store_findings(place: Place, *, strict: bool) -> Iterator[Finding]:
     storage = place.storage
     if storage is None:
         return
-    if isinstance(storage, OzxStorage):
-        yield from archive_findings(storage)
+    index = storage.archive_index()
+    if index is not None:
+        yield from archive_findings(storage, index)
     yield from walk_findings(storage, place.path, strict=strict)
 
 

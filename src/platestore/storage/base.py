@@ -17,6 +17,8 @@ from platestore.storage.documents import commit
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
+    from platestore.storage.ozx_file import ArchiveIndex
+
 Durability = Literal["process", "metadata", "full"]
 Missing = Literal["fill", "raise"]
 #: What can be written.
@@ -276,6 +278,10 @@ class Storage(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - as above
         """Give back what the store holds open."""
+
+    def archive_index(self) -> ArchiveIndex | None:
+        """What the archive says of its entries, where the store is one that is read; else None."""
+        return None
 
     def last_change(self) -> int:
         """Time of the last change, in nanoseconds; 0 for a store that does not tell it as a whole."""

@@ -314,6 +314,10 @@ class OzxStorage(Storage):
         """Keys of all entries below a path."""
         return self._archive.index.tree.keys(path)
 
+    def archive_index(self) -> ArchiveIndex:
+        """What the central directory says."""
+        return self._archive.index
+
     def last_change(self) -> int:
         """When the file was written last."""
         return os.stat(self.path).st_mtime_ns

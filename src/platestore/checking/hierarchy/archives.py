@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from platestore.checking.hierarchy.documents import read_json, shown
 from platestore.spec.findings import Finding
 from platestore.spec.versions import sharding
-from platestore.storage.ozx import OzxStorage
+from platestore.storage.base import Storage
+from platestore.storage.ozx_file import ArchiveIndex
 from platestore.storage.zip_records import STORED
 
 _RULE = "RFC-9, zipped OME-Zarr: "
@@ -15,16 +16,18 @@ _REPACK = "pack it again: `platestore copy old.ozx new.ozx`"
 _DOCUMENT = "zarr.json"
 
 
-def archive_findings(storage: OzxStorage) -> Iterator[Finding]:
+def archive_findings(storage: Storage, index: ArchiveIndex) -> Iterator[Finding]:
     """Findings of the archive itself: its entries, their order, and its comment.
 
     Parameters
     ----------
-    storage : OzxStorage
+    storage : Storage
         The archive.
+    index : ArchiveIndex
+        What its central directory says.
     """
     file = storage.url
-    for problem in storage.problems:
+    for problem in index.flaws + index.conflicts:
         case = problem.endswith("differ in case only")
         yield Finding(
             "archive-entry",
@@ -35,8 +38,8 @@ def archive_findings(storage: OzxStorage) -> Iterator[Finding]:
             rule=_RULE + "an archive holds one hierarchy, and each of its files once",
             hint=_REPACK,
         )
-    yield from _order_findings(storage)
-    deflated = sum(entry.method != STORED for entry in storage.entries.values())
+    yield from _order_findings(storage.url, index)
+    deflated = sum(entry.method != STORED for entry in index.entries.values())
     if deflated:
         yield Finding(
             "archive-compressed",
@@ -47,21 +50,21 @@ def archive_findings(storage: OzxStorage) -> Iterator[Finding]:
             rule=_RULE + "entries are stored as they are (SHOULD)",
             hint=_REPACK,
         )
-    yield from _version_findings(storage)
+    yield from _version_findings(storage, index)
 
 
-def _order_findings(storage: OzxStorage) -> Iterator[Finding]:
-    names = list(storage.entries)
+def _order_findings(file: str, index: ArchiveIndex) -> Iterator[Finding]:
+    names = list(index.entries)
     documents = [name.rpartition("/")[2] == _DOCUMENT for name in names]
     last = len(documents) - 1 - documents[::-1].index(True) if any(documents) else -1
-    if storage.json_first and not all(documents[: last + 1]):
+    if index.json_first and not all(documents[: last + 1]):
         late = names[last]
         yield Finding(
             "archive-order",
             "",
             f"the comment says that all documents come first, and {shown(late)} comes later: readers that "
             "trust it do not find that node",
-            file=storage.url,
+            file=file,
             rule=_RULE + "jsonFirst means that no zarr.json follows another entry (MUST)",
             hint=_REPACK,
         )
@@ -71,17 +74,17 @@ def _order_findings(storage: OzxStorage) -> Iterator[Finding]:
             "",
             f"the first entry is {shown(names[0])}, not the root's zarr.json",
             "advice",
-            storage.url,
+            file,
             rule=_RULE + "the root's zarr.json is the first entry (SHOULD)",
             hint=_REPACK,
         )
 
 
-def _version_findings(storage: OzxStorage) -> Iterator[Finding]:
+def _version_findings(storage: Storage, index: ArchiveIndex) -> Iterator[Finding]:
     content, _ = read_json(storage, _DOCUMENT)
     for key in ("attributes", "ome", "version"):
         content = content.get(key) if isinstance(content, dict) else None
-    told = storage.version
+    told = index.version
     if told is None:
         yield Finding(
             "archive-comment",
