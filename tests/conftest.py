@@ -14,7 +14,7 @@ from hypothesis import is_hypothesis_test, settings
 import platestore as ps
 
 #: Cases of one test function that the quick run takes, spread over all of them.
-_QUICK_CASES = 3
+_QUICK_CASES = 2
 _LONG = "--long"
 
 
@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
     quick: set[pytest.Item] = set()
     for cases in functions.values():
-        last = min(len(cases), _QUICK_CASES) - 1
+        marker = cases[0].get_closest_marker("quick")
+        last = min(len(cases), marker.args[0] if marker is not None else _QUICK_CASES) - 1
         quick.update(cases[round(k * (len(cases) - 1) / last) if last else 0] for k in range(last + 1))
     if config.getoption(_LONG):
         # Random examples are others in the long run.

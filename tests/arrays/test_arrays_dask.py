@@ -123,6 +123,7 @@ def write_one(directory, seed):
     return int((others != expected).sum())
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "seeds"),
     [
@@ -146,6 +147,7 @@ def test_no_element_of_random_writes_in_processes_is_wrong(tmp_path, workers):
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_writing_on_a_distributed_cluster(tmp_path):
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     with (

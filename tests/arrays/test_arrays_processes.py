@@ -331,6 +331,7 @@ def lost(array, regions):
     return [number for number, region in regions.items() if not (pixels[region] == number).all()]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", SHARED)
 def test_processes_that_share_a_file_lose_nothing(tmp_path, writers, name):
     rng = np.random.default_rng(1)

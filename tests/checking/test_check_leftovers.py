@@ -167,6 +167,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("what", ["rename", "delete", "channel", "pyramid", "batch"])
 def test_changes_that_stopped_half_way_are_completed_or_undone(plate, what, tmp_path):
     script = tmp_path / "crash.py"

@@ -33,6 +33,7 @@ def test_wrong_command_and_option_are_usage_errors():
     assert run("info").returncode == 2
 
 
+@pytest.mark.quick(1)
 def test_demo_builds_reads_back_and_refuses_to_overwrite(tmp_path, version):
     first = run("demo", "demo.zarr", "--ome-version", version, cwd=tmp_path)
     assert first.returncode == 0, first.stderr

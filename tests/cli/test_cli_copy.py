@@ -666,6 +666,7 @@ main()
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(os.name == "nt", reason="signals are others there")
 @pytest.mark.parametrize(
     ("name", "options"),

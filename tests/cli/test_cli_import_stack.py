@@ -242,6 +242,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX has them")
 def test_an_interrupted_import_says_how_to_go_on_and_can_be_continued(folder, tmp_path):
     out = tmp_path / "o.zarr"

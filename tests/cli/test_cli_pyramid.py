@@ -99,6 +99,7 @@ def test_help_names_every_option():
     assert "N|auto" in shown.stdout
 
 
+@pytest.mark.quick(1)
 def test_a_plate_is_computed_and_the_total_is_told(plate):
     shown = run(plate, "--levels", 3)
     assert shown.returncode == 0, shown.stderr
@@ -279,6 +280,7 @@ def test_a_wrong_number_of_levels_is_said_once(plate_v3):
     assert invoke(plate_v3, "-l", "0").output.count("levels must be") <= 1
 
 
+@pytest.mark.quick(1)
 def test_a_budget_that_is_too_small_is_an_error_with_the_figure(plate):
     before = snapshot(plate)
     shown = run(plate / "A/1", "-l", 3, "--max-memory", "1kB")
@@ -425,6 +427,7 @@ def assert_finished_by_the_same_command(plate: Path) -> None:
     assert invoke(plate, "-l", 3, "-d", "yx").stdout.startswith("0 computed, 3 complete already, 0 failed")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal on Windows")
 @WAYS
 @pytest.mark.parametrize("after", [3, pytest.param(55, marks=pytest.mark.slow)])
@@ -437,6 +440,7 @@ def test_a_killed_run_is_finished_by_the_same_command(large, way, after):
     assert_finished_by_the_same_command(large)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal on Windows")
 @WAYS
 @pytest.mark.parametrize("after", [3, pytest.param(55, marks=pytest.mark.slow)])

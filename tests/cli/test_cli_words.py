@@ -163,6 +163,7 @@ def test_a_demo_below_a_file(tmp_path: Path) -> None:
     assert shown.stderr.count("\n") == 1
 
 
+@pytest.mark.quick(1)
 def test_demo_and_library_have_one_default_version(tmp_path: Path) -> None:
     from platestore import stacks
 
@@ -196,6 +197,7 @@ main()
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 @pytest.mark.parametrize(
     ("target", "arguments"),

@@ -377,6 +377,7 @@ def test_files_of_twenty_times_the_budget(roomy, name, chunks, ratio, verify):
     check(growth(roomy, roomy / "s.zarr", name, max_memory=budget, workers=8, verify=verify), budget)
 
 
+@pytest.mark.slow
 @measured
 @pytest.mark.parametrize(
     ("chunks", "ratio"),

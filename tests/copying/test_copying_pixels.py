@@ -807,6 +807,7 @@ def large(path: Path, shape: tuple[int, ...], values: int, **how: Any) -> int:
 _LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measured as Linux tells it")
 
 
+@pytest.mark.slow
 @_LINUX
 def test_a_source_of_twenty_times_the_budget(tmp_path):
     budget, shape = 24 * MIB, (960, 512, 512)

@@ -44,6 +44,7 @@ def test_commands_run(page, tmp_path):
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
+@pytest.mark.slow
 def test_sample_output_of_the_readme_is_what_the_command_prints(tmp_path):
     sample = blocks(ROOT / "README.md", "text")[0].split("\n", 1)[1].rstrip()
     for command in (["demo", "demo.zarr"], ["info", "demo.zarr"]):
@@ -57,6 +58,7 @@ def test_sample_output_of_the_readme_is_what_the_command_prints(tmp_path):
     assert done.stdout.startswith(sample)
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_readme_is_what_its_script_draws(tmp_path):
     script = tmp_path / "picture.py"
     script.write_text((ROOT / "docs" / "picture.py").read_text())

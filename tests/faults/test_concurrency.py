@@ -49,6 +49,7 @@ def _require_whole(path: Path) -> None:
     assert not left
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("version", ["0.4", pytest.param("0.5", marks=pytest.mark.slow)])
 def test_sixteen_processes_add_fifty_positions_each_and_none_is_lost(version, tmp_path: Path):
     path = tmp_path / "s.zarr"

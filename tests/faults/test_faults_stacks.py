@@ -254,6 +254,7 @@ def started() -> Any:
     return context()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", _SCENES)
 def test_a_kill_leaves_nothing_half_written_and_the_call_can_be_repeated(name, tmp_path, started):
     scene = _SCENES[name]

@@ -63,6 +63,7 @@ def _fill(disk: Path, how_many: str, names: list[str]) -> None:
     assert not found, "\n".join(found[:10])
 
 
+@pytest.mark.quick(1)
 def test_a_full_disk_is_an_error_and_with_room_the_call_gets_to_its_end(tmp_path):
     _fill(tmp_path, fault_full_disk.FEW, list(_QUICK))
 

@@ -70,6 +70,7 @@ def test_the_documents_of_all_official_cases_are_mutated(shared):
     assert {name[:3] for name, _ in found} == {"0.4", "0.5", "0.6"}
 
 
+@pytest.mark.slow
 def test_a_thousand_mutants_are_judged_or_refused(tmp_path, shared):
     figures = outcome(work(tmp_path, mutants(shared, 1, 0, 1000)))
     assert figures["tried"] == 1000
@@ -154,6 +155,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 def test_large_documents_are_judged_or_refused(tmp_path):
     jobs = []
     for number, (name, make) in enumerate(LARGE.items()):
@@ -298,10 +300,12 @@ def read_bombs(tmp_path, version, bombs):
     return figures
 
 
+@pytest.mark.slow
 def test_chunks_that_swell_are_refused(version, tmp_path):
     require_none(read_bombs(tmp_path, version, BOMBS))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.xfail(
     reason="the decoders of TensorStore and numcodecs make room for what the chunk's head says"
 )

@@ -443,6 +443,7 @@ def _kill_often(path: Path, version: str, kills: int, seed: int) -> None:
     assert not [key for key in read_documents(path) if b'"intents"' in read_documents(path)[key]]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(os.name == "nt", reason="a killed process is simulated elsewhere on Windows")
 def test_kills_at_some_moments_leave_whole_levels_or_none(version, tmp_path):
     _kill_often(tmp_path / "s.zarr", version, kills=3, seed=1)

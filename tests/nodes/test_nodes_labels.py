@@ -1006,6 +1006,7 @@ def make_some(path, number, start, count):
         position.create_label(f"p{number}n{k}", np.full(MASK, number + 1, "uint8"))
 
 
+@pytest.mark.quick(1)
 def test_processes_that_create_labels_of_one_position_lose_none(position):
     spawn = multiprocessing.get_context("spawn")
     start = spawn.Barrier(3)

@@ -430,6 +430,7 @@ def test_a_document_that_is_too_large_is_refused(plate):
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_plate_of_a_hundred_thousand_wells_opens_by_one_document(tmp_path, monkeypatch):
     path = tmp_path / "plate.zarr"
     make_plate(path, "0.5", positions=[("R0", "0", "0")])

@@ -42,6 +42,7 @@ def test_the_public_names_are_written_out(module: object) -> None:
     assert all(getattr(module, name) is not None for name in module.__all__)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_script_passes_strict_checks(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed")

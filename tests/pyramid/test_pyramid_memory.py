@@ -90,6 +90,7 @@ def make(
     return image.nbytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_sharded_level_0_of_twelve_times_the_budget(workers, tmp_path):
     path, budget = tmp_path / "i.zarr", 64 * MIB
@@ -100,6 +101,7 @@ def test_sharded_level_0_of_twelve_times_the_budget(workers, tmp_path):
     assert len(ps.open_ome_zarr(path)) == 4
 
 
+@pytest.mark.slow
 def test_planes_reduced_along_z_too(version, tmp_path):
     path, budget = tmp_path / "i.zarr", 48 * MIB
     nbytes = make(path, version, (1, 1, 200, 1024, 1024), (1, 1, 1, 1024, 1024))
@@ -120,6 +122,7 @@ def test_a_single_shard_is_streamed(tmp_path):
     assert position["1"].shards == position["1"].shape
 
 
+@pytest.mark.quick(1)
 def test_small_chunks_in_many_files(version, tmp_path):
     path, budget = tmp_path / "i.zarr", 24 * MIB
     nbytes = make(path, version, (1, 1, 48, 2048, 1024), (1, 1, 8, 128, 128))
@@ -128,6 +131,7 @@ def test_small_chunks_in_many_files(version, tmp_path):
     assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [None, (1, 1, 2, 4, 4), (1, 1, 8, 4, 4)])
 def test_creation_from_memory_takes_no_more_than_the_budget_beside_the_data(ratio, tmp_path):
     budget = 32 * MIB
@@ -324,6 +328,7 @@ print(memory("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "method"), [(256, "mean"), pytest.param(640, "mean", marks=pytest.mark.slow), (480, "gaussian")]
 )
@@ -348,6 +353,7 @@ def test_a_dask_array_of_any_depth(depth, method, tmp_path):
     assert len(ps.open_ome_zarr(path)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_gaussian_of_an_image_of_eight_times_the_budget(workers, tmp_path):
     path, budget = tmp_path / "i.zarr", 48 * MIB

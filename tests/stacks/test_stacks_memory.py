@@ -97,6 +97,7 @@ def check(grown: int, expected: int, budget: int) -> None:
     assert grown <= 1.1 * expected + 3 * MIB, said  # what the allocator keeps
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("budget", [24 * MIB, 40 * MIB])
 def test_a_stack_of_twenty_times_the_budget(tmp_path, budget):
     shape = (20 * budget // (512 * 512 * 2), 512, 512)
@@ -104,6 +105,7 @@ def test_a_stack_of_twenty_times_the_budget(tmp_path, budget):
     check(grown, expected, budget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [None, pytest.param("zlib", marks=pytest.mark.slow)])
 def test_planes_of_tiff_of_twenty_times_the_budget(tmp_path, compression):
     tifffile = pytest.importorskip("tifffile")
@@ -120,6 +122,7 @@ def test_planes_of_tiff_of_twenty_times_the_budget(tmp_path, compression):
     check(grown, expected, budget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["slabs", "level"])
 def test_volumes_and_their_levels(tmp_path, task):
     budget = 32 * MIB

@@ -522,6 +522,7 @@ CRASH = """
 """
 
 
+@pytest.mark.quick(1)
 def test_a_crash_at_any_step_keeps_a_whole_store(world, system):
     states = 0
     for point in range(1, 40):

@@ -172,6 +172,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::platestore.errors.StoreWarning"
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
+@pytest.mark.quick(1)
 @needs_fork
 def test_create_image_with_levels_is_there_whole_or_not_at_all(version, tmp_path):
     position(tmp_path / "base", "tczyx", version, ["DAPI", "GFP"])
@@ -185,6 +186,7 @@ def test_create_image_with_levels_is_there_whole_or_not_at_all(version, tmp_path
         assert same(listed(path), expected)
 
 
+@pytest.mark.quick(1)
 @needs_fork
 def test_a_replaced_image_is_the_old_one_or_the_new_one(version, tmp_path):
     before = pyramid(0, tmp_path / "base", version)
@@ -197,6 +199,7 @@ def test_a_replaced_image_is_the_old_one_or_the_new_one(version, tmp_path):
         assert same(listed(path), after)
 
 
+@pytest.mark.quick(1)
 @needs_fork
 @pytest.mark.parametrize("job", [group, regroup])
 def test_a_multiscale_group_is_there_whole_or_not_at_all(job, version, tmp_path):
@@ -216,6 +219,7 @@ def test_a_multiscale_group_is_there_whole_or_not_at_all(job, version, tmp_path)
     assert set(states) <= ({None, 0} if job is group else {None, 0, 1})
 
 
+@pytest.mark.quick(1)
 @needs_fork
 def test_a_first_write_is_there_whole_or_not_at_all(version, tmp_path):
     position(tmp_path / "base", "tczyx", version, ["DAPI", "GFP"])
@@ -235,6 +239,7 @@ def test_a_first_write_is_there_whole_or_not_at_all(version, tmp_path):
         assert (x.t.attrs["units"], x.z.attrs["units"], x.z.attrs["scale"]) == ("second", "micrometer", 0.5)
 
 
+@pytest.mark.quick(1)
 @needs_fork
 def test_a_later_write_can_be_repeated(version, tmp_path):
     position(tmp_path / "base", "tczyx", version, ["DAPI", "GFP"])
