@@ -140,6 +140,7 @@ def test_no_element_of_random_writes_is_wrong(tmp_path, name, seeds):
     assert wrong == {}
 
 
+@pytest.mark.quick(1)
 def test_no_element_of_random_writes_in_processes_is_wrong(tmp_path, workers):
     with dask.config.set(scheduler="processes", pool=workers):
         seeds = range(450, 500)
@@ -158,6 +159,7 @@ def test_writing_on_a_distributed_cluster(tmp_path):
             assert write_one(tmp_path / str(seed), seed) == 0
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("case", [*KINDS, "v3 sharded in memory"])
 def test_blocks_smaller_than_a_shard_lose_nothing(tmp_path, case):
     """The case that dask alone gets wrong: many tasks within one shard."""

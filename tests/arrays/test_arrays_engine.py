@@ -841,6 +841,7 @@ def test_pixels_are_not_written_through_a_link_out_of_the_store(tmp_path, road):
     assert (plain(outside)[...] == 1).all()
 
 
+@pytest.mark.quick(1)
 def test_nothing_is_left_beside_the_chunks(tmp_path):
     for case, by_zarr in FEW:
         array = full(tmp_path / f"{case}{by_zarr}", case, by_zarr)

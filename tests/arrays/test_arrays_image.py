@@ -290,6 +290,7 @@ def run_at_once(commands):
     assert [p.returncode for p in programs] == [0] * len(programs)
 
 
+@pytest.mark.quick(1)
 def test_writers_of_attributes_in_processes_lose_nothing(storage, zarr_format):
     create(storage, zarr_format, (4, 4))
     code = (
@@ -621,6 +622,7 @@ def test_two_handles_that_append_in_turn_lose_nothing(storage, zarr_format):
     assert first.refresh().numpy()[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.quick(1)
 def test_processes_that_append_at_once_lose_nothing(storage, zarr_format):
     create(storage, zarr_format, (1, 4), chunks=(1, 4), dtype="uint8")
     code = (

@@ -128,12 +128,14 @@ def test_a_forked_child_reads_and_writes_whole_units_and_is_told_of_the_rest(tmp
     assert set(out.values()) == {None}, out
 
 
+@pytest.mark.quick(1)
 @needs_fork
 @pytest.mark.parametrize("case", ["v3 sharded", "v2 lz4"])
 def test_a_child_forked_before_tensorstore_was_used_may_do_everything(tmp_path, case):
     all_worked(run_child(tmp_path, case, "fork", used=False), case)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("start", ["spawn", pytest.param("forkserver", marks=needs_fork)])
 def test_a_spawned_child_may_do_everything(tmp_path, start):
     all_worked(run_child(tmp_path, "v3 sharded", start))
@@ -270,6 +272,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.quick(1)
 @needs_fork
 def test_a_plate_in_the_workers_of_a_data_loader(tmp_path, version):
     """What a training program does: it creates or looks at a plate, then reads it in forked workers."""

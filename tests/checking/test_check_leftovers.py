@@ -115,6 +115,7 @@ def test_an_unfinished_copy_beside_and_inside_is_named_and_can_be_taken_away(pla
     assert not beside.exists()
 
 
+@pytest.mark.quick(1)
 def test_a_copy_under_way_is_left_alone(plate):
     from platestore.storage import locks
 

@@ -138,6 +138,7 @@ def moved(data: bytes) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("compressor", "checksum", "flat"),
     [

@@ -65,6 +65,7 @@ def test_all_official_cases_get_the_right_verdict(version, mode, tmp_path):
     assert len(cases) == COUNTS[version]
 
 
+@pytest.mark.slow
 def test_a_few_by_the_real_command(version, tmp_path):
     for number, (_, strict, test) in enumerate(suites(version)[:: COUNTS[version] // 3]):
         path = write_group(tmp_path / f"{number}.ome.zarr", version, test["data"])

@@ -143,6 +143,7 @@ def test_members_that_are_gone_are_reported_with_exit_code_1(tmp_path, version):
     assert "unreadable" in shown.stdout
 
 
+@pytest.mark.quick(1)
 def test_ls_prints_paths_for_job_arrays(tmp_path, version):
     make_plate(tmp_path / "p.zarr", version)
     path = str(tmp_path / "p.zarr")

@@ -186,6 +186,7 @@ def _interrupt(*args: Any) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.quick(1)
 def test_json_is_one_document_on_stdout(src, here):
     shown = run(src, here / "out.zarr", "--json", "--verify")
     assert shown.returncode == 0, shown.stderr
@@ -228,6 +229,7 @@ def test_json_counts_the_files_that_are_there(src, here, options, name):
     assert (report["files"], report["bytes"]) == (len(sizes), sum(sizes))
 
 
+@pytest.mark.slow
 def test_json_keeps_names_that_are_not_ascii(src, here):
     target = here / "Kopie µ.zarr"
     env = {**os.environ, "PYTHONIOENCODING": "utf-8"}

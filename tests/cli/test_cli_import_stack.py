@@ -196,6 +196,7 @@ def test_wrong_options_have_exit_code_2(folder, tmp_path, arguments, text):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.quick(1)
 def test_failures_have_exit_code_1_and_no_traceback(folder, tmp_path):
     for arguments, text in (
         ((folder / "none.tif", tmp_path / "o.zarr", *WISHES), "no such file"),

@@ -120,6 +120,7 @@ def test_the_second_run_skips_all(plate):
     assert snapshot(plate) == before
 
 
+@pytest.mark.quick(1)
 def test_json_is_one_document_on_stdout(plate):
     chunk = tear_a_chunk(plate / "A/2/0/0")
     invoke(plate / "B", "-l", 3)
@@ -134,6 +135,7 @@ def test_json_is_one_document_on_stdout(plate):
     assert report["seconds"] >= 0
 
 
+@pytest.mark.slow
 def test_json_keeps_names_that_are_not_ascii(tmp_path):
     plate = plate_at(tmp_path / "Zellen µ.zarr", names=["A/1/0"])
     shown = run(plate, "-l", 2, "--json", env={**os.environ, "PYTHONIOENCODING": "utf-8"}, encoding="utf-8")

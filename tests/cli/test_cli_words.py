@@ -237,6 +237,7 @@ def test_an_interruption_ends_with_130_and_blocks_nothing(
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_a_signal_from_outside(tmp_path: Path) -> None:
     process = subprocess.Popen(

@@ -338,6 +338,7 @@ def check(grown: int, budget: int) -> None:
     assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
 
 
+@pytest.mark.slow
 @measured
 @pytest.mark.parametrize(
     ("options", "name"),
@@ -359,6 +360,7 @@ def test_pixels_of_twenty_times_the_budget(roomy, options, name):
     check(growth(roomy, roomy / "s.zarr", name, max_memory=budget, workers=4, **options), budget)
 
 
+@pytest.mark.slow
 @measured
 @pytest.mark.parametrize("name", ["out.zarr", "out.ozx"])
 @pytest.mark.parametrize("verify", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -395,6 +397,7 @@ def test_unpacking_twenty_times_the_budget(roomy, chunks, ratio, verify):
     check(growth(roomy, roomy / "s.ozx", "out.zarr", max_memory=budget, workers=8, verify=verify), budget)
 
 
+@pytest.mark.quick(1)
 @measured
 def test_many_small_positions_with_many_threads_keep_to_the_budget(roomy):
     """Each of them takes little; all together no more than the budget."""

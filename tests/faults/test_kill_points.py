@@ -126,6 +126,7 @@ def _kill_often(name: str, root: Path, kills: int, seed: int) -> _Tally:
     return tally
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", WORKS)
 def test_kills_at_a_few_moments_lose_nothing_that_was_reported(name, memory: Path):
     tally = _kill_often(name, memory, kills=5, seed=1)

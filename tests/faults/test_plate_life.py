@@ -636,6 +636,7 @@ def _run(examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.quick(1)
 def test_some_lives_of_a_plate():
     _run(15, 15)
     assert TALLY["deaths"]

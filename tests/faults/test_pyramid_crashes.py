@@ -347,6 +347,7 @@ for turn in range(4):
 """
 
 
+@pytest.mark.quick(1)
 def test_two_processes_that_compute_the_same_levels_do_not_mix_them(version, tmp_path):
     path = tmp_path / "s.zarr"
     _image(path, version)

@@ -164,6 +164,7 @@ def test_ngff_zarr_reads_copies(copied, tmp_path):
     np.testing.assert_array_equal(np.asarray(images[0].data), copied.levels["B/3/0"][0])
 
 
+@pytest.mark.quick(1)
 @quiet
 def test_ome_zarr_reads_copies(copied):
     io, reader = pytest.importorskip("ome_zarr.io"), pytest.importorskip("ome_zarr.reader")

@@ -30,6 +30,7 @@ def _create(path: str, layout: str, version: str, number: int, start, results) -
         results.put((number, os.getpid(), None, f"{type(error).__name__}: {error}"))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("layout", "version"), [("hcs", "0.4"), ("hcs", "0.5"), ("fov", "0.5")])
 def test_all_who_create_at_once_end_with_the_same_store(tmp_path: Path, layout: str, version: str) -> None:
     context = multiprocessing.get_context("spawn")

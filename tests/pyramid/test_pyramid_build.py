@@ -196,6 +196,7 @@ def test_levels_are_the_cascade_of_level_0(recipe):
         assert not hidden(path)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_any_budget_and_number_of_workers_gives_the_same_bytes(workers, version, tmp_path):
     """Level 0 of 12 MiB: blocks are joined or not, and threads run ahead or not, as the budget has it."""

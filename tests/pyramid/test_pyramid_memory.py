@@ -110,6 +110,7 @@ def test_planes_reduced_along_z_too(version, tmp_path):
     assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
 
 
+@pytest.mark.quick(1)
 def test_a_single_shard_is_streamed(tmp_path):
     path, budget = tmp_path / "i.zarr", 40 * MIB
     nbytes = make(path, "0.5", (1, 1, 160, 1024, 1024), (1, 1, 16, 256, 256), (1, 1, 10, 4, 4))
@@ -151,6 +152,7 @@ def test_creation_from_memory_takes_no_more_than_the_budget_beside_the_data(rati
     assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("chunks", "ratio"), [((1, 1, 32, 256, 256), (1, 1, 1, 4, 4)), ((1, 1, 1, 1024, 1024), (1, 1, 8, 1, 1))]
 )
@@ -170,6 +172,7 @@ def test_recomputing_a_region_keeps_to_the_budget(tmp_path):
     assert grown <= 1.1 * budget, f"grew by {grown / MIB:.1f} MiB of {budget / MIB:.0f}"
 
 
+@pytest.mark.slow
 def test_a_shard_whose_index_comes_first_is_counted(tmp_path):
     """It cannot be streamed: either the budget holds it, or the error names what is needed."""
     path, budget = tmp_path / "i.zarr", 32 * MIB

@@ -318,6 +318,7 @@ main()
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("after", [1, 7])
 def test_a_real_interrupt_in_the_middle_and_resume(tmp_path, after):

@@ -130,6 +130,7 @@ def test_blocks_that_nobody_asked_for_have_a_gib_and_are_aligned():
 # --- jobs in processes of their own ---------------------------------------------------------------
 
 
+@pytest.mark.quick(1)
 def test_jobs_side_by_side_one_of_them_killed_and_run_again(folder, tmp_path):
     out = tmp_path / "o.zarr"
     plan = stacks.plan(folder, out, jobs=3, **WISHES)
