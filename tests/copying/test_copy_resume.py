@@ -207,7 +207,7 @@ def _named_but_not_tidied(
 ) -> None:
     """A copy that was killed when it had its name, and its working directory was still there."""
     with monkeypatch.context() as patch:
-        patch.setattr(api.WorkPlace, "remove", _interrupted)
+        patch.setattr(api.LockedPlace, "remove", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             ps.copy(source, target, **options)
     assert target.exists()

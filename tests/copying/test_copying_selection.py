@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import platestore as ps
 from conftest import examples
 from platestore.copying.selection import (
-    Selection,
+    CopySelection,
     is_whole,
     level_pick,
     parse_crop,
@@ -121,7 +121,7 @@ def test_a_range_takes_what_python_takes_or_is_refused(start, stop, step, size):
     wanted = list(range(size))[slice(start, stop, step)]
     outside = [b for b in (start, stop) if b is not None and not -size <= b <= size]
     try:
-        selection = Selection(axes={"z": parse_range(text, "z")})
+        selection = CopySelection(axes={"z": parse_range(text, "z")})
         (pick,) = selection.resolve(["z"], [size], [], where="p")
     except ps.ArgumentError:
         assert outside or not wanted
@@ -184,28 +184,33 @@ def test_what_is_no_crop_is_an_error_that_names_it(text):
 
 
 def test_nothing_asked_for_is_false():
-    assert not Selection()
-    assert not Selection(axes={})
-    assert not Selection(axes={"z": slice(None)}), "everything is no selection"
-    assert Selection(channels=("a",))
-    assert Selection(axes={"t": slice(0, 1)})
+    assert not CopySelection()
+    assert not CopySelection(axes={})
+    assert not CopySelection(axes={"z": slice(None)}), "everything is no selection"
+    assert CopySelection(channels=("a",))
+    assert CopySelection(axes={"t": slice(0, 1)})
 
 
 def test_equal_selections_are_equal_in_every_form():
-    a = Selection(("b", "a"), {"x": slice(0, 5, 1), "t": slice(3, None)})
-    b = Selection(["b", "a"], {"t": slice(3, None, None), "x": slice(None, 5)})
+    a = CopySelection(("b", "a"), {"x": slice(0, 5, 1), "t": slice(3, None)})
+    b = CopySelection(["b", "a"], {"t": slice(3, None, None), "x": slice(None, 5)})
     assert a == b
     assert hash(a) == hash(b)
     assert repr(a) == repr(b)
     assert pickle.loads(pickle.dumps(a)) == a
     assert dataclasses.asdict(a) == {"channels": ("b", "a"), "axes": dict(a.axes)}
-    others = [Selection(("a", "b"), a.axes), Selection(axes=a.axes), Selection(a.channels), Selection()]
+    others = [
+        CopySelection(("a", "b"), a.axes),
+        CopySelection(axes=a.axes),
+        CopySelection(a.channels),
+        CopySelection(),
+    ]
     assert len({a, b, *others}) == 5
 
 
 def test_a_selection_does_not_follow_the_mapping_it_was_made_from():
     axes = {"z": slice(0, 1)}
-    selection = Selection(axes=axes)
+    selection = CopySelection(axes=axes)
     axes["y"] = slice(0, 1)
     assert set(selection.axes) == {"z"}
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -226,7 +231,7 @@ def test_a_selection_does_not_follow_the_mapping_it_was_made_from():
 )
 def test_selections_that_mean_nothing(kwargs, match):
     with pytest.raises(ps.ArgumentError, match=match):
-        Selection(**kwargs)
+        CopySelection(**kwargs)
 
 
 def take(array, picks):
@@ -272,7 +277,7 @@ def test_what_is_taken_is_what_numpy_takes(image, upper):
         elif name == "c" and wanted is not None:
             expected = np.take(expected, [channels.index(w) for w in wanted], axis=axis)
     labels = [name.upper() for name in names] if upper else names
-    picks = Selection(wanted, axes).resolve(labels, shape, channels, where="p")
+    picks = CopySelection(wanted, axes).resolve(labels, shape, channels, where="p")
     assert (take(array, picks) == expected).all()
     assert picked_shape(picks, shape) == expected.shape
     assert is_whole(picks, shape) == np.array_equal(expected, array)
@@ -296,7 +301,7 @@ def test_what_is_taken_is_what_numpy_takes(image, upper):
     ],
 )
 def test_channels_are_indices_in_the_order_asked_for(wanted, pick):
-    picks = Selection(tuple(wanted)).resolve(["C", "Y"], [3, 4], ["a", "b", "c"], where="p")
+    picks = CopySelection(tuple(wanted)).resolve(["C", "Y"], [3, 4], ["a", "b", "c"], where="p")
     assert picks == (pick, slice(0, 4, 1))
 
 
@@ -316,14 +321,14 @@ def test_channels_are_indices_in_the_order_asked_for(wanted, pick):
 )
 def test_ranges_outside_are_named_with_the_axis_and_its_size(axes, message):
     with pytest.raises(ps.ArgumentError, match=message) as caught:
-        Selection(axes=axes).resolve(["z", "y", "x"], [5, 6, 7], [], where="plate.zarr/A/1/0")
+        CopySelection(axes=axes).resolve(["z", "y", "x"], [5, 6, 7], [], where="plate.zarr/A/1/0")
     assert caught.value.path == "plate.zarr/A/1/0"
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("part", [slice(0, 1), slice(-1, None), slice(0, None, 2), slice(None)])
 def test_an_axis_that_is_missing_has_its_first_element_only(part):
-    assert Selection(axes={"t": part}).resolve(["y"], [6], [], where="p") == (slice(0, 6, 1),)
+    assert CopySelection(axes={"t": part}).resolve(["y"], [6], [], where="p") == (slice(0, 6, 1),)
 
 
 @pytest.mark.parametrize(
@@ -340,12 +345,12 @@ def test_an_axis_that_is_missing_has_its_first_element_only(part):
 def test_channels_that_are_not_there(names, size, wanted, match):
     axes, shape = (["y"], [4]) if size is None else (["c", "y"], [size, 4])
     with pytest.raises(ps.ArgumentError, match=match) as caught:
-        Selection((wanted,)).resolve(axes, shape, names, where="p")
+        CopySelection((wanted,)).resolve(axes, shape, names, where="p")
     assert caught.value.path == "p"
 
 
 def test_an_image_without_a_channel_axis_has_one_channel():
-    assert Selection(("a",)).resolve(["y"], [4], ["a"], where="p") == (slice(0, 4, 1),)
+    assert CopySelection(("a",)).resolve(["y"], [4], ["a"], where="p") == (slice(0, 4, 1),)
 
 
 # --- levels ---------------------------------------------------------------------------------------
@@ -422,7 +427,7 @@ def test_every_pixel_stays_at_its_place(image, data):
     offset = data.draw(st.none() | st.lists(numbers, min_size=ndim, max_size=ndim), label="translation")
     transforms = [scale(*spacing), *([shift(*offset)] if offset is not None else [])]
     before = [t.model_copy(deep=True) for t in transforms]
-    picks = Selection(wanted, axes).resolve(names, shape, channels, where="p")
+    picks = CopySelection(wanted, axes).resolve(names, shape, channels, where="p")
     after = picked_transform(transforms, picks)
     assert transforms == before
     assert [t.type for t in after] in (["scale"], ["scale", "translation"])

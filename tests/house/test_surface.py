@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import surface
+from import_graph import SOURCES
 
 KEPT = {"api.txt": surface.api, "command_line.txt": surface.command_line, "codes.txt": surface.codes}
 
@@ -19,3 +22,13 @@ def test_what_users_meet_is_as_it_was(name):
         kept.write_text(now)
     before, after = kept.read_text().splitlines(), now.splitlines()
     assert after == before
+
+
+def test_no_class_name_is_used_twice():
+    names = Counter(
+        node.name
+        for path in SOURCES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, number in names.items() if number > 1] == []

@@ -26,7 +26,7 @@ _INDEX_CACHE_BYTES = 2**20
 _FEW_FILES = 64
 
 
-class _Local(threading.local):
+class _ThreadBuffer(threading.local):
     def __init__(self) -> None:
         self.buffer = ReadBuffer()
 
@@ -50,7 +50,7 @@ class ChunkReader:
         self.format = format
         self._indices: OrderedDict[Place, npt.NDArray[np.uint64] | None] = OrderedDict()
         self._lock = threading.Lock()
-        self._local = _Local()
+        self._local = _ThreadBuffer()
 
     def read(self, place: Place, out: npt.NDArray[Any]) -> bool:
         """Decode a chunk.
@@ -145,7 +145,7 @@ class ChunkReader:
         return min(bound, max((self._storage.size_of(key) or 0 for key in keys), default=0))
 
 
-class _Held:
+class _ShardInMemory:
     """A shard under way in memory, for a store that cannot append; an ``Appender`` otherwise."""
 
     def __init__(self, storage: Storage, key: str, fresh: bool) -> None:
@@ -189,12 +189,14 @@ class _Shard:
         Gives what the encoded chunks go to, once there is one.
     """
 
-    def __init__(self, format: ChunkFormat, missing: int, open: Callable[[], Appender | _Held]) -> None:
+    def __init__(
+        self, format: ChunkFormat, missing: int, open: Callable[[], Appender | _ShardInMemory]
+    ) -> None:
         self.missing = missing
         self.index = np.full((*format.per_shard, 2), ABSENT, np.uint64)
         self._format = format
         self._open = open
-        self._sink: Appender | _Held | None = None
+        self._sink: Appender | _ShardInMemory | None = None
         self._lock = threading.Lock()
 
     def add(self, inner: Place, data: Piece) -> None:
@@ -391,10 +393,10 @@ class ChunkWriter:
                 self._shards[number] = found
             return found
 
-    def _sink(self, number: Place) -> Appender | _Held:
+    def _sink(self, number: Place) -> Appender | _ShardInMemory:
         key = join(self._path, self.format.key(number))
         sink = self._storage.stream(key) if self._streams else self._storage.appender(key)
-        return sink or _Held(self._storage, key, self._fresh)
+        return sink or _ShardInMemory(self._storage, key, self._fresh)
 
     def restrict(self, places: Iterable[Place]) -> None:
         """Only these chunks will come; the other chunks of their shards are taken over as they are."""

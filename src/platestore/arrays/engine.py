@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from platestore.arrays.indexing import Selection
+from platestore.arrays.indexing import ArraySelection
 from platestore.errors import DamagedChunkError, ForkError, MissingChunkError, UnsupportedError
 from platestore.settings import config
 from platestore.storage.base import Storage
@@ -152,13 +152,13 @@ class Engine:
             "store_data_equal_to_fill_value": raises,
         }
 
-    def read(self, handle: tensorstore.TensorStore, selection: Selection) -> Any:
+    def read(self, handle: tensorstore.TensorStore, selection: ArraySelection) -> Any:
         """Read a selection; the handle is from :meth:`handle`."""
         with self.translated():
             return _select(handle, selection).read(order="C").result()
 
     def write(
-        self, handle: tensorstore.TensorStore, selection: Selection, data: np.ndarray[Any, Any]
+        self, handle: tensorstore.TensorStore, selection: ArraySelection, data: np.ndarray[Any, Any]
     ) -> None:
         """Write a selection; it returns when the bytes are in the file system."""
         with self.translated():
@@ -256,7 +256,7 @@ def _context(sync: bool) -> Any:
     return _Process.contexts[key]
 
 
-def _select(handle: tensorstore.TensorStore, selection: Selection) -> tensorstore.TensorStore:
+def _select(handle: tensorstore.TensorStore, selection: ArraySelection) -> tensorstore.TensorStore:
     if selection.kind == "basic":
         return handle[selection.index]
     return (handle.oindex if selection.kind == "orthogonal" else handle.vindex)[selection.index]

@@ -26,7 +26,7 @@ Region: TypeAlias = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ArraySelection:
     """What a user selected.
 
     Attributes

@@ -21,7 +21,7 @@ from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader
 from platestore.arrays.engine import Engine, refuse_in_child
 from platestore.arrays.grid import warn_misnamed
-from platestore.arrays.indexing import Region, Selection
+from platestore.arrays.indexing import ArraySelection, Region
 from platestore.arrays.layout import ArrayLayout, is_aligned, write_units
 from platestore.errors import (
     ArgumentError,
@@ -76,7 +76,7 @@ class PixelArray(_ZarrArray):
         index = None if _is_special(kwargs) else indexing.basic(selection, self.shape)
         if index is None:
             return super().get_basic_selection(selection, **kwargs)
-        found = self._get(Selection("basic", index))
+        found = self._get(ArraySelection("basic", index))
         return found if found.ndim else found[()]  # a number, where the other methods give an array
 
     def get_orthogonal_selection(self, selection: Any, **kwargs: Any) -> Any:
@@ -91,23 +91,23 @@ class PixelArray(_ZarrArray):
         index = None if _is_special(kwargs) else indexing.coordinates(selection, self.shape)
         if index is None:
             return super().get_coordinate_selection(selection, **kwargs)
-        return self._get(Selection("coordinate", index))
+        return self._get(ArraySelection("coordinate", index))
 
     def get_mask_selection(self, mask: Any, **kwargs: Any) -> Any:
         """Read where a mask is true, as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.points(mask, self.shape)
         if index is None:
             return super().get_mask_selection(mask, **kwargs)
-        return self._get(Selection("coordinate", index))
+        return self._get(ArraySelection("coordinate", index))
 
     def get_block_selection(self, selection: Any, **kwargs: Any) -> Any:
         """Read whole chunks (shards, where there are shards), as ``zarr.Array`` does."""
         index = None if _is_special(kwargs) else indexing.blocks(selection, self.shape, self._units)
         if index is None:
             return super().get_block_selection(selection, **kwargs)
-        return self._get(Selection("basic", index))
+        return self._get(ArraySelection("basic", index))
 
-    def _get(self, selection: Selection) -> Any:
+    def _get(self, selection: ArraySelection) -> Any:
         if not selection.size:
             return np.empty(selection.shape, self.dtype)
         handle = self._engine.handle(writable=False)
@@ -129,7 +129,7 @@ class PixelArray(_ZarrArray):
             return
         warn_misnamed(self._storage, self._engine.document, level=_level_of_caller())
 
-    def _read_by_zarr(self, selection: Selection) -> Any:
+    def _read_by_zarr(self, selection: ArraySelection) -> Any:
         if selection.kind == "basic":
             return super().get_basic_selection(selection.index)
         if selection.kind == "orthogonal":
@@ -141,13 +141,13 @@ class PixelArray(_ZarrArray):
         rows = zip(place, self._units, self.shape, strict=True)
         return tuple(slice(p * u, min((p + 1) * u, n), 1) for p, u, n in rows)
 
-    def _keys_of(self, selection: Selection) -> Iterator[str]:
+    def _keys_of(self, selection: ArraySelection) -> Iterator[str]:
         """Keys of the files that a selection touches."""
         for place in selection.touched(self._units):
             yield join(self.path, self.metadata.encode_chunk_key(place))
 
     @contextlib.contextmanager
-    def _blaming(self, selection: Selection) -> Iterator[None]:
+    def _blaming(self, selection: ArraySelection) -> Iterator[None]:
         """Name the chunk that zarr-python could not decode; its errors do not."""
         try:
             yield
@@ -165,7 +165,7 @@ class PixelArray(_ZarrArray):
                     ) from error
             raise
 
-    def _require_present(self, selection: Selection) -> None:
+    def _require_present(self, selection: ArraySelection) -> None:
         """Raise if a chunk that a selection touches is not there (zarr-python would not say so)."""
         known = chunk_format(self._engine.document)
         if known is None:
@@ -188,7 +188,7 @@ class PixelArray(_ZarrArray):
             with self._rewriting():
                 super().set_basic_selection(selection, value, **kwargs)
         else:
-            self._set(Selection("basic", index), value)
+            self._set(ArraySelection("basic", index), value)
 
     def set_orthogonal_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write by one index per axis, as ``zarr.Array`` does; values are broadcast."""
@@ -206,7 +206,7 @@ class PixelArray(_ZarrArray):
             with self._rewriting():
                 super().set_coordinate_selection(selection, value, **kwargs)
         else:
-            self._set(Selection("coordinate", index), value)
+            self._set(ArraySelection("coordinate", index), value)
 
     def set_mask_selection(self, mask: Any, value: Any, **kwargs: Any) -> None:
         """Write where a mask is true, as ``zarr.Array`` does; values are broadcast."""
@@ -215,7 +215,7 @@ class PixelArray(_ZarrArray):
             with self._rewriting():
                 super().set_mask_selection(mask, value, **kwargs)
         else:
-            self._set(Selection("coordinate", index), value)
+            self._set(ArraySelection("coordinate", index), value)
 
     def set_block_selection(self, selection: Any, value: Any, **kwargs: Any) -> None:
         """Write whole chunks (shards, where there are shards), as ``zarr.Array`` does."""
@@ -224,9 +224,9 @@ class PixelArray(_ZarrArray):
             with self._rewriting():
                 super().set_block_selection(selection, value, **kwargs)
         else:
-            self._set(Selection("basic", index), value)
+            self._set(ArraySelection("basic", index), value)
 
-    def _set(self, selection: Selection, value: Any) -> None:
+    def _set(self, selection: ArraySelection, value: Any) -> None:
         self._require_writable()
         region = selection.region
         if lazy.is_lazy(value):
@@ -251,7 +251,7 @@ class PixelArray(_ZarrArray):
                     raise
                 self._storage.remove(keys[0])
 
-    def _write(self, selection: Selection, data: npt.NDArray[Any], *, whole: bool = False) -> None:
+    def _write(self, selection: ArraySelection, data: npt.NDArray[Any], *, whole: bool = False) -> None:
         handle, region = self._engine.handle(writable=True), selection.region
         if handle is None:
             with contextlib.nullcontext() if whole else self._rewriting(), self._blaming(selection):
@@ -260,13 +260,13 @@ class PixelArray(_ZarrArray):
         if region is not None and data.nbytes > _BATCH_BYTES:
             for part in lazy.batches(region, self._units, self.dtype.itemsize, _BATCH_BYTES):
                 piece = lazy.part_of(data, selection.index, region, part)
-                self._engine.write(handle, Selection("basic", part), piece)
+                self._engine.write(handle, ArraySelection("basic", part), piece)
         else:
             self._engine.write(handle, selection, data)
         if self._storage.options.durability == "full":
             self._engine.flush_directories(self._keys_of(selection))
 
-    def _write_by_zarr(self, selection: Selection, data: npt.NDArray[Any]) -> None:
+    def _write_by_zarr(self, selection: ArraySelection, data: npt.NDArray[Any]) -> None:
         """Write boxes as they are, and anything else file by file: zarr-python gets that wrong in shards."""
         if selection.region is not None:
             super().set_basic_selection(selection.index, data)
@@ -356,7 +356,7 @@ class PixelArray(_ZarrArray):
         """
         self._require_writable()
         index = indexing.basic(region, self.shape)
-        if index is None or Selection("basic", index).region is None:
+        if index is None or ArraySelection("basic", index).region is None:
             raise ArgumentError(f"a region must be integers and slices of step 1, not {region!r}")
         written: Delayed | None = lazy.store_dask(self, data, index, compute=compute, exactly=True)
         return written
@@ -377,9 +377,9 @@ def _is_special(options: dict[str, Any]) -> bool:
     return any(value is not None and value != [] for value in options.values())
 
 
-def _orthogonal(index: tuple[Any, ...]) -> Selection:
+def _orthogonal(index: tuple[Any, ...]) -> ArraySelection:
     """Without arrays it is an ordinary index."""
-    return Selection("orthogonal" if any(isinstance(i, np.ndarray) for i in index) else "basic", index)
+    return ArraySelection("orthogonal" if any(isinstance(i, np.ndarray) for i in index) else "basic", index)
 
 
 def _level_of_caller() -> int:

@@ -148,7 +148,7 @@ class ArraySource:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class _DaskBlock:
     """A block of a dask array: its key and shape, what is taken of it, and where in a box it goes."""
 
     key: Any
@@ -214,7 +214,7 @@ class DaskSource:
             for block, pixels in zip(some, get(_culled(graph, keys), keys), strict=True):
                 _put(out, block, pixels)
 
-    def _blocks(self, region: Region) -> list[_Block]:
+    def _blocks(self, region: Region) -> list[_DaskBlock]:
         """The blocks that a box touches."""
         rows = []
         for part, borders in zip(region, self._borders, strict=True):
@@ -229,7 +229,7 @@ class DaskSource:
                     found.append((i, borders[i + 1] - borders[i], taken, put))
             rows.append(found)
         return [
-            _Block(
+            _DaskBlock(
                 key=(self._array.name, *(number for number, *_ in choice)),
                 shape=tuple(length for _, length, _, _ in choice),
                 taken=tuple(taken for _, _, taken, _ in choice),
@@ -270,7 +270,7 @@ def _culled(graph: Mapping[Any, Any], keys: list[Any]) -> dict[Any, Any]:
     return dict(cull(graph, keys)[0])  # type: ignore[no-untyped-call]
 
 
-def _put(out: Pixels, block: _Block, found: Any) -> None:
+def _put(out: Pixels, block: _DaskBlock, found: Any) -> None:
     pixels = np.asarray(found)
     if pixels.shape != block.shape or not np.can_cast(pixels.dtype, out.dtype, "same_kind"):
         raise ArgumentError(

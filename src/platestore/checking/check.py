@@ -150,7 +150,7 @@ def check(
     if repair and not dry_run:
         _require_repairable(place.storage)
     with shown(progress, "checking") as tell:
-        look = _Look(place.storage, place.path, deep, threads, tell)
+        look = _Examination(place.storage, place.path, deep, threads, tell)
         problems = look.confirmed()
         done: list[str] = []
         failed: list[str] = []
@@ -179,7 +179,7 @@ def check(
     )
 
 
-class _Look:
+class _Examination:
     """Looks at a store, as often as it takes."""
 
     def __init__(self, storage: Storage, path: str, deep: bool, workers: int, tell: Progress | None) -> None:
@@ -215,7 +215,7 @@ _OF_PIXELS = ("chunk-", "shard-", "level-", "array-unwritten", "codec-")
 
 
 def _repair(
-    look: _Look, problems: list[Problem], resources: dict[str, Any]
+    look: _Examination, problems: list[Problem], resources: dict[str, Any]
 ) -> tuple[list[Problem], list[str], list[str], str | None]:
     """Repair in rounds, until nothing is left that can be."""
     from platestore.checking.whole.quarantine import Quarantine
@@ -246,7 +246,7 @@ def _repair(
     return problems, done, failed, quarantine.path if done or failed else None
 
 
-def _zarr_format(look: _Look) -> ZarrFormat:
+def _zarr_format(look: _Examination) -> ZarrFormat:
     """The version of zarr of a store whose root has lost its document: that of what is below."""
 
     def formats(path: str) -> Iterator[ZarrFormat]:
@@ -296,7 +296,7 @@ def _positive(workers: Any) -> int:
 
 
 def _message(
-    look: _Look, findings: tuple[Finding, ...], done: list[str], failed: list[str], *, dry_run: bool
+    look: _Examination, findings: tuple[Finding, ...], done: list[str], failed: list[str], *, dry_run: bool
 ) -> str:
     """The verdict in one line."""
     seen = f"{look.pixels.arrays} arrays, {look.pixels.files} files, {human_bytes(look.pixels.nbytes_stored)}"

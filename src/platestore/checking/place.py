@@ -20,7 +20,7 @@ _ABOVE = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FoundPlace:
     """A directory of a store, or a file with attributes.
 
     Attributes
@@ -35,7 +35,7 @@ class Place:
     path: str
 
 
-def find_place(target: Any, options: StorageOptions) -> Place:
+def find_place(target: Any, options: StorageOptions) -> FoundPlace:
     """Find what a user named.
 
     Parameters
@@ -47,7 +47,7 @@ def find_place(target: Any, options: StorageOptions) -> Place:
 
     Returns
     -------
-    Place
+    FoundPlace
 
     Raises
     ------
@@ -64,11 +64,11 @@ def find_place(target: Any, options: StorageOptions) -> Place:
     if editor is not None:
         storage, path = editor.location.storage, editor.location.path
         root = storage.local_path("")
-        return Place(storage if root is None else LocalStorage(root, options), path)
+        return FoundPlace(storage if root is None else LocalStorage(root, options), path)
     return _find_in_store(target, options)
 
 
-def _find_path(text: Any, options: StorageOptions) -> Place:
+def _find_path(text: Any, options: StorageOptions) -> FoundPlace:
     if not isinstance(text, str) or not text or "\0" in text:
         raise ArgumentError(f"{text!r} is no path")
     path = os.path.abspath(text)
@@ -78,14 +78,14 @@ def _find_path(text: Any, options: StorageOptions) -> Place:
         found = find_archive(path)
         if found is None:
             raise NodeNotFoundError("there is no such archive", path=path)
-        return Place(OzxStorage(found[0], options), found[1])
+        return FoundPlace(OzxStorage(found[0], options), found[1])
     if os.path.isdir(path):
         root, inner = _outermost(*find_root(path))
-        return Place(LocalStorage(root, options), inner)
+        return FoundPlace(LocalStorage(root, options), inner)
     if not os.path.exists(path):
         raise nothing_there(path)
     refuse_zip(path)
-    return Place(None, path)
+    return FoundPlace(None, path)
 
 
 def _outermost(root: str, inner: str) -> tuple[str, str]:
@@ -100,7 +100,7 @@ def _outermost(root: str, inner: str) -> tuple[str, str]:
     return root, inner
 
 
-def _find_in_store(store: Any, options: StorageOptions) -> Place:
+def _find_in_store(store: Any, options: StorageOptions) -> FoundPlace:
     from zarr.abc.store import Store
     from zarr.storage import StorePath
 
@@ -113,4 +113,4 @@ def _find_in_store(store: Any, options: StorageOptions) -> Place:
         raise ArgumentError(
             f"cannot look at a {type(store).__name__}", hint="pass a path, a zarr Store or a node"
         )
-    return Place(storage_of(store, options), path)
+    return FoundPlace(storage_of(store, options), path)

@@ -19,7 +19,7 @@ from platestore.checking.hierarchy.documents import (
 )
 from platestore.checking.hierarchy.members import inside, judge_group
 from platestore.checking.hierarchy.walk import walk_findings
-from platestore.checking.place import Place, find_place
+from platestore.checking.place import FoundPlace, find_place
 from platestore.checking.report import Report, counted, promoted
 from platestore.errors import ArgumentError, NodeNotFoundError, PlatestoreError, StoreWarning
 from platestore.spec.findings import Finding
@@ -108,7 +108,7 @@ def _unusable(error: Exception, path: str) -> Finding:
     return unreadable(error, path)
 
 
-def _store_findings(place: Place, *, strict: bool) -> Iterator[Finding]:
+def _store_findings(place: FoundPlace, *, strict: bool) -> Iterator[Finding]:
     storage = place.storage
     if storage is None:
         return

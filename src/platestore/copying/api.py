@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from platestore.arrays.wishes import Wishes
+from platestore.arrays.options import LayoutOptions
 from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
 from platestore.copying.files import can_share, free_bytes, scan, stamp_of
 from platestore.copying.members import own_place, with_known_channels
-from platestore.copying.place import WorkPlace, check_apart, finish_interrupted, installed, require_same
+from platestore.copying.place import LockedPlace, check_apart, finish_interrupted, installed, require_same
 from platestore.copying.plan import Plan
 from platestore.copying.planner import Planner, open_sources, version_of
 from platestore.copying.plates import SameLook
@@ -174,7 +174,9 @@ def copy(
         labels=labels,
         acquisition=acquisition,
         version=version,
-        layout=Wishes(_sizes(chunks), _sizes(shards_ratio), _sizes(shards), compressor, bool(checksum)),
+        layout=LayoutOptions(
+            _sizes(chunks), _sizes(shards_ratio), _sizes(shards), compressor, bool(checksum)
+        ),
         pyramid=pyramid,
         moves=read_moves(map),
         only_ome=only_ome,
@@ -382,7 +384,7 @@ class _Copy:
         if target is not None:
             self._into_store(target, plan, report)
             return
-        work = WorkPlace(self._place, plan, how.durability, resume=how.resume, overwrite=how.overwrite)
+        work = LockedPlace(self._place, plan, how.durability, resume=how.resume, overwrite=how.overwrite)
         with work.opened(options=self._options()) as storage:
             run = Work(
                 plan=plan,

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from platestore.arrays.wishes import Wishes
-from platestore.copying.selection import Selection, parse_crop, parse_range
+from platestore.arrays.options import LayoutOptions
+from platestore.copying.selection import CopySelection, parse_crop, parse_range
 from platestore.errors import ArgumentError, NodeNotFoundError
 from platestore.spec.geometry import check_levels
 from platestore.spec.names import split_well
@@ -29,7 +29,7 @@ class Ask:
         Globs that paths of positions and wells must match; None for all.
     acquisitions : tuple of int, optional
         Acquisitions whose fields are taken; None for all.
-    selection : Selection
+    selection : CopySelection
         Channels and ranges.
     levels : {"all", "0", "none"}
         Which resolution levels are taken.
@@ -37,7 +37,7 @@ class Ask:
         Whether label images come along.
     version : {"0.4", "0.5"}, optional
         Version of the copy; None for that of the (first) source.
-    layout : Wishes
+    layout : LayoutOptions
         Chunks, shards and compressor; what is left open stays as it is.
     pyramid : int or "auto", optional
         Number of levels that are made anew.
@@ -54,11 +54,11 @@ class Ask:
     positions: tuple[str, ...] | None
     wells: tuple[str, ...] | None
     acquisitions: tuple[int, ...] | None
-    selection: Selection
+    selection: CopySelection
     levels: str
     labels: bool
     version: Version | None
-    layout: Wishes
+    layout: LayoutOptions
     pyramid: int | str | None
     moves: tuple[tuple[int | None, str, str], ...]
     only_ome: bool
@@ -122,7 +122,7 @@ def check_ask(
     labels: bool,
     acquisition: int | Sequence[int] | None,
     version: str | None,
-    layout: Wishes,
+    layout: LayoutOptions,
     pyramid: int | str | None,
     moves: Sequence[tuple[int | None, str, str]],
     only_ome: bool,
@@ -181,7 +181,7 @@ def _numbers(value: int | Sequence[int] | None) -> tuple[int, ...] | None:
     return tuple(given)
 
 
-def _selection(channels: str | Sequence[str] | None, time: Any, z: Any, crop: Any) -> Selection:
+def _selection(channels: str | Sequence[str] | None, time: Any, z: Any, crop: Any) -> CopySelection:
     axes = dict(parse_crop(crop) or {})
     for name, option, value in (("t", "time", time), ("z", "z", z)):
         part = parse_range(value, option)
@@ -194,7 +194,7 @@ def _selection(channels: str | Sequence[str] | None, time: Any, z: Any, crop: An
         names = (channels,) if isinstance(channels, str) else tuple(channels)
         if not names:
             raise ArgumentError("channels names no channel")
-    return Selection(channels=names, axes=axes)
+    return CopySelection(channels=names, axes=axes)
 
 
 def read_moves(value: Any) -> list[tuple[int | None, str, str]]:

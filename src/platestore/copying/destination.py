@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from platestore.copying.members import own_well
-from platestore.copying.place import Place
+from platestore.copying.place import CopyPlace
 from platestore.errors import (
     ArgumentError,
     NodeExistsError,
@@ -47,7 +47,7 @@ class Destination:
 
     Attributes
     ----------
-    place : Place
+    place : CopyPlace
         Its place.
     root : str or None
         The plate that it becomes a part of.
@@ -59,7 +59,7 @@ class Destination:
         The zarr store that it goes to, which is no directory.
     """
 
-    place: Place
+    place: CopyPlace
     root: str | None = None
     inner: str = ""
     made: str = ""
@@ -193,7 +193,7 @@ def find_destination(dst: str | os.PathLike[str] | Store | StorePath) -> Destina
             "an archive cannot be added to", path=inside[0], hint="unpack it, add to that, and pack it again"
         )
     if final.lower().endswith(".ozx"):
-        return Destination(Place(final, is_archive=True, work=final + ".copying"))
+        return Destination(CopyPlace(final, is_archive=True, work=final + ".copying"))
     _check_suffix(final)
     start = final
     while not os.path.isdir(os.path.dirname(start)):
@@ -205,7 +205,7 @@ def find_destination(dst: str | os.PathLike[str] | Store | StorePath) -> Destina
         return _new_store(final)
     # Beside the rows, as the well may not be there yet.
     work = os.path.join(root, f".{inner.replace('/', '-')}.copying")
-    return Destination(Place(final, is_archive=False, work=work, inside=True), root, inner)
+    return Destination(CopyPlace(final, is_archive=False, work=work, inside=True), root, inner)
 
 
 def _check_suffix(final: str) -> None:
@@ -226,12 +226,12 @@ def _new_store(final: str) -> Destination:
         above, name = os.path.split(above)
         names.insert(0, name)
     if not names or not above.endswith(".zarr"):
-        return Destination(Place(final, is_archive=False, work=final + ".copying"))
+        return Destination(CopyPlace(final, is_archive=False, work=final + ".copying"))
     if os.path.exists(above):
         raise UnsafeTargetError(
             f"lies in {above}, which is no store", path=final, hint="name a path of its own, or a new plate"
         )
-    return Destination(Place(above, is_archive=False, work=above + ".copying"), made="/".join(names))
+    return Destination(CopyPlace(above, is_archive=False, work=above + ".copying"), made="/".join(names))
 
 
 def _in_store(dst: Any) -> Destination:
@@ -250,4 +250,4 @@ def _in_store(dst: Any) -> Destination:
         return find_destination(os.path.join(str(store.root.absolute()), *filter(None, path.split("/"))))
     options = StorageOptions(read_only=False)
     storage = BranchStorage(store, path, options) if path else ZarrStorage(store, options)
-    return Destination(Place(storage.url, is_archive=False, work=""), store=storage)
+    return Destination(CopyPlace(storage.url, is_archive=False, work=""), store=storage)

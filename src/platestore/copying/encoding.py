@@ -12,7 +12,7 @@ from platestore.arrays.convert import Converted, Unconvertible, convert_array, n
 from platestore.arrays.grid import ArrayGrid, array_grid
 from platestore.arrays.layout import ArrayLayout, layout_of, level_layout
 from platestore.arrays.metadata import summarise
-from platestore.arrays.wishes import Wishes
+from platestore.arrays.options import LayoutOptions
 from platestore.copying.groups import chunk_files
 from platestore.copying.plan import Rename
 from platestore.copying.selection import Pick, is_whole, picked_shape
@@ -59,7 +59,7 @@ def choose_encoding(
     array: ArrayDocument,
     picks: Sequence[Pick],
     zarr_format: ZarrFormat,
-    layout: Wishes,
+    layout: LayoutOptions,
     axis_names: Sequence[str],
     where: str,
 ) -> Encoding:
@@ -73,7 +73,7 @@ def choose_encoding(
         What is taken of it.
     zarr_format : {2, 3}
         Version of zarr of the copy.
-    layout : Wishes
+    layout : LayoutOptions
         What is asked for.
     axis_names : sequence of str
         Names of its axes.
@@ -193,7 +193,9 @@ def _anew(
     """The document of an array whose encoding has no form in the other version: same chunks, our codecs."""
     shape = picked_shape(picks, found.shape)
     chunks = _clipped(found.chunks, shape)
-    wishes = Wishes(chunks=chunks, compressor=None if found.compressor is None else str(found.compressor))
+    wishes = LayoutOptions(
+        chunks=chunks, compressor=None if found.compressor is None else str(found.compressor)
+    )
     return wishes.layout(shape, found.dtype, zarr_format, axis_names).document(zarr_format, axis_names)
 
 
@@ -202,7 +204,7 @@ def _asked(
     found: ArrayLayout | None,
     picks: Sequence[Pick],
     zarr_format: ZarrFormat,
-    layout: Wishes,
+    layout: LayoutOptions,
     axis_names: Sequence[str],
     where: str,
 ) -> ArrayLayout:

@@ -28,7 +28,7 @@ _MOST_UNFINISHED_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ChunkSource:
     """What is read.
 
     Attributes
@@ -50,7 +50,7 @@ class Source:
     fill: Any
 
     @classmethod
-    def open(cls, storage: Storage, document: ArrayDocument) -> Source:
+    def open(cls, storage: Storage, document: ArrayDocument) -> ChunkSource:
         """Take an array as a source."""
         found = chunk_format(document)
         if found is not None:
@@ -79,7 +79,7 @@ class Source:
         return stored + codec.decoding_nbytes
 
 
-class Target(Protocol):
+class TileTarget(Protocol):
     """What is written (or compared), in *tiles*: what is encoded at once."""
 
     shape: tuple[int, ...]
@@ -127,7 +127,7 @@ class Target(Protocol):
         """How many files and bytes were written so far."""
 
 
-def open_target(storage: Storage, document: ArrayDocument) -> Target:
+def open_target(storage: Storage, document: ArrayDocument) -> TileTarget:
     """Take an array, whose document exists, as a target."""
     found = chunk_format(document)
     if found is not None:

@@ -31,7 +31,7 @@ from platestore.tree.location import Location
 _NODES = ("plate", "well", "image", "label", "series")
 
 
-class _NoFormError(Exception):
+class _NoEqualError(Exception):
     """An array of others has no form in the other version."""
 
 
@@ -251,7 +251,7 @@ class GroupWriter:
         before = (len(plan.documents), len(plan.trees), len(plan.arrays), plan.estimate)
         try:
             self._walk(location, target, convert=True)
-        except _NoFormError as error:
+        except _NoEqualError as error:
             for path in list(plan.documents)[before[0] :]:  # a dictionary keeps the order of what came
                 del plan.documents[path]
             del plan.trees[before[1] :]
@@ -295,7 +295,7 @@ class GroupWriter:
     def _array(self, location: Location, array: ArrayDocument, target: str) -> tuple[str, Rename | None]:
         converted = convert_array(array, self.zarr_format, None)
         if isinstance(converted, Unconvertible):
-            raise _NoFormError(converted.reason)
+            raise _NoEqualError(converted.reason)
         attributes = array_attributes(location.storage, array.path, array.zarr_format)
         files = array_files(self.zarr_format, converted.content, attributes, where=target)
         self.plan.add_documents(target, files)

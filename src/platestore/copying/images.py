@@ -10,7 +10,7 @@ from typing import Any
 
 from platestore.arrays.layout import layout_of, level_layout
 from platestore.arrays.metadata import summarise
-from platestore.arrays.wishes import Wishes
+from platestore.arrays.options import LayoutOptions
 from platestore.copying.ask import Ask
 from platestore.copying.encoding import NO_SHARDS, Encoding, choose_encoding, target_document, unit_count
 from platestore.copying.groups import GroupWriter
@@ -240,7 +240,7 @@ class ImagePlanner:
             self._encodings[key] = encoding
         return self._encodings[key]
 
-    def _layout(self, axis_names: Sequence[str]) -> Wishes:
+    def _layout(self, axis_names: Sequence[str]) -> LayoutOptions:
         """The layout that is asked for; a label image may lack some axes of the image it follows."""
         layout, main = self.ask.layout, self._main_names
         names = [name.lower() for name in axis_names]

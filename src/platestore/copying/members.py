@@ -77,7 +77,7 @@ class Entry:
         return position
 
 
-class Members:
+class CopyMembers:
     """The positions that are copied.
 
     Parameters

@@ -15,7 +15,7 @@ from platestore.arrays.partition import (
     picked_size,
     units_of,
 )
-from platestore.copying.ends import Source, Target, open_target
+from platestore.copying.ends import ChunkSource, TileTarget, open_target
 from platestore.errors import ArgumentError, BudgetError
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ArrayDocument
@@ -60,9 +60,9 @@ class PixelJob:
     target_array: ArrayDocument
     picks: tuple[Pick, ...]
 
-    def open(self) -> tuple[Source, Target, tuple[Axis, ...]]:
+    def open(self) -> tuple[ChunkSource, TileTarget, tuple[Axis, ...]]:
         """Both ends, and how they meet along each axis."""
-        source = Source.open(self.source, self.source_array)
+        source = ChunkSource.open(self.source, self.source_array)
         target = open_target(self.target, self.target_array)
         rows = zip(self.picks, source.chunks, target.tile, target.units, strict=True)
         return source, target, tuple(Axis.of(*row) for row in rows)
@@ -154,7 +154,7 @@ def plan_comparison(plan: PixelPlan) -> PixelPlan:
     return _planned(plan.job, plan.job.open(), plan.max_memory, plan.most_workers, comparing=True)
 
 
-_Ends = tuple[Source, Target, tuple[Axis, ...]]
+_Ends = tuple[ChunkSource, TileTarget, tuple[Axis, ...]]
 
 
 def _planned(
@@ -213,7 +213,7 @@ class _Needs:
 
     Parameters
     ----------
-    source, target : Source, Target
+    source, target : ChunkSource, TileTarget
         Both ends.
     axes : tuple of Axis
         How they meet.
@@ -227,8 +227,8 @@ class _Needs:
 
     def __init__(
         self,
-        source: Source,
-        target: Target,
+        source: ChunkSource,
+        target: TileTarget,
         axes: tuple[Axis, ...],
         block: tuple[int, ...],
         *,

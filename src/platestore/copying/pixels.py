@@ -85,7 +85,7 @@ def copy_pixels(
     DamagedChunkError, MissingChunkError
         If a chunk of the source cannot be read.
     """
-    run = _Copy(plan, progress, skip_existing)
+    run = _TileCopy(plan, progress, skip_existing)
     try:
         run.work(stop)
     except BaseException:
@@ -132,7 +132,7 @@ class _Scratch(threading.local):
         return self.chunks[use]
 
 
-class _Run:
+class _TileRun:
     """What copying and comparing have in common.
 
     Parameters
@@ -215,7 +215,7 @@ class _Run:
             self._progress(nbytes)
 
 
-class _Copy(_Run):
+class _TileCopy(_TileRun):
     """Encodes tiles; those of shards are appended in order."""
 
     def use(self, block: _Block, tiles: list[Place]) -> _Encoded:
@@ -226,7 +226,7 @@ class _Copy(_Run):
             self.target.finish(place, data)
 
 
-class _Comparison(_Run):
+class _Comparison(_TileRun):
     """Compares tiles with what the target holds."""
 
     def use(self, block: _Block, tiles: list[Place]) -> str | None:
@@ -264,13 +264,13 @@ class _Block:
 
     Parameters
     ----------
-    run : _Copy or _Comparison
+    run : _TileCopy or _Comparison
         What it is for.
     spans : tuple of (int, int)
         Where it lies in the target.
     """
 
-    def __init__(self, run: _Run, spans: tuple[Span, ...]) -> None:
+    def __init__(self, run: _TileRun, spans: tuple[Span, ...]) -> None:
         self._run = run
         self._spans = spans
         tile = run.target.tile

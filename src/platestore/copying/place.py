@@ -44,7 +44,7 @@ _TEMPORARY = re.compile(r"\.journal\.json\.\d+-\d+-[0-9a-f]+\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CopyPlace:
     """The place of one copy.
 
     Attributes
@@ -126,7 +126,7 @@ class Place:
         return False
 
 
-def check_apart(place: Place, sources: Sequence[str]) -> None:
+def check_apart(place: CopyPlace, sources: Sequence[str]) -> None:
     """Refuse a destination inside a source, a source inside the destination, and both being one.
 
     Raises
@@ -145,12 +145,12 @@ def check_apart(place: Place, sources: Sequence[str]) -> None:
             raise UnsafeTargetError(f"holds the source {source}", path=place.final)
 
 
-class WorkPlace:
+class LockedPlace:
     """A place while it is worked on, under a lock.
 
     Parameters
     ----------
-    place : Place
+    place : CopyPlace
         The place.
     plan : Plan
         The copy.
@@ -163,7 +163,7 @@ class WorkPlace:
     """
 
     def __init__(
-        self, place: Place, plan: Plan, durability: Durability, *, resume: bool, overwrite: bool
+        self, place: CopyPlace, plan: Plan, durability: Durability, *, resume: bool, overwrite: bool
     ) -> None:
         self.place = place
         self._overwrite = overwrite
@@ -299,7 +299,7 @@ class WorkPlace:
         finish_interrupted(self.place)
 
 
-def require_same(place: Place, plan: Plan, options: dict[str, Any]) -> None:
+def require_same(place: CopyPlace, plan: Plan, options: dict[str, Any]) -> None:
     """Refuse to continue a copy that was begun from other sources or with other options.
 
     Raises
@@ -328,7 +328,7 @@ def require_same(place: Place, plan: Plan, options: dict[str, Any]) -> None:
     )
 
 
-def finish_interrupted(place: Place) -> None:
+def finish_interrupted(place: CopyPlace) -> None:
     """Remove the working directory of a copy that took its place; what others put there stays."""
     with contextlib.suppress(OSError):
         with os.scandir(place.work) as found:
@@ -360,7 +360,7 @@ def _delete(entry: os.DirEntry[str]) -> None:
         os.unlink(entry.path)
 
 
-def installed(place: Place) -> Storage:
+def installed(place: CopyPlace) -> Storage:
     """The copy in its place, for reading."""
     if place.is_archive:
         return OzxStorage(place.final, StorageOptions())

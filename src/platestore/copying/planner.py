@@ -11,7 +11,7 @@ from platestore.copying.ask import Ask
 from platestore.copying.destination import Destination
 from platestore.copying.groups import GroupWriter, is_image
 from platestore.copying.images import ImagePlanner, MainImage
-from platestore.copying.members import Entry, Members, matches
+from platestore.copying.members import CopyMembers, Entry, matches
 from platestore.copying.plain import plan_plain
 from platestore.copying.plan import Plan
 from platestore.copying.plates import SameLook, plan_plate, plan_well_document
@@ -98,7 +98,7 @@ class Planner:
             self._series(node)
         else:
             assert isinstance(node, ImageEditor)
-            Members([node], self._ask, in_plate=False)
+            CopyMembers([node], self._ask, in_plate=False)
             self._groups.register(node.location.where, "")
             self._position(node, "")
         self.plan.note_remarks()
@@ -110,7 +110,7 @@ class Planner:
                 raise UnsupportedError(
                     "a series is not merged", path=node.location.where, hint="copy its positions: SERIES/0"
                 )
-        entries = Members(self._nodes, self._ask, in_plate=True).entries
+        entries = CopyMembers(self._nodes, self._ask, in_plate=True).entries
         ask = self._ask
         chosen, name = ask.selection.channels, self._destination.name
         plan_plate(self._groups, self._nodes, entries, chosen, name, ask.axes_case)
@@ -121,7 +121,7 @@ class Planner:
         self.plan.notes += [] if note is None else [note]
 
     def _well(self, well: WellEditor) -> None:
-        entries = Members([well], self._ask, in_plate=False).entries
+        entries = CopyMembers([well], self._ask, in_plate=False).entries
         images = [(e.name, e.new_name, e.acquisition) for e in entries]
         plan_well_document(self._groups, well, "", images)
         self._positions(entries, same=None)

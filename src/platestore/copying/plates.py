@@ -341,7 +341,7 @@ def plan_well_document(
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _ChannelsAndAxes:
     channels: tuple[str, ...]
     axes: tuple[str, ...]
 
@@ -357,7 +357,7 @@ class SameLook:
 
     def __init__(self, channels_differ: ChannelsDiffer) -> None:
         self._what = ("channels", "axes") if channels_differ == "refuse" else ("axes",)
-        self._first: tuple[str, _Look] | None = None
+        self._first: tuple[str, _ChannelsAndAxes] | None = None
         self._seen: dict[tuple[str, ...], str] = {}
 
     def note(self) -> str | None:
@@ -378,16 +378,16 @@ class SameLook:
         names = position.channel_names
         if channels is not None and set(channels) <= set(names):
             names = list(channels)
-        self._compare(position.location.where, _Look(tuple(names), _axes(position)))
+        self._compare(position.location.where, _ChannelsAndAxes(tuple(names), _axes(position)))
 
     def check_pair(self, plate: PlateEditor, node: Editor[Any], channels: Sequence[str] | None) -> None:
         """Compare a position, or a well, with the plate that it is added to."""
         if plate.channel_names:
-            self._compare(plate.location.where, _Look(tuple(plate.channel_names), _axes(plate)))
+            self._compare(plate.location.where, _ChannelsAndAxes(tuple(plate.channel_names), _axes(plate)))
             names = tuple(channels or node.channel_names)
-            self._compare(node.location.where, _Look(names, _axes(node)))
+            self._compare(node.location.where, _ChannelsAndAxes(names, _axes(node)))
 
-    def _compare(self, where: str, look: _Look) -> None:
+    def _compare(self, where: str, look: _ChannelsAndAxes) -> None:
         if self._first is None:
             self._first = where, look
         first, expected = self._first

@@ -1,6 +1,6 @@
 """Which part of an image is taken: channels by name, ranges of indices along the other axes. No I/O.
 
-What a user asks for (:class:`Selection`) becomes, for one image, a tuple of picks: one slice of step 1 or
+What a user asks for (:class:`CopySelection`) becomes, for one image, a tuple of picks: one slice of step 1 or
 more per axis, or the indices of channels in the order that was asked for. All bounds in them are concrete.
 """
 
@@ -176,7 +176,7 @@ def split_channels(given: Sequence[str], known: Collection[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Selection:
+class CopySelection:
     """What is taken of each image.
 
     Attributes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from platestore.arrays.image import ImageArray
 from platestore.arrays.layout import ArrayLayout, check_integers, layout_of
 from platestore.arrays.metadata import summarise
-from platestore.arrays.wishes import PyramidWishes, Wishes
+from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.images.level_making import NewBase, build_staged, discard, install, stage_empty
 from platestore.images.levels import Levels, wanted
@@ -50,7 +50,7 @@ def create_zeros(
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
-    wishes: Wishes,
+    wishes: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
 ) -> ImageArray:
@@ -81,7 +81,7 @@ def create_tiles(
     dtype: npt.DTypeLike,
     transform: Sequence[TransformationMeta] | None,
     chunk_dims: int,
-    wishes: Wishes,
+    wishes: LayoutOptions,
 ) -> ImageArray:
     """Create an array of zeros whose chunks are tiles."""
     grid, tile = check_integers(grid_shape, "grid_shape"), check_integers(tile_shape, "tile_shape")
@@ -108,10 +108,10 @@ def create_image(
     position: ImageEditor,
     name: str,
     data: npt.ArrayLike,
-    wishes: Wishes,
+    wishes: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
-    pyramid: PyramidWishes,
+    pyramid: PyramidOptions,
     resources: Resources,
     describe: Describe | None = None,
 ) -> ImageArray:
@@ -174,7 +174,7 @@ def create_image(
 
 
 def _plan_levels(
-    position: ImageEditor, name: str, layout: ArrayLayout, pyramid: PyramidWishes
+    position: ImageEditor, name: str, layout: ArrayLayout, pyramid: PyramidOptions
 ) -> Levels | None:
     """The levels that a new image is to get; None if there is level 0 only."""
     if pyramid.levels is None:
@@ -285,7 +285,7 @@ def _plan(
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
-    wishes: Wishes,
+    wishes: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
 ) -> ArrayLayout:
@@ -412,7 +412,7 @@ def _swap_in(
 
 
 def plan_layout(
-    position: ImageEditor, shape: Sequence[int] | None, dtype: npt.DTypeLike | None, wishes: Wishes
+    position: ImageEditor, shape: Sequence[int] | None, dtype: npt.DTypeLike | None, wishes: LayoutOptions
 ) -> LayoutPlan:
     """Say what a layout means, for an image like level 0 or of another shape."""
     from platestore.arrays.planning import plan_for

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.layout import check_dtype
 from platestore.arrays.metadata import summarise
-from platestore.arrays.wishes import PyramidWishes, Wishes
+from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.images.creation import create_image
 from platestore.pyramid.levels import Resources
@@ -60,8 +60,8 @@ def create_label(
     data: Any,
     colors: Any,
     properties: Any,
-    wishes: Wishes,
-    pyramid: PyramidWishes,
+    wishes: LayoutOptions,
+    pyramid: PyramidOptions,
 ) -> LabelImageEditor:
     """Create a label image; see :meth:`Position.create_label`."""
     position.location.storage.require_writable(position.location.path)
@@ -223,7 +223,7 @@ def _distinct(values: npt.NDArray[Any]) -> list[int]:
     return [int(least) + int(i) for i in np.flatnonzero(seen)]
 
 
-def _levels(position: ImageEditor, pyramid: PyramidWishes) -> PyramidWishes:
+def _levels(position: ImageEditor, pyramid: PyramidOptions) -> PyramidOptions:
     """The levels of the label image: as asked for, else as many as the image has, in the same steps."""
     image = position.meta.multiscales[0]
     count = len(image.datasets)
@@ -231,7 +231,7 @@ def _levels(position: ImageEditor, pyramid: PyramidWishes) -> PyramidWishes:
     if levels != "auto" and (isinstance(levels, bool) or not isinstance(levels, int) or levels < 1):
         raise ArgumentError(f'pyramid_levels must be an integer of 1 or more, or "auto", not {levels!r}')
     if levels == 1:
-        return PyramidWishes()
+        return PyramidOptions()
     if levels != count:
         return replace(pyramid, levels=levels)
     # In the steps of the image, whoever made it; a dimension of 1 stays as it is.
@@ -313,7 +313,7 @@ class _Creation:
         self.name = name
         self.document = document
 
-    def run(self, pixels: Any, wishes: Wishes, levels: PyramidWishes) -> LabelImageEditor:
+    def run(self, pixels: Any, wishes: LayoutOptions, levels: PyramidOptions) -> LabelImageEditor:
         storage, path = self.position.location.storage, self.position.location.path
         with storage.lock(path):
             made = self.position.labels_group is None

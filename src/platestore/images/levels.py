@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from platestore.arrays.layout import layout_of, level_layout
 from platestore.arrays.metadata import summarise
-from platestore.arrays.wishes import Wishes
+from platestore.arrays.options import LayoutOptions
 from platestore.errors import InvalidMetadataError, NodeExistsError
 from platestore.pyramid.kernels import check_method
 from platestore.spec.geometry import Factors, Step, level_shapes, plan_factors
@@ -17,7 +17,7 @@ from platestore.tree.image import ImageEditor
 from platestore.tree.leftovers import require_free
 from platestore.tree.levels import factors_of
 
-_AS_BEFORE = Wishes()
+_AS_BEFORE = LayoutOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def existing(
     image: MultiScaleMeta,
     documents: Sequence[ArrayDocument],
     method: str,
-    wishes: Wishes = _AS_BEFORE,
+    wishes: LayoutOptions = _AS_BEFORE,
 ) -> Levels:
     """The levels that an image has, in another layout if one is asked for.
 
@@ -67,7 +67,7 @@ def existing(
         Its documents, as :func:`documents_of` gives them.
     method : str
         How windows are to be reduced.
-    wishes : Wishes
+    wishes : LayoutOptions
         The layout that is asked for.
 
     Raises
@@ -105,7 +105,7 @@ def _new_documents(
     base: ArrayDocument,
     names: Sequence[str],
     shapes: Sequence[tuple[int, ...]],
-    wishes: Wishes,
+    wishes: LayoutOptions,
 ) -> list[ArrayDocument]:
     """Documents of new levels: as asked for, or else like level 0."""
     location, fmt = position.location, position.location.zarr_format
@@ -131,7 +131,7 @@ def wanted(
     method: str,
     dims: Sequence[str] | None,
     factors: Sequence[Step] | None,
-    wishes: Wishes = _AS_BEFORE,
+    wishes: LayoutOptions = _AS_BEFORE,
     names: list[str] | None = None,
 ) -> Levels:
     """The levels that are asked for, in the layout of level 0 unless another one is."""

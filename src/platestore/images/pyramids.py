@@ -10,7 +10,7 @@ from typing import Any, Literal
 from platestore.arrays import indexing
 from platestore.arrays.indexing import full_region
 from platestore.arrays.metadata import summarise
-from platestore.arrays.wishes import Wishes
+from platestore.arrays.options import LayoutOptions
 from platestore.errors import ArgumentError, InvalidMetadataError, StoreWarning
 from platestore.images import level_making, levels
 from platestore.images.levels import Levels
@@ -32,7 +32,7 @@ class Request:
     dims: Sequence[str] | None = None
     factors: Sequence[Step] | None = None
     region: Any = None
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: LayoutOptions = field(default_factory=LayoutOptions)
     keep_foreign: bool = False
 
 
@@ -123,7 +123,7 @@ def compute_surveyed(
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class PyramidSurvey:
     """What there is to do for one position.
 
     Attributes
@@ -150,7 +150,7 @@ def survey(
     factors: Sequence[Step] | None,
     *,
     force: bool,
-) -> Survey:
+) -> PyramidSurvey:
     """What :func:`compute` would do, as far as the documents tell; nothing is changed.
 
     With ``force``, levels that another program made are computed as well.
@@ -158,9 +158,9 @@ def survey(
     image = _image(position)
     if pyramids.is_foreign(image) and not force:
         factors_of(position, image, documents_of(position, image), exact=False)
-        return Survey(True, 0, [f"{position.location.where}: {_has_levels(image)}, skipped"])
+        return PyramidSurvey(True, 0, [f"{position.location.where}: {_has_levels(image)}, skipped"])
     jobs, left = _jobs(position, Request(count, method, dims, factors, keep_foreign=not force))
-    return Survey(all(map(_is_current, jobs)), sum(job.nbytes for job in jobs), left)
+    return PyramidSurvey(all(map(_is_current, jobs)), sum(job.nbytes for job in jobs), left)
 
 
 def delete(position: ImageEditor) -> None:

@@ -21,7 +21,7 @@ from platestore.storage.documents import check_json
 from platestore.storage.hierarchy import ArrayDocument
 
 if TYPE_CHECKING:
-    from platestore.multiscales.model import Metadata, NgffImage, Recipe
+    from platestore.multiscales.model import LevelsRecipe, Metadata, NgffImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Documents:
         Groups between the root and the arrays.
     pixels : list
         What each level is read from.
-    recipe : Recipe or None
+    recipe : LevelsRecipe or None
         How the levels after the first are made; None if each is written as it is.
     layouts : list of ArrayLayout
         Layouts of the arrays.
@@ -51,7 +51,7 @@ class Documents:
     arrays: list[ArrayDocument]
     groups: list[str]
     pixels: list[Any]
-    recipe: Recipe | None
+    recipe: LevelsRecipe | None
     layouts: list[ArrayLayout]
 
     def root(self, foreign: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -82,7 +82,11 @@ class Documents:
 
 
 def plan_documents(
-    levels: Sequence[NgffImage], metadata: Metadata, chunks: Any, recipe: Recipe | None, options: Options
+    levels: Sequence[NgffImage],
+    metadata: Metadata,
+    chunks: Any,
+    recipe: LevelsRecipe | None,
+    options: Options,
 ) -> Documents:
     """Check an image and plan what is written of it; no pixel is read.
 
@@ -94,7 +98,7 @@ def plan_documents(
         What is said of them.
     chunks : optional
         Length of a chunk, as users say it.
-    recipe : Recipe or None
+    recipe : LevelsRecipe or None
         How the levels after the first are made, if they are.
     options : Options
         How it is written.

@@ -18,7 +18,7 @@ _HINT = "pass a list of factors such as [2, 4], or of dicts such as [{'y': 2, 'x
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class LevelStep:
     """One level after level 0.
 
     Attributes
@@ -38,7 +38,7 @@ class Level:
 
 def plan_levels(
     scale_factors: Any, sizes: Mapping[str, int], chunks: Mapping[str, int]
-) -> tuple[list[Level], list[dict[str, int]]]:
+) -> tuple[list[LevelStep], list[dict[str, int]]]:
     """Levels of an image.
 
     Parameters
@@ -52,7 +52,7 @@ def plan_levels(
 
     Returns
     -------
-    levels : list of Level
+    levels : list of LevelStep
         The levels, from the finest.
     factors : list of dict
         Their factors by spatial axis.
@@ -177,7 +177,7 @@ def _whole(value: Any, what: str) -> int:
     return number
 
 
-def arrange(rows: Sequence[tuple[int, ...]]) -> list[Level]:
+def arrange(rows: Sequence[tuple[int, ...]]) -> list[LevelStep]:
     """From which level each level is made.
 
     Windows are whole, so a level can be made from one whose factors divide its own: each level is made from
@@ -191,7 +191,7 @@ def arrange(rows: Sequence[tuple[int, ...]]) -> list[Level]:
         Absolute factors of each level.
     """
     ends: list[int] = []
-    levels: list[Level] = []
+    levels: list[LevelStep] = []
     for k, factors in enumerate(rows, 1):
         parent = 0
         for i, end in enumerate(ends):
@@ -201,11 +201,11 @@ def arrange(rows: Sequence[tuple[int, ...]]) -> list[Level]:
         else:
             ends.append(k)
         above = rows[parent - 1] if parent else (1,) * len(factors)
-        levels.append(Level(factors, parent, tuple(f // g for f, g in zip(factors, above, strict=True))))
+        levels.append(LevelStep(factors, parent, tuple(f // g for f, g in zip(factors, above, strict=True))))
     return levels
 
 
-def chains(levels: Sequence[Level]) -> list[list[int]]:
+def chains(levels: Sequence[LevelStep]) -> list[list[int]]:
     """Numbers of the levels that are made one from the other, each list beginning after level 0."""
     found: list[list[int]] = []
     for k, level in enumerate(levels, 1):

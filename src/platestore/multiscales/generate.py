@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from platestore.multiscales.chunking import resolve_chunks
-from platestore.multiscales.factors import Level, plan_levels
+from platestore.multiscales.factors import LevelStep, plan_levels
 from platestore.multiscales.images import CheckedImage, check_image, take_image, type_of
 from platestore.multiscales.methods import Methods, check_method
-from platestore.multiscales.model import Made, NgffImage, Recipe, make_metadata
+from platestore.multiscales.model import LevelsRecipe, Made, NgffImage, make_metadata
 from platestore.multiscales.ngff import NgffMultiscales
 from platestore.multiscales.progress import telling
 from platestore.spec import pyramids
@@ -102,7 +102,7 @@ def to_multiscales(
         chunks=lengths,
         generated_data_keys=[level.data.name for level in images],
     )
-    result._recipe = Recipe(levels, how.engine, [Made.of(level.data) for level in images])
+    result._recipe = LevelsRecipe(levels, how.engine, [Made.of(level.data) for level in images])
     return result
 
 
@@ -115,7 +115,7 @@ def _check_type(method: Methods, image: NgffImage) -> None:
 def _images(
     image: NgffImage,
     checked: CheckedImage,
-    levels: Sequence[Level],
+    levels: Sequence[LevelStep],
     method: Methods,
     chunks: Mapping[str, int],
     *,
@@ -167,7 +167,7 @@ def _transform(
 
 
 def _describe(
-    metadata: Any, method: Methods, levels: Sequence[Level], factors: Sequence[Mapping[str, int]]
+    metadata: Any, method: Methods, levels: Sequence[LevelStep], factors: Sequence[Mapping[str, int]]
 ) -> None:
     """Say in the metadata how the levels are made."""
     from platestore._version import __version__

@@ -15,7 +15,7 @@ from platestore.spec.omero import OMEROMeta
 from platestore.spec.transforms import TransformationMeta
 
 if TYPE_CHECKING:
-    from platestore.multiscales.factors import Level
+    from platestore.multiscales.factors import LevelStep
     from platestore.spec.orientation import AnatomicalOrientation
 
 
@@ -111,12 +111,12 @@ class NgffImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class LevelsRecipe:
     """How levels are made.
 
     Attributes
     ----------
-    levels : list of Level
+    levels : list of LevelStep
         The levels after the first.
     method : str
         How windows are reduced.
@@ -124,7 +124,7 @@ class Recipe:
         The levels' arrays as they were made, the first included.
     """
 
-    levels: list[Level]
+    levels: list[LevelStep]
     method: str
     made: list[Made]
 

@@ -19,7 +19,7 @@ from platestore.errors import (
 )
 from platestore.multiscales.documents import plan_documents
 from platestore.multiscales.methods import Methods, check_method
-from platestore.multiscales.model import Dataset, Metadata, NgffImage, Recipe
+from platestore.multiscales.model import Dataset, LevelsRecipe, Metadata, NgffImage
 from platestore.multiscales.options import Options
 from platestore.multiscales.place import place_of
 from platestore.multiscales.progress import telling
@@ -67,7 +67,7 @@ class NgffMultiscales:
     chunks: Any = None
     generated_data_keys: list[str] | None = field(default=None, repr=False)
     root_attributes: dict[str, Any] | None = None
-    _recipe: Recipe | None = field(default=None, init=False, repr=False)
+    _recipe: LevelsRecipe | None = field(default=None, init=False, repr=False)
 
     def to_ome_zarr(self, store: Any, **kwargs: Any) -> None:
         """Write the image; see :func:`platestore.multiscales.to_ngff_zarr`."""
@@ -78,7 +78,7 @@ class NgffMultiscales:
         """Read an image; see :func:`platestore.multiscales.from_ngff_zarr`."""
         return from_ngff_zarr(store, **kwargs)
 
-    def _generated(self) -> Recipe | None:
+    def _generated(self) -> LevelsRecipe | None:
         """How the levels after the first are made, if all of them still are what they were made as."""
         keys, recipe = self.generated_data_keys, self._recipe
         count = len(self.images)
@@ -89,7 +89,7 @@ class NgffMultiscales:
             return None
         if not all(m.is_still(image.data) for m, image in zip(made, self.images, strict=True)):
             return None
-        return Recipe(recipe.levels[: count - 1], recipe.method, made)
+        return LevelsRecipe(recipe.levels[: count - 1], recipe.method, made)
 
 
 #: Its former name.

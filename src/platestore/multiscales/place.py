@@ -33,7 +33,7 @@ _READ = StorageOptions()
 _WRITE = StorageOptions(read_only=False, lock=False)
 
 
-class Place(Protocol):
+class ImagePlace(Protocol):
     """A place for an image.
 
     Attributes
@@ -69,7 +69,7 @@ class Place(Protocol):
         """Give the new image its place."""
 
 
-def place_of(store: Any) -> Place:
+def place_of(store: Any) -> ImagePlace:
     """The place that was passed as ``store=``.
 
     Raises
@@ -101,7 +101,7 @@ def place_of(store: Any) -> Place:
     return StorePlace(store, path)
 
 
-def _path_place(path: str | os.PathLike[str]) -> Place:
+def _path_place(path: str | os.PathLike[str]) -> ImagePlace:
     text = os.fspath(path)
     if not isinstance(text, str) or not text or "\0" in text:
         raise ArgumentError(f"{path!r} is no path")

@@ -10,7 +10,7 @@ from platestore.arrays.origins import origins
 from platestore.errors import ArgumentError, UnsafeTargetError, UnsupportedError
 from platestore.multiscales.documents import Documents
 from platestore.multiscales.factors import chains
-from platestore.multiscales.place import Place
+from platestore.multiscales.place import ImagePlace
 from platestore.progress import Progress
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def check_others(chunk_store: Any, enabled_rfcs: Any, overwrite: Any, where: str
         )
 
 
-def check_sources(place: Place, levels: Sequence[Any]) -> None:
+def check_sources(place: ImagePlace, levels: Sequence[Any]) -> None:
     """Refuse to replace what the image is read from."""
     for k, pixels in enumerate(levels):
         for origin in origins(pixels):

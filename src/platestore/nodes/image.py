@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from platestore.arrays.wishes import PyramidWishes, Wishes
+from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.errors import ArgumentError
 from platestore.nodes.node import NGFFNode, shown
 from platestore.settings import resident_bytes
@@ -193,8 +193,8 @@ class ImageNode(NGFFNode[ImagesMeta]):
         from platestore.progress import shown as shown_progress
         from platestore.pyramid.levels import Resources
 
-        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
-        pyramid = PyramidWishes(pyramid_levels, pyramid_method, pyramid_factors)
+        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        pyramid = PyramidOptions(pyramid_levels, pyramid_method, pyramid_factors)
         with shown_progress(progress, name) as tell:
             resources = Resources(max_memory, workers, tell)
             return create_image(self._editor, name, data, wishes, transform, check_shape, pyramid, resources)
@@ -237,7 +237,7 @@ class ImageNode(NGFFNode[ImagesMeta]):
         """
         from platestore.images.creation import create_zeros
 
-        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         return create_zeros(self._editor, name, shape, dtype, wishes, transform, check_shape)
 
     def plan_layout(
@@ -275,7 +275,7 @@ class ImageNode(NGFFNode[ImagesMeta]):
         """
         from platestore.images.creation import plan_layout
 
-        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         return plan_layout(self._editor, shape, dtype, wishes)
 
     def __setitem__(self, key: int | str, value: Any) -> None:
@@ -387,7 +387,7 @@ class ImageNode(NGFFNode[ImagesMeta]):
         """
         from platestore.images.pyramids import Request, initialise
 
-        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         method = self._editor.pyramid_method
         initialise(self._editor, Request(levels, method, dims, factors, wishes=wishes))
 
@@ -462,7 +462,7 @@ class ImageNode(NGFFNode[ImagesMeta]):
         from platestore.pyramid.levels import Resources
 
         loaded = max(2**20, resident_bytes() - before) if is_first else 0
-        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         request = Request(levels, method, dims, factors, region, wishes)
         with shown_progress(progress, "pyramid") as tell:
             left = compute(self._editor, request, Resources(max_memory, workers, tell, loaded))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from platestore.arrays.wishes import Wishes
+from platestore.arrays.options import LayoutOptions
 from platestore.copying.api import plate_from_positions
 from platestore.nodes.node import NGFFNode, over, shown
 from platestore.nodes.position import Position
@@ -256,7 +256,7 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         """
         plate, planned = self._editor, None
         if shape is not None or dtype is not None:
-            wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+            wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
             planned = array_plan(plate, image, shape, dtype, wishes, transform, channel_names)
         made = grow_plate(
             plate, positions, planned=planned, overwriting=plate.overwriting, channel_names=channel_names

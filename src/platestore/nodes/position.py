@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from platestore.arrays.wishes import PyramidWishes, Wishes
+from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.nodes.image import ImageNode
 from platestore.nodes.node import NGFFNode, over, shown
 from platestore.spec.labels import LabelImageMeta, LabelsMeta
@@ -169,8 +169,8 @@ class Position(ImageNode, editor=ImageEditor):
         """
         from platestore.images.label_creation import create_label
 
-        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
-        pyramid = PyramidWishes(pyramid_levels, pyramid_method)
+        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        pyramid = PyramidOptions(pyramid_levels, pyramid_method)
         label: LabelImage = over(create_label(self._editor, name, data, colors, properties, wishes, pyramid))
         return label
 
@@ -240,7 +240,7 @@ class TiledPosition(Position, editor=TiledEditor):
         """
         from platestore.images.creation import create_tiles
 
-        wishes = Wishes(chunks, shards_ratio, shards, compressor, checksum)
+        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         array: Any = create_tiles(
             self._editor, name, grid_shape, tile_shape, dtype, transform, chunk_dims, wishes
         )

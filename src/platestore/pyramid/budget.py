@@ -14,7 +14,7 @@ from platestore.errors import BudgetError
 from platestore.pyramid.blocks import BlockTree, Join
 from platestore.pyramid.kernels import SCRATCH_BYTES
 from platestore.pyramid.stages import Stages, choose_box
-from platestore.pyramid.targets import Target
+from platestore.pyramid.targets import LevelTarget
 
 # What a call costs beside pixels: threads, indices, paths.
 _OVERHEAD = 4 * 2**20
@@ -29,7 +29,7 @@ class Account:
 
     Parameters
     ----------
-    levels : sequence of Target
+    levels : sequence of LevelTarget
         Level 0 first; their writers are told how many of their files are unfinished at once.
     dtype : numpy.dtype
         Data type of all levels.
@@ -62,7 +62,7 @@ class Account:
 
     def __init__(
         self,
-        levels: Sequence[Target],
+        levels: Sequence[LevelTarget],
         dtype: np.dtype[Any],
         tree: BlockTree,
         *,
@@ -204,7 +204,7 @@ class Account:
 
 
 def choose_account(
-    levels: Sequence[Target],
+    levels: Sequence[LevelTarget],
     dtype: np.dtype[Any],
     *,
     max_memory: int,

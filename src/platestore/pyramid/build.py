@@ -25,7 +25,7 @@ from platestore.pyramid.blocks import BlockTree, Place
 from platestore.pyramid.budget import choose_account
 from platestore.pyramid.kernels import Method, reduce_block
 from platestore.pyramid.stages import Stage
-from platestore.pyramid.targets import Target
+from platestore.pyramid.targets import LevelTarget
 from platestore.pyramid.windows import halos, reduce_region
 from platestore.settings import give_back_memory
 
@@ -44,7 +44,7 @@ class _Open:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class _Local(threading.local):
+class _ThreadBlocks(threading.local):
     """Blocks of one thread that are used again: fresh pages cost as much as decoding."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class PyramidBuild:
 
     Parameters
     ----------
-    levels : sequence of Target
+    levels : sequence of LevelTarget
         Level 0 first.
     dtype : numpy.dtype
         Data type of all levels.
@@ -91,7 +91,7 @@ class PyramidBuild:
 
     def __init__(
         self,
-        levels: Sequence[Target],
+        levels: Sequence[LevelTarget],
         dtype: np.dtype[Any],
         method: Method,
         *,
@@ -107,7 +107,7 @@ class PyramidBuild:
         self._fill = levels[0].fill
         self._method = method
         self._budget = max_memory
-        self._local = _Local()
+        self._local = _ThreadBlocks()
         self._open: dict[tuple[int, Place], _Open] = {}
         self._changed = threading.Condition()
         self._reserved = self._since = 0

@@ -20,7 +20,7 @@ from platestore.progress import Progress
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.kernels import Method, check_method
 from platestore.pyramid.stepwise import StepwiseBuild
-from platestore.pyramid.targets import Reader, Target, Writer
+from platestore.pyramid.targets import LevelTarget, Reader, Writer
 from platestore.settings import config, parse_bytes
 from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import ArrayDocument
@@ -157,7 +157,7 @@ def plan_build(
         array = open_array(storage, document, ())
         reads = (k == 0 and data is None) or region is not None
         targets.append(
-            Target(
+            LevelTarget(
                 shape=array.shape,
                 chunks=array.chunks,
                 factors=factors[k - 1] if k else (1,) * image.ndim,

@@ -14,7 +14,7 @@ from platestore.arrays.sources import Region, Source
 from platestore.errors import BudgetError
 from platestore.progress import Progress
 from platestore.pyramid.build import PyramidBuild
-from platestore.pyramid.targets import Target
+from platestore.pyramid.targets import LevelTarget
 from platestore.pyramid.windows import influenced, needed
 from platestore.settings import give_back_memory
 
@@ -24,7 +24,7 @@ class StepwiseBuild:
 
     Parameters
     ----------
-    levels : sequence of Target
+    levels : sequence of LevelTarget
         Level 0 first, two or more.
     sources : sequence of Source
         Reads each level but the last from where it was written (or was all along).
@@ -39,7 +39,7 @@ class StepwiseBuild:
 
     def __init__(
         self,
-        levels: Sequence[Target],
+        levels: Sequence[LevelTarget],
         sources: Sequence[Source],
         dtype: np.dtype[Any],
         method: str,

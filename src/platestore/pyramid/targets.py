@@ -54,7 +54,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LevelTarget:
     """One level as the build needs it.
 
     Attributes

@@ -246,7 +246,7 @@ def as_document(layout: ArrayLayout, path: str, names: Sequence[str], zarr_forma
     return ArrayDocument(path, zarr_format, files[-1][1])
 
 
-class _AnySize(LocalStorage):
+class _UnboundedStorage(LocalStorage):
     """A store whose files are as large as they may be: nobody knows before they are written."""
 
     def size_of(self, key: str) -> int:
@@ -255,4 +255,4 @@ class _AnySize(LocalStorage):
 
 def stand_in() -> LocalStorage:
     """A store that is like a directory in what matters to memory; nothing is read or written there."""
-    return _AnySize(os.path.abspath(os.sep), StorageOptions())
+    return _UnboundedStorage(os.path.abspath(os.sep), StorageOptions())

@@ -23,7 +23,7 @@ from platestore.stacks.blocks import Block, choose_blocks, grids, made_levels
 from platestore.stacks.intake import Intake, rearranged
 from platestore.stacks.layouts import Layouts, is_none, plan_levels
 from platestore.stacks.units import check_voxel_size
-from platestore.stacks.workplace import WorkPlace
+from platestore.stacks.workplace import StackWorkPlace
 from platestore.storage import targets
 from platestore.tree.image import ImageEditor
 from platestore.tree.opening import open_editor
@@ -34,7 +34,7 @@ _SPATIAL = ("z", "y", "x")
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class VolumeOptions:
     """The arguments of :func:`platestore.stacks.import_stack` that say what the image is to be."""
 
     voxel_size: Sequence[float]
@@ -97,7 +97,7 @@ class Home:
         return versions.adapter(self.version).zarr_format
 
 
-def find_home(place: WorkPlace, wishes: Wishes, *, overwrite: bool) -> Home:
+def find_home(place: StackWorkPlace, wishes: VolumeOptions, *, overwrite: bool) -> Home:
     """Look at the place of the image, and refuse one that must not be written.
 
     Raises
@@ -183,7 +183,7 @@ def _checked(
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class VolumeDraft:
     """All that is decided.
 
     Attributes
@@ -222,7 +222,7 @@ class Draft:
         return [layout.document(self.home.zarr_format, names) for layout in self.layouts.levels]
 
 
-def make_draft(intake: Intake, home: Home, wishes: Wishes, *, where: str) -> Draft:
+def make_draft(intake: Intake, home: Home, wishes: VolumeOptions, *, where: str) -> VolumeDraft:
     """Decide everything.
 
     Parameters
@@ -231,7 +231,7 @@ def make_draft(intake: Intake, home: Home, wishes: Wishes, *, where: str) -> Dra
         The stack.
     home : Home
         Where it goes.
-    wishes : Wishes
+    wishes : VolumeOptions
         What is asked for.
     where : str
         The image, for errors.
@@ -273,14 +273,14 @@ def make_draft(intake: Intake, home: Home, wishes: Wishes, *, where: str) -> Dra
     scale = [size[_SPATIAL.index(name)] if name in _SPATIAL else 1.0 for name in lower]
     channels = _channels(_asked(wishes, intake, where), _count(source, lower), home.channels, where)
     meta = _metadata(home, layouts, wishes, scale, channels)
-    return Draft(source, layouts, meta, blocks, made, axis, home)
+    return VolumeDraft(source, layouts, meta, blocks, made, axis, home)
 
 
 def _count(source: Source, names: list[str]) -> int:
     return int(source.shape[names.index("c")]) if "c" in names else 1
 
 
-def _asked(wishes: Wishes, intake: Intake, where: str) -> Any:
+def _asked(wishes: VolumeOptions, intake: Intake, where: str) -> Any:
     """Names of the channels that are asked for, or that the files have."""
     asked, found = wishes.channel_name, intake.channels
     if asked is None or found is None or isinstance(asked, str):
@@ -320,7 +320,7 @@ def _channels(asked: Any, count: int, known: list[str] | None, where: str) -> li
 
 
 def _metadata(
-    home: Home, layouts: Layouts, wishes: Wishes, scale: list[float], channels: list[str]
+    home: Home, layouts: Layouts, wishes: VolumeOptions, scale: list[float], channels: list[str]
 ) -> ImagesMeta:
     """The image's metadata, all levels listed."""
     base = layouts.levels[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.progress import Progress, shown
 from platestore.pyramid.levels import check_workers
-from platestore.stacks.drafting import Home, Wishes, make_draft, space_axes
+from platestore.stacks.drafting import Home, VolumeOptions, make_draft, space_axes
 from platestore.stacks.intake import take
 from platestore.stacks.planning import needed_memory, plan
 
@@ -177,7 +177,7 @@ def estimate_memory(
     BudgetError
         If ``max_memory`` is too small.
     """
-    wishes = Wishes(
+    wishes = VolumeOptions(
         (1, 1, 1),
         chunks=chunks,
         shards=shards,

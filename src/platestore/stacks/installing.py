@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from platestore.errors import NodeExistsError
 from platestore.spec import versions
 from platestore.spec.multiscales import ImagesMeta
-from platestore.stacks.workplace import WorkPlace, identity_of
+from platestore.stacks.workplace import StackWorkPlace, identity_of
 from platestore.storage import targets
 from platestore.storage.hierarchy import create_node, group_files
 from platestore.tree.image import ImageEditor
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from platestore.tree.editor import Draft
 
 
-def is_installed(place: WorkPlace, content: dict[str, Any]) -> bool:
+def is_installed(place: StackWorkPlace, content: dict[str, Any]) -> bool:
     """Whether an interrupted call put the image in its place already."""
     return os.path.isdir(place.final) and identity_of(place.final) == content["identity"]
 
 
-def install(place: WorkPlace, content: dict[str, Any]) -> None:
+def install(place: StackWorkPlace, content: dict[str, Any]) -> None:
     """Give the image its place; every step can be repeated."""
     if os.path.lexists(place.old) and not os.path.lexists(place.final):
         os.rename(place.old, place.final)  # it was to be replaced, and was not
@@ -40,13 +40,13 @@ def install(place: WorkPlace, content: dict[str, Any]) -> None:
         targets.install(place.data, place.final, replace=replace, aside=place.old)
 
 
-def _write_root(place: WorkPlace, content: dict[str, Any]) -> None:
+def _write_root(place: StackWorkPlace, content: dict[str, Any]) -> None:
     """Write the document that makes it an image."""
     files = group_files(content["zarr_format"], content["attributes"], where=place.final)
     create_node(place.storage(), "", files)
 
 
-def _add_to_plate(place: WorkPlace, content: dict[str, Any]) -> None:
+def _add_to_plate(place: StackWorkPlace, content: dict[str, Any]) -> None:
     """Move the image into the plate, and list it."""
     destination = place.destination
     plate = destination.plate("process")
@@ -58,7 +58,7 @@ def _add_to_plate(place: WorkPlace, content: dict[str, Any]) -> None:
     destination.add(plate, [(inner.rpartition("/")[2], None)], is_well=False)
 
 
-def _fill_position(place: WorkPlace, content: dict[str, Any]) -> None:
+def _fill_position(place: StackWorkPlace, content: dict[str, Any]) -> None:
     """Move the arrays into a position that is there without an image, then list them."""
     position = _empty_position(place)
     location, storage = position.location, position.location.storage
@@ -78,7 +78,7 @@ def _fill_position(place: WorkPlace, content: dict[str, Any]) -> None:
         position.commit(lambda draft: _list(draft, content))
 
 
-def _empty_position(place: WorkPlace) -> ImageEditor:
+def _empty_position(place: StackWorkPlace) -> ImageEditor:
     node = open_editor(place.final, mode="r+")
     if not isinstance(node, ImageEditor):
         raise NodeExistsError(f"is no position, but a {node.title}", path=place.final)

@@ -19,7 +19,7 @@ from platestore.settings import config, parse_bytes, resident_bytes
 from platestore.stacks.blocks import region_of
 from platestore.stacks.installing import install, is_installed
 from platestore.stacks.intake import Intake, rearranged, reopen, take
-from platestore.stacks.workplace import LEVELS, WorkPlace
+from platestore.stacks.workplace import LEVELS, StackWorkPlace
 from platestore.storage.hierarchy import ArrayDocument, array_files
 
 _ANEW = "pass the same one, or start the import anew with overwrite=True (--overwrite)"
@@ -58,7 +58,7 @@ class StackPlan:
     """
 
     def __init__(
-        self, place: WorkPlace, content: dict[str, Any], intake: Intake | None, *, stored: bool = True
+        self, place: StackWorkPlace, content: dict[str, Any], intake: Intake | None, *, stored: bool = True
     ) -> None:
         self._place = place
         self._content = content
@@ -80,7 +80,7 @@ class StackPlan:
         NodeNotFoundError
             If no import is under way there.
         """
-        place = WorkPlace(out)
+        place = StackWorkPlace(out)
         return cls(place, place.read(), None)
 
     def __repr__(self) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError
 from platestore.stacks.array_spec import stand_in
 from platestore.stacks.blocks import region_of
-from platestore.stacks.drafting import Draft, Wishes, find_home, make_draft
+from platestore.stacks.drafting import VolumeDraft, VolumeOptions, find_home, make_draft
 from platestore.stacks.intake import Intake, take
 from platestore.stacks.jobs import StackPlan, require_same_source
-from platestore.stacks.workplace import WorkPlace
+from platestore.stacks.workplace import StackWorkPlace
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
 
 
@@ -75,7 +75,7 @@ def plan(
     ArgumentError, NodeExistsError, UnsafeTargetError, BudgetError
         If something cannot be had; nothing is written then.
     """
-    wishes = Wishes(
+    wishes = VolumeOptions(
         voxel_size,
         spatial_unit,
         name,
@@ -92,7 +92,7 @@ def plan(
     )
     if overwrite and resume:
         raise ArgumentError("overwrite starts anew, resume continues", hint="pass one of them")
-    place = WorkPlace(out)
+    place = StackWorkPlace(out)
     place.check()
     if place.exists() and not (overwrite or resume or dry_run):
         raise NodeExistsError(
@@ -113,7 +113,9 @@ def plan(
     return StackPlan(place, content, intake, stored=not dry_run)
 
 
-def _content(draft: Draft, intake: Intake, wishes: Wishes, overwrite: bool, where: str) -> dict[str, Any]:
+def _content(
+    draft: VolumeDraft, intake: Intake, wishes: VolumeOptions, overwrite: bool, where: str
+) -> dict[str, Any]:
     try:
         memory = needed_memory(draft, wishes.method, wishes.budget)
     except BudgetError as error:
@@ -141,9 +143,9 @@ def _content(draft: Draft, intake: Intake, wishes: Wishes, overwrite: bool, wher
     }
 
 
-def _options(wishes: Wishes) -> dict[str, Any]:
+def _options(wishes: VolumeOptions) -> dict[str, Any]:
     """The wishes as they come back from the plan."""
-    rows = {name: getattr(wishes, name) for name in Wishes.__slots__ if name != "max_memory"}
+    rows = {name: getattr(wishes, name) for name in VolumeOptions.__slots__ if name != "max_memory"}
     out: dict[str, Any] = json.loads(json.dumps(rows, default=_plain))
     return out
 
@@ -154,7 +156,9 @@ def _plain(value: Any) -> Any:
     )
 
 
-def needed_memory(draft: Draft, method: str, max_memory: int | str | None, workers: int | None = None) -> int:
+def needed_memory(
+    draft: VolumeDraft, method: str, max_memory: int | str | None, workers: int | None = None
+) -> int:
     """Bytes that the jobs, and finishing, take.
 
     Raises
@@ -198,7 +202,7 @@ def needed_memory(draft: Draft, method: str, max_memory: int | str | None, worke
     return int(most)
 
 
-def _store(place: WorkPlace, draft: Draft, content: dict[str, Any]) -> None:
+def _store(place: StackWorkPlace, draft: VolumeDraft, content: dict[str, Any]) -> None:
     """Write the documents of the levels, and then the plan."""
     os.makedirs(place.work, exist_ok=True)
     with place.locked():
@@ -210,7 +214,7 @@ def _store(place: WorkPlace, draft: Draft, content: dict[str, Any]) -> None:
         place.write(content)
 
 
-def _require_same(former: dict[str, Any], wishes: Wishes, intake: Intake, where: str) -> None:
+def _require_same(former: dict[str, Any], wishes: VolumeOptions, intake: Intake, where: str) -> None:
     """Refuse to continue an import that was begun from another stack, or with other options."""
     old, new = former["options"], _options(wishes)
     other = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))

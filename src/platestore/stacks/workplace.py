@@ -40,7 +40,7 @@ _SUFFIX = ".importing"
 LEVELS = "levels"
 
 
-class WorkPlace:
+class StackWorkPlace:
     """The working directory of one import.
 
     Parameters

@@ -74,7 +74,7 @@ class StorageOptions:
             raise ArgumentError(f"lock_timeout must be a number of seconds, not {self.lock_timeout!r}")
 
 
-class _Held(threading.local):
+class _LockedPaths(threading.local):
     """Directories that this thread has locked, the outermost first."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Storage(abc.ABC):
 
     def __init__(self, options: StorageOptions) -> None:
         self.options = options
-        self._held = _Held()
+        self._held = _LockedPaths()
         #: Groups that had no consolidated metadata, with the stamps of their documents.
         self._unconsolidated: dict[str, Hashable] = {}
         #: What a warning was given for, once: layouts (chunks, shards) that are expensive to write, arrays.

@@ -26,14 +26,14 @@ _probed: dict[int, bool] = {}
 _open_descriptors: set[int] = set()
 
 
-class _Held(threading.local):
+class _HeldLocks(threading.local):
     """Locks that this thread holds, so that nested changes of one directory do not wait for themselves."""
 
     def __init__(self) -> None:
         self.depth: dict[str, int] = {}
 
 
-_held = _Held()
+_held = _HeldLocks()
 
 
 def _forget_in_child() -> None:

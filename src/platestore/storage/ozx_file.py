@@ -15,7 +15,7 @@ from typing import NamedTuple
 from platestore.errors import InvalidMetadataError, NodeNotFoundError
 from platestore.storage import zip_records
 from platestore.storage.zip_names import KeyTree, decode_name, name_flaw, shown
-from platestore.storage.zip_records import DEFLATED, STORED, Record
+from platestore.storage.zip_records import DEFLATED, STORED, ZipRecord
 
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _KEPT_INDICES = 2
@@ -50,7 +50,7 @@ class OzxEntry(NamedTuple):
 class ArchiveIndex:
     """What the central directory says."""
 
-    def __init__(self, records: Iterator[Record], start: int, comment: bytes) -> None:
+    def __init__(self, records: Iterator[ZipRecord], start: int, comment: bytes) -> None:
         self.entries: dict[str, OzxEntry] = {}
         #: Keys that are there and cannot be read, and why.
         self.refused: dict[str, str] = {}
@@ -61,7 +61,7 @@ class ArchiveIndex:
         self._overlaps: list[str] = []
         self._fill(records, start)
 
-    def _fill(self, records: Iterator[Record], start: int) -> None:
+    def _fill(self, records: Iterator[ZipRecord], start: int) -> None:
         spans: list[tuple[int, int, str]] = []
         entries, flaws, refused = self.entries, self.flaws, self.refused
         for record in records:
@@ -201,7 +201,7 @@ def open_archive(path: str) -> ArchiveFile:
     return _open_archives.setdefault(key, fresh)
 
 
-def _unreadable(record: Record, outside: bool) -> str | None:
+def _unreadable(record: ZipRecord, outside: bool) -> str | None:
     """Why an entry cannot be read, or None."""
     kind = stat.S_IFMT(record.mode)
     if kind not in (0, stat.S_IFREG):

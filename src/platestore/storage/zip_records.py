@@ -158,7 +158,7 @@ def parse_own_header(data: bytes) -> tuple[bytes, int, int] | None:
 # --- reading --------------------------------------------------------------------------------------
 
 
-class Record(NamedTuple):
+class ZipRecord(NamedTuple):
     """One entry as the central directory has it."""
 
     name: bytes
@@ -172,7 +172,7 @@ class Record(NamedTuple):
     mode: int
 
 
-class Directory(NamedTuple):
+class CentralDirectory(NamedTuple):
     """Where a central directory is, and the archive's comment."""
 
     start: int
@@ -183,7 +183,7 @@ class Directory(NamedTuple):
     comment: bytes
 
 
-def find_directory(read: Callable[[int, int], bytes], file_size: int) -> Directory:
+def find_directory(read: Callable[[int, int], bytes], file_size: int) -> CentralDirectory:
     """Find the central directory.
 
     Parameters
@@ -218,7 +218,7 @@ def find_directory(read: Callable[[int, int], bytes], file_size: int) -> Directo
         start = offset  # something lies between the directory and its end
     if start < offset or start + size > ends_at or (size and read(start, 4) != b"PK\x01\x02"):
         raise InvalidMetadataError("is cut off: its list of entries is not where it should be")
-    return Directory(start, size, count, start - offset, comment)
+    return CentralDirectory(start, size, count, start - offset, comment)
 
 
 def _find_end(tail: bytes) -> int | None:
@@ -248,14 +248,14 @@ def _find_end64(read: Callable[[int, int], bytes], ends_at: int) -> tuple[int, t
     raise InvalidMetadataError("is cut off: the ZIP64 record before its end is missing")
 
 
-def read_records(data: bytes, directory: Directory) -> Iterator[Record]:
+def read_records(data: bytes, directory: CentralDirectory) -> Iterator[ZipRecord]:
     """The entries of a central directory.
 
     Parameters
     ----------
     data : bytes
         The central directory.
-    directory : Directory
+    directory : CentralDirectory
         Where it was found.
 
     Raises
@@ -281,7 +281,7 @@ def read_records(data: bytes, directory: Directory) -> Iterator[Record]:
             break
         count += 1
         name = data[named:after]
-        yield Record(name, flags, method, crc, compressed, size, offset + shift, attributes >> 16)
+        yield ZipRecord(name, flags, method, crc, compressed, size, offset + shift, attributes >> 16)
     if count & _ALL16 != directory.listed & _ALL16:
         raise InvalidMetadataError(
             f"is damaged: it says that it has {directory.listed} entries, and lists {count}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from platestore.arrays.layout import ArrayLayout
-    from platestore.arrays.wishes import Wishes
+    from platestore.arrays.options import LayoutOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def array_plan(
     name: str,
     shape: Sequence[int] | None,
     dtype: npt.DTypeLike | None,
-    wishes: Wishes,
+    wishes: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     channel_names: Sequence[str] | None = None,
 ) -> ArrayPlan:

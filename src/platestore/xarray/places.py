@@ -32,7 +32,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroupPlace:
     """A place in a store.
 
     Attributes
@@ -94,7 +94,7 @@ class Place:
         )
 
 
-def find_place(store: Any, path: str) -> Place:
+def find_place(store: Any, path: str) -> GroupPlace:
     """The place that the arguments ``store`` and ``path`` mean.
 
     Raises
@@ -132,7 +132,7 @@ def find_place(store: Any, path: str) -> Place:
             path=directory,
             hint="write a .zarr store, then the archive with `platestore copy x.zarr x.ozx`",
         )
-    return Place(store, storage, inner, None if directory is None else os.path.abspath(directory))
+    return GroupPlace(store, storage, inner, None if directory is None else os.path.abspath(directory))
 
 
 def _local_path(store: str | os.PathLike[str]) -> str:
@@ -148,7 +148,7 @@ def _local_path(store: str | os.PathLike[str]) -> str:
     return os.path.abspath(text)
 
 
-def check_place(place: Place, zarr_format: ZarrFormat, *, overwrite: bool) -> bool:
+def check_place(place: GroupPlace, zarr_format: ZarrFormat, *, overwrite: bool) -> bool:
     """Check that a group of this format may be made somewhere.
 
     Returns
@@ -178,7 +178,7 @@ def check_place(place: Place, zarr_format: ZarrFormat, *, overwrite: bool) -> bo
     return True
 
 
-def _check_above(place: Place, zarr_format: ZarrFormat) -> None:
+def _check_above(place: GroupPlace, zarr_format: ZarrFormat) -> None:
     """Refuse a place inside an array, or inside groups of the other version of zarr."""
     storage, path = place.hierarchy()
     above = path.split("/")[:-1] if path else []
@@ -196,7 +196,7 @@ def _check_above(place: Place, zarr_format: ZarrFormat) -> None:
             )
 
 
-def _check_replaceable(place: Place) -> None:
+def _check_replaceable(place: GroupPlace) -> None:
     """Refuse to replace anything but an image group, or an empty one, that holds nothing of others."""
     storage, path = place.storage, place.path
     if place.directory is not None:
@@ -225,7 +225,7 @@ def _check_replaceable(place: Place) -> None:
         )
 
 
-def _foreign(place: Place) -> Sequence[str]:
+def _foreign(place: GroupPlace) -> Sequence[str]:
     if place.directory is not None:
         found = targets._foreign_files(place.directory)
         return [os.path.relpath(item, place.directory) for item in found]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.arrays.origins import of_store, origins, require_there
-from platestore.arrays.wishes import PyramidWishes, Wishes
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.images.creation import create_image
 from platestore.pyramid.levels import Resources
@@ -202,10 +202,10 @@ def _write_first(position: ImageEditor, array: xr.DataArray, name: str) -> None:
         position,
         name,
         data,
-        Wishes(),
+        LayoutOptions(),
         _relative(plan.grids, outer),
         True,
-        PyramidWishes(),
+        PyramidOptions(),
         Resources(),
         lambda draft: _edit(draft, name, plan, plan.attrs, data.dtype.name),
     )

@@ -131,10 +131,10 @@ def spread(
     shape : sequence of int
         Shape of the image.
     """
-    from platestore.arrays.wishes import Wishes
+    from platestore.arrays.options import LayoutOptions
 
     names = [axis.name for axis in position.axes]
-    layout = Wishes().layout(shape, array.dtype, position.location.zarr_format, names)
+    layout = LayoutOptions().layout(shape, array.dtype, position.location.zarr_format, names)
     return Spread(as_source(as_dask(array, layout.units)), places, shape)
 
 

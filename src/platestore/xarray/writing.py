@@ -26,7 +26,7 @@ from platestore.xarray.extra import import_xarray
 from platestore.xarray.grids import Irregular
 from platestore.xarray.models import MultiscaleGroupModel, model_multiscale_group, named
 from platestore.xarray.pixels import source_of
-from platestore.xarray.places import Place, check_place, find_place
+from platestore.xarray.places import GroupPlace, check_place, find_place
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -177,7 +177,7 @@ def _make(
 
 
 def _build_beside(
-    place: Place, model: MultiscaleGroupModel, data: Mapping[str, xr.DataArray] | None, *, replace: bool
+    place: GroupPlace, model: MultiscaleGroupModel, data: Mapping[str, xr.DataArray] | None, *, replace: bool
 ) -> None:
     """Build in a hidden directory, then take the place in one step."""
     assert place.directory is not None
@@ -195,7 +195,7 @@ def _build_beside(
 
 
 def _build_in_place(
-    place: Place, model: MultiscaleGroupModel, data: Mapping[str, xr.DataArray] | None, *, replace: bool
+    place: GroupPlace, model: MultiscaleGroupModel, data: Mapping[str, xr.DataArray] | None, *, replace: bool
 ) -> None:
     """Write the arrays, then the group's document; what it replaces stays until all is written."""
     storage = place.storage

@@ -8,11 +8,11 @@ from typing import Any
 from platestore.checking.hierarchy.arrays import array_facts
 from platestore.checking.hierarchy.documents import Node, read_node, shown
 from platestore.checking.hierarchy.labels import image_of, label_findings, source_path
-from platestore.checking.hierarchy.levels import Image, Level, image_findings, is_spatial_entry
+from platestore.checking.hierarchy.levels import Image, ListedLevel, image_findings, is_spatial_entry
 from platestore.checking.hierarchy.members import (
     Found,
-    Group,
-    Members,
+    JudgedGroup,
+    MemberFinder,
     inside,
     judge_group,
     not_a_group,
@@ -30,15 +30,15 @@ class Images:
 
     Parameters
     ----------
-    members : Members
+    members : MemberFinder
         What the groups of the store list.
     """
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: MemberFinder) -> None:
         self._members = members
         self._storage = members.storage
 
-    def image(self, group: Group) -> Found:
+    def image(self, group: JudgedGroup) -> Found:
         """An image and its label images."""
         images = yield from self.images(group)
         path = join(group.path, "labels")
@@ -53,7 +53,7 @@ class Images:
             if listing is not None:
                 yield from self.labels(listing, images[0] if images else None)
 
-    def images(self, group: Group) -> Generator[Finding, None, list[Image]]:
+    def images(self, group: JudgedGroup) -> Generator[Finding, None, list[Image]]:
         """The arrays of each multiscale image in a group."""
         yield from self._members.paths(group, ".datasets[")
         known: dict[str, Node | None] = {}
@@ -69,7 +69,7 @@ class Images:
         return images
 
     def _one_image(
-        self, group: Group, item: dict[str, Any], location: str, known: dict[str, Node | None]
+        self, group: JudgedGroup, item: dict[str, Any], location: str, known: dict[str, Node | None]
     ) -> Generator[Finding, None, Image]:
         axes = [axis.get("name") for _, axis in entries(item.get("axes"))]
         names = [name for name in axes if isinstance(name, str)]
@@ -91,11 +91,11 @@ class Images:
                 facts = array_facts(node)[0]
             if facts is not None:
                 scale = usable_scale(dataset.get("coordinateTransformations"), len(names) if whole else None)
-                levels.append(Level(where, path, scale, facts))
+                levels.append(ListedLevel(where, path, scale, facts))
         listed = names if whole else None
         return Image(location, group.file, group.ngff, listed, spatial, levels, len(datasets))
 
-    def labels(self, listing: Group, parent: Image | None) -> Found:
+    def labels(self, listing: JudgedGroup, parent: Image | None) -> Found:
         """The label images that a ``labels`` group lists, and the image that they belong to."""
         between: set[str] = set()
         for location, path in (yield from self._members.paths(listing, "labels[")):
@@ -104,7 +104,7 @@ class Images:
             if label is not None:
                 yield from self.label(label, parent)
 
-    def _between(self, listing: Group, path: str, seen: set[str]) -> Found:
+    def _between(self, listing: JudgedGroup, path: str, seen: set[str]) -> Found:
         """Groups between the list and a label image: they are to have no metadata."""
         segments = path.split("/")
         for depth in range(1, len(segments)):
@@ -128,14 +128,14 @@ class Images:
                     "(MUST NOT)",
                 )
 
-    def label(self, group: Group, parent: Image | None) -> Found:
+    def label(self, group: JudgedGroup, parent: Image | None) -> Found:
         """A label image and the image that it belongs to."""
         images = yield from self.images(group)
         if images:
             yield from label_findings(images[0], parent)
         yield from self._source_findings(group)
 
-    def _source_findings(self, group: Group) -> Found:
+    def _source_findings(self, group: JudgedGroup) -> Found:
         value = group.parts.get("image-label")
         source = value.get("source") if isinstance(value, dict) else None
         image = source.get("image") if isinstance(source, dict) else None

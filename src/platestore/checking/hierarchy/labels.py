@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from platestore.checking.hierarchy.levels import Image, Level
+from platestore.checking.hierarchy.levels import Image, ListedLevel
 from platestore.spec.findings import Finding
 
 _LABELS = "labels"
@@ -52,7 +52,7 @@ def label_findings(label: Image, parent: Image | None) -> Iterator[Finding]:
             yield from _shape_findings(mine, theirs, label, parent)
 
 
-def _shape_findings(mine: Level, theirs: Level, label: Image, parent: Image) -> Iterator[Finding]:
+def _shape_findings(mine: ListedLevel, theirs: ListedLevel, label: Image, parent: Image) -> Iterator[Finding]:
     sizes = _named_sizes(theirs, parent.axes)
     for name, size in _named_sizes(mine, label.axes).items():
         if size != 1 and sizes and size != sizes.get(name):
@@ -69,7 +69,7 @@ def _shape_findings(mine: Level, theirs: Level, label: Image, parent: Image) -> 
             )
 
 
-def _named_sizes(level: Level, axes: list[str] | None) -> dict[str, int]:
+def _named_sizes(level: ListedLevel, axes: list[str] | None) -> dict[str, int]:
     shape = level.facts.shape
     if shape is None or axes is None or len(shape) != len(axes):
         return {}

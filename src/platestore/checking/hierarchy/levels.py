@@ -21,7 +21,7 @@ _MAX_RANK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class ListedLevel:
     """A resolution level of an image.
 
     Attributes
@@ -63,7 +63,7 @@ class Image:
         Names of the axes, if the document has usable ones.
     spatial : list of bool
         Whether each of these axes is one of space.
-    levels : list of Level
+    levels : list of ListedLevel
         Its levels, from the finest.
     count : int
         How many levels are listed.
@@ -74,7 +74,7 @@ class Image:
     ngff: Adapter
     axes: list[str] | None
     spatial: list[bool]
-    levels: list[Level]
+    levels: list[ListedLevel]
     count: int
 
     @property
@@ -82,7 +82,7 @@ class Image:
         """Name of the version."""
         return self.ngff.name
 
-    def level_at(self, index: int) -> Level | None:
+    def level_at(self, index: int) -> ListedLevel | None:
         """The level that is listed at an index, if it is there."""
         where = f"{self.location}.datasets[{index}].path"
         return next((level for level in self.levels if level.location == where), None)
@@ -115,7 +115,7 @@ def image_findings(image: Image, channels: int | None, channel_axis: int | None)
         yield from _channel_findings(image, levels[0], channels, channel_axis)
 
 
-def _level_findings(level: Level, image: Image) -> Iterator[Finding]:
+def _level_findings(level: ListedLevel, image: Image) -> Iterator[Finding]:
     facts, rank = level.facts, None if image.axes is None else len(image.axes)
     section = f"OME-NGFF {image.version}, multiscales: "
     if facts.shape is not None and rank is not None and len(facts.shape) != rank:
@@ -178,7 +178,7 @@ def _type_findings(image: Image) -> Iterator[Finding]:
             )
 
 
-def _order_findings(finer: Level, coarser: Level, image: Image) -> Iterator[Finding]:
+def _order_findings(finer: ListedLevel, coarser: ListedLevel, image: Image) -> Iterator[Finding]:
     one, other = finer.facts.shape or (), coarser.facts.shape or ()
     if finer.scale and coarser.scale and are_finer(coarser.scale, finer.scale):
         return  # which the document says by itself
@@ -234,7 +234,7 @@ def other_size(base: Sized, level: Sized, spatial: Sequence[bool]) -> int | None
     return None
 
 
-def _size_finding(base: Level, level: Level, axis: int, image: Image) -> Finding:
+def _size_finding(base: ListedLevel, level: ListedLevel, axis: int, image: Image) -> Finding:
     name = image.axes[axis] if image.axes else str(axis)
     return Finding(
         "level-size",
@@ -248,7 +248,9 @@ def _size_finding(base: Level, level: Level, axis: int, image: Image) -> Finding
     )
 
 
-def _scale_findings(base: Level, level: Level, image: Image, told: int | None) -> Iterator[Finding]:
+def _scale_findings(
+    base: ListedLevel, level: ListedLevel, image: Image, told: int | None
+) -> Iterator[Finding]:
     """Whether shapes shrink as scales grow: within one pixel, as roundings differ."""
     full, shape = base.facts.shape or (), level.facts.shape or ()
     if base.scale is None or level.scale is None:
@@ -273,7 +275,7 @@ def _scale_findings(base: Level, level: Level, image: Image, told: int | None) -
             )
 
 
-def _channel_findings(image: Image, level: Level, channels: int, axis: int | None) -> Iterator[Finding]:
+def _channel_findings(image: Image, level: ListedLevel, channels: int, axis: int | None) -> Iterator[Finding]:
     shape = level.facts.shape or ()
     size = 1 if axis is None else shape[axis] if axis < len(shape) else None
     if size is None or size == channels:

@@ -25,7 +25,7 @@ _ENDS = frozenset({"version-not-yet", "version-too-old", "still-empty"})
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class JudgedGroup:
     """A group whose attributes were judged.
 
     Attributes
@@ -74,13 +74,13 @@ class Group:
 
 
 def judge_group(
-    node: Node, kind: str | None, *, strict: bool, parent: Group | None = None
-) -> Generator[Finding, None, Group | None]:
+    node: Node, kind: str | None, *, strict: bool, parent: JudgedGroup | None = None
+) -> Generator[Finding, None, JudgedGroup | None]:
     """Judge a group's attributes, and hold its version against that of its parent.
 
     Returns
     -------
-    Group or None
+    JudgedGroup or None
         None if nothing below it can be told from them.
     """
     judgement = judge(node.attributes, zarr_format=node.zarr_format, strict=strict, kind=kind)
@@ -88,7 +88,7 @@ def judge_group(
         yield _placed(finding, node)
     if any(finding.code in _ENDS for finding in judgement.findings) or not judgement.parts:
         return None
-    group = Group(node.path, node.file, node.zarr_format or 3, judgement.ngff, judgement.parts)
+    group = JudgedGroup(node.path, node.file, node.zarr_format or 3, judgement.ngff, judgement.parts)
     stated = judgement.version
     if parent is not None and stated is not None and stated != parent.version:
         yield Finding(
@@ -141,7 +141,7 @@ def not_a_group(location: str, path: str, file: str) -> Finding:
     return Finding("member-type", location, text, file=file, expected="group", found="array")
 
 
-class Members:
+class MemberFinder:
     """What the groups of a store list.
 
     Parameters
@@ -158,7 +158,7 @@ class Members:
         self._links: set[str] = {""}
 
     def member(
-        self, group: Group, location: str, path: str, *, array: bool = False
+        self, group: JudgedGroup, location: str, path: str, *, array: bool = False
     ) -> Generator[Finding, None, Node | None]:
         """Read a member that a group lists."""
         full = join(group.path, path)
@@ -186,7 +186,7 @@ class Members:
             yield Finding("formats-mixed", "", text, "error", node.file, *versions, rule)
         return node if node.what == wanted else None
 
-    def paths(self, group: Group, part: str) -> Generator[Finding, None, list[tuple[str, str]]]:
+    def paths(self, group: JudgedGroup, part: str) -> Generator[Finding, None, list[tuple[str, str]]]:
         """Where the members of a part are listed, and their paths, each once."""
         found: dict[str, str] = {}
         folded: dict[str, str] = {}
@@ -211,8 +211,8 @@ class Members:
         return [(location, path) for path, location in found.items()]
 
     def group_at(
-        self, group: Group, location: str, path: str, kind: str
-    ) -> Generator[Finding, None, Group | None]:
+        self, group: JudgedGroup, location: str, path: str, kind: str
+    ) -> Generator[Finding, None, JudgedGroup | None]:
         """Read a group that is listed, and judge its attributes."""
         node = yield from self.member(group, location, path)
         if node is None:

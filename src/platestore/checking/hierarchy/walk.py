@@ -16,8 +16,8 @@ from platestore.checking.hierarchy.labels import image_of
 from platestore.checking.hierarchy.levels import Image
 from platestore.checking.hierarchy.members import (
     Found,
-    Group,
-    Members,
+    JudgedGroup,
+    MemberFinder,
     inside,
     judge_group,
     not_a_group,
@@ -61,7 +61,7 @@ class _Walk:
     def __init__(self, storage: Storage, *, strict: bool) -> None:
         self._storage = storage
         self._strict = strict
-        self._members = Members(storage, strict=strict)
+        self._members = MemberFinder(storage, strict=strict)
         self._images = Images(self._members)
 
     # --- where it begins --------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class _Walk:
             if group is not None and not (yield from self._bare(group)):
                 yield from self._below(group)
 
-    def _bare(self, group: Group) -> Generator[Finding, None, bool]:
+    def _bare(self, group: JudgedGroup) -> Generator[Finding, None, bool]:
         """Whether there is nothing but documents, as where somebody wants only those to be judged."""
         listed = [(where, path) for where, path in group.members() if "series[" not in where]
         if not listed or not self._holds_documents_only(group.path):
@@ -114,7 +114,7 @@ class _Walk:
             return False
         return not [name for name in directories if not name.startswith(".")] and set(files) <= DOCUMENTS
 
-    def _below(self, group: Group) -> Found:
+    def _below(self, group: JudgedGroup) -> Found:
         """Everything that the keys of a group list."""
         parts = group.parts
         if "plate" in parts:
@@ -132,7 +132,7 @@ class _Walk:
 
     # --- what lies above: it was not asked about, so its own flaws are not told ----------------------
 
-    def _above(self, path: str, levels: int, kind: str) -> Group | None:
+    def _above(self, path: str, levels: int, kind: str) -> JudgedGroup | None:
         segments = path.split("/") if path else []
         if len(segments) < levels:
             return None
@@ -150,7 +150,7 @@ class _Walk:
         yield from self._plate(plate, row=row)
         return True
 
-    def _fields_above(self, well: Group) -> Fields:
+    def _fields_above(self, well: JudgedGroup) -> Fields:
         plate = self._above(well.path, 2, "plate")
         return Fields(None if plate is None else plate.parts.get("plate"), well.version)
 
@@ -165,7 +165,7 @@ class _Walk:
 
     # --- plates, wells, collections -----------------------------------------------------------------
 
-    def _plate(self, plate: Group, row: str | None = None) -> Found:
+    def _plate(self, plate: JudgedGroup, row: str | None = None) -> Found:
         """The wells of a plate, or of one of its rows."""
         fields = Fields(plate.parts.get("plate"), plate.version)
         complete = row is None
@@ -184,7 +184,7 @@ class _Walk:
         if complete:
             yield from fields.unused(plate.where("plate"), plate.file)
 
-    def _row_findings(self, plate: Group, row: str, *, exists: bool) -> Found:
+    def _row_findings(self, plate: JudgedGroup, row: str, *, exists: bool) -> Found:
         node = read_node(self._storage, join(plate.path, row))
         yield from node.findings
         if (node.what == "nothing" and exists) or node.what == "array":
@@ -198,7 +198,7 @@ class _Walk:
                 hint="`platestore check --repair` writes its document",
             )
 
-    def _well(self, well: Group, fields: Fields) -> Found:
+    def _well(self, well: JudgedGroup, fields: Fields) -> Found:
         part = well.parts.get("well")
         images = part.get("images") if isinstance(part, dict) else None
         yield from fields.well(images, well.where("well.images"), well.file)
@@ -207,7 +207,7 @@ class _Walk:
             if image is not None:
                 yield from self._images.image(image)
 
-    def _series(self, group: Group) -> Found:
+    def _series(self, group: JudgedGroup) -> Found:
         """The images of a collection: those that the ``OME`` group lists, or 0, 1, ..."""
         path = join(group.path, "OME")
         node = read_node(self._storage, path)
@@ -228,7 +228,7 @@ class _Walk:
             count = yield from self._numbered(group)
         yield from xml_findings(self._storage, join(path, XML), count)
 
-    def _numbered(self, group: Group) -> Generator[Finding, None, int]:
+    def _numbered(self, group: JudgedGroup) -> Generator[Finding, None, int]:
         count = 0
         while (node := read_node(self._storage, join(group.path, str(count)))).what != "nothing":
             yield from self._members.link_findings(node.path)

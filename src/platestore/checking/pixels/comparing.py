@@ -14,7 +14,7 @@ from platestore.arrays.grid import Box, Place, box_of
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.decoding import Decoder
 from platestore.checking.pixels.presence import places_of, same_as
-from platestore.checking.pixels.survey import Survey
+from platestore.checking.pixels.survey import ChunkSurvey
 from platestore.errors import MissingChunkError
 from platestore.pyramid.targets import Reader
 
@@ -23,7 +23,7 @@ _TOLERANCE = {2: 2e-3, 4: 1e-5, 8: 1e-12}
 _PIECE = 2**18
 
 
-class _Local(threading.local):
+class _ThreadCounts(threading.local):
     def __init__(self) -> None:
         self.nbytes = [0]
         self.known = False
@@ -34,7 +34,7 @@ class AuditReader:
 
     Parameters
     ----------
-    survey : Survey
+    survey : ChunkSurvey
         Level 0.
     reader : Reader
         Reads its chunks.
@@ -42,7 +42,7 @@ class AuditReader:
         Where chunks that cannot be decoded are noted.
     """
 
-    def __init__(self, survey: Survey, reader: Reader, damage: Damage) -> None:
+    def __init__(self, survey: ChunkSurvey, reader: Reader, damage: Damage) -> None:
         self._survey = survey
         self._reader = reader
         self._damage = damage
@@ -85,7 +85,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._each: list[list[int]] = []
-        self._local = _Local()
+        self._local = _ThreadCounts()
         self._lock = threading.Lock()
 
     def add(self, number: int) -> None:
@@ -107,7 +107,7 @@ class CompareWriter:
 
     Parameters
     ----------
-    survey, base : Survey
+    survey, base : ChunkSurvey
         The level, and level 0.
     decoder : Decoder
         Decodes the level's chunks.
@@ -129,8 +129,8 @@ class CompareWriter:
 
     def __init__(
         self,
-        survey: Survey,
-        base: Survey,
+        survey: ChunkSurvey,
+        base: ChunkSurvey,
         decoder: Decoder,
         damage: Damage,
         base_damage: Damage,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.grid import Box, Place, box_of
-from platestore.checking.pixels.survey import Survey
+from platestore.checking.pixels.survey import ChunkSurvey
 
 _SHOWN = 5
 
@@ -28,11 +28,11 @@ class Damage:
 
     Parameters
     ----------
-    survey : Survey
+    survey : ChunkSurvey
         The array; files that were found damaged by it are not told of again.
     """
 
-    def __init__(self, survey: Survey) -> None:
+    def __init__(self, survey: ChunkSurvey) -> None:
         self._survey = survey
         self._files: dict[Place, _File] = {}
         self._lock = threading.Lock()

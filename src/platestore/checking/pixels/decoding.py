@@ -16,7 +16,7 @@ from platestore.arrays.chunkfiles import ChunkReader
 from platestore.arrays.grid import Place, box_of
 from platestore.arrays.layout import MAX_CHUNK_BYTES
 from platestore.checking.pixels.damage import Damage
-from platestore.checking.pixels.survey import Survey
+from platestore.checking.pixels.survey import ChunkSurvey
 from platestore.checking.pixels.threads import in_threads
 from platestore.errors import UnsupportedError
 
@@ -37,7 +37,7 @@ class Decoder(Protocol):
         """
 
 
-class _Block(threading.local):
+class _ThreadBlock(threading.local):
     block: npt.NDArray[Any] | None = None
 
 
@@ -46,16 +46,16 @@ class ChunkDecoder:
 
     Parameters
     ----------
-    survey : Survey
+    survey : ChunkSurvey
         The array.
     format : ChunkFormat
         How its chunks lie in files.
     """
 
-    def __init__(self, survey: Survey, format: ChunkFormat) -> None:
+    def __init__(self, survey: ChunkSurvey, format: ChunkFormat) -> None:
         self._reader = ChunkReader(survey.storage, survey.path, format)
         self._format = format
-        self._local = _Block()
+        self._local = _ThreadBlock()
         self.fill = format.fill
 
     def decode(self, place: Place) -> npt.NDArray[Any] | None:
@@ -75,11 +75,11 @@ class ZarrDecoder:
 
     Parameters
     ----------
-    survey : Survey
+    survey : ChunkSurvey
         The array.
     """
 
-    def __init__(self, survey: Survey) -> None:
+    def __init__(self, survey: ChunkSurvey) -> None:
         import zarr
 
         from platestore.storage import zarr_compat
@@ -100,7 +100,7 @@ class ZarrDecoder:
         return np.asarray(self._array[box])
 
 
-def decoder_of(survey: Survey) -> Decoder:
+def decoder_of(survey: ChunkSurvey) -> Decoder:
     """What decodes the chunks of an array.
 
     Raises
@@ -114,7 +114,7 @@ def decoder_of(survey: Survey) -> Decoder:
     return ZarrDecoder(survey) if survey.format is None else ChunkDecoder(survey, survey.format)
 
 
-def usable_decoder(survey: Survey) -> Decoder | None:
+def usable_decoder(survey: ChunkSurvey) -> Decoder | None:
     """What decodes the chunks of an array; None, with a finding, where nothing here can."""
     try:
         return decoder_of(survey)
@@ -125,12 +125,12 @@ def usable_decoder(survey: Survey) -> Decoder | None:
         return None
 
 
-def decode_all(survey: Survey, damage: Damage, workers: int | None, visit: Visit | None = None) -> int:
+def decode_all(survey: ChunkSurvey, damage: Damage, workers: int | None, visit: Visit | None = None) -> int:
     """Decode every chunk that is there.
 
     Parameters
     ----------
-    survey : Survey
+    survey : ChunkSurvey
         The array.
     damage : Damage
         Where chunks that cannot be decoded are noted.
@@ -176,7 +176,7 @@ class _Count:
             self.value += number
 
 
-def sound_places(survey: Survey) -> Iterator[Place]:
+def sound_places(survey: ChunkSurvey) -> Iterator[Place]:
     """All chunks that are there, in files that were not found damaged."""
     for unit in sorted(survey.files):
         if unit not in survey.flawed:

@@ -13,8 +13,8 @@ from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import ZarrFormat, read_array
 
 if TYPE_CHECKING:
-    from platestore.checking.pixels.pyramid import Level
-    from platestore.checking.pixels.survey import Survey
+    from platestore.checking.pixels.pyramid import StoredLevel
+    from platestore.checking.pixels.survey import ChunkSurvey
 
 _INCOMPLETE = "incomplete"
 
@@ -112,9 +112,9 @@ def audit_array(
         return ArrayAudit(path)
     nbytes = 0
     if deep:
-        from platestore.checking.pixels.pyramid import Level, audit_levels
+        from platestore.checking.pixels.pyramid import StoredLevel, audit_levels
 
-        nbytes = audit_levels([Level("", found)], None, workers)
+        nbytes = audit_levels([StoredLevel("", found)], None, workers)
     else:
         _note_codecs([found])
     _note_unwritten(found)
@@ -129,7 +129,7 @@ def audit_array(
     )
 
 
-def _survey(storage: Storage, path: str, zarr_format: ZarrFormat) -> Survey | None:
+def _survey(storage: Storage, path: str, zarr_format: ZarrFormat) -> ChunkSurvey | None:
     try:
         document = read_array(storage, path, zarr_format)
         if document is None:
@@ -148,9 +148,9 @@ def _paths(image: dict[str, Any]) -> list[str]:
     return [row["path"] for row in rows if isinstance(row, dict) and isinstance(row.get("path"), str)]
 
 
-def _levels(storage: Storage, path: str, image: dict[str, Any], zarr_format: ZarrFormat) -> list[Level]:
+def _levels(storage: Storage, path: str, image: dict[str, Any], zarr_format: ZarrFormat) -> list[StoredLevel]:
     """The levels that are there, in their order."""
-    out: dict[str, Level] = {}
+    out: dict[str, StoredLevel] = {}
     for name in _paths(image):
         try:
             inner = split_path(name, location="path", document=path)
@@ -158,9 +158,9 @@ def _levels(storage: Storage, path: str, image: dict[str, Any], zarr_format: Zar
             continue
         found = None if inner in out else _survey(storage, join(path, inner), zarr_format)
         if found is not None:
-            from platestore.checking.pixels.pyramid import Level
+            from platestore.checking.pixels.pyramid import StoredLevel
 
-            out[inner] = Level(name, found)
+            out[inner] = StoredLevel(name, found)
     return list(out.values())
 
 
@@ -172,7 +172,7 @@ def _unfinished(image: dict[str, Any]) -> set[str]:
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
-def _note_codecs(surveys: Iterable[Survey]) -> None:
+def _note_codecs(surveys: Iterable[ChunkSurvey]) -> None:
     """Note arrays that nothing here can decode, without decoding any."""
     for found in surveys:
         if found.format is None:
@@ -181,14 +181,14 @@ def _note_codecs(surveys: Iterable[Survey]) -> None:
             usable_decoder(found)
 
 
-def _note_unwritten(found: Survey) -> None:
+def _note_unwritten(found: ChunkSurvey) -> None:
     told = any(finding.file == found.path for finding in found.findings)
     if not found.files and found.is_listed and all(found.grid.shape) and not told:
         text = "has no chunks: it was never written, or with the fill value only"
         found.report("array-unwritten", None, text, level="advice")
 
 
-def _summed(out: ImageAudit, levels: list[Level], settled: set[str]) -> ImageAudit:
+def _summed(out: ImageAudit, levels: list[StoredLevel], settled: set[str]) -> ImageAudit:
     """The findings and figures of all levels; some of them need not have any chunks."""
     files = stored = 0
     for level in levels:

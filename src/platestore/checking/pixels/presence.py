@@ -19,7 +19,7 @@ import numpy.typing as npt
 from platestore.arrays.grid import Box, Place, box_of
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.decoding import decoder_of, sound_places
-from platestore.checking.pixels.survey import Survey
+from platestore.checking.pixels.survey import ChunkSurvey
 
 _NUMBERS = "biuf"
 # So many chunks of a level are decoded to see whether they hold anything, where nothing else is.
@@ -35,7 +35,7 @@ class Contents:
 
     Attributes
     ----------
-    survey : Survey
+    survey : ChunkSurvey
         The array.
     damage : Damage
         Its chunks that could not be decoded.
@@ -45,7 +45,7 @@ class Contents:
         Chunks that do not hold the fill value.
     """
 
-    survey: Survey
+    survey: ChunkSurvey
     damage: Damage
     some: set[Place] = field(default_factory=set)
     solid: set[Place] = field(default_factory=set)
@@ -73,7 +73,7 @@ def same_as(block: npt.NDArray[Any], fill: Any) -> npt.NDArray[np.bool_]:
     return out
 
 
-def beneath(level: Survey, place: Place, base: Survey) -> Box:
+def beneath(level: ChunkSurvey, place: Place, base: ChunkSurvey) -> Box:
     """The part of level 0 that a chunk of a level depends on, and a pixel of the level around it."""
     rows = zip(box_of(place, level.chunks, level.grid.shape), level.grid.shape, base.grid.shape, strict=True)
     return tuple(slice(*_scaled(part, many, all_)) for part, many, all_ in rows)
@@ -85,12 +85,12 @@ def _scaled(part: slice, many: int, all_: int) -> tuple[int, int]:
     return start, min(all_, -(-(part.stop + margin) * all_ // many))
 
 
-def places_of(survey: Survey, box: Box) -> Iterator[Place]:
+def places_of(survey: ChunkSurvey, box: Box) -> Iterator[Place]:
     """The chunks that a part of an array touches; they must be few enough to be gone through."""
     return itertools.product(*_ranges(survey, box))
 
 
-def _ranges(survey: Survey, box: Box) -> list[range]:
+def _ranges(survey: ChunkSurvey, box: Box) -> list[range]:
     return [range(part.start // c, -(-part.stop // c)) for part, c in zip(box, survey.chunks, strict=True)]
 
 
@@ -98,7 +98,7 @@ def _number(ranges: list[range]) -> int:
     return math.prod(max(0, r.stop - r.start) for r in ranges)
 
 
-def is_there(survey: Survey, box: Box) -> bool:
+def is_there(survey: ChunkSurvey, box: Box) -> bool:
     """Whether any chunk that a part of an array touches is there; of many, whether any file is."""
     ranges = _ranges(survey, box)
     if _number(ranges) <= survey.present:
@@ -112,7 +112,7 @@ def _lies_in(place: Place, ranges: list[range]) -> bool:
     return all(p in r for p, r in zip(place, ranges, strict=True))
 
 
-def _any_of(places: set[Place], survey: Survey, box: Box) -> bool:
+def _any_of(places: set[Place], survey: ChunkSurvey, box: Box) -> bool:
     """Whether any of some chunks is among those that a part of an array touches."""
     ranges = _ranges(survey, box)
     if _number(ranges) <= len(places):
@@ -120,25 +120,25 @@ def _any_of(places: set[Place], survey: Survey, box: Box) -> bool:
     return any(_lies_in(place, ranges) for place in places)
 
 
-def _all_of(places: set[Place], survey: Survey, box: Box) -> bool:
+def _all_of(places: set[Place], survey: ChunkSurvey, box: Box) -> bool:
     """Whether all chunks that a part of an array touches are among some."""
     ranges = _ranges(survey, box)
     return _number(ranges) <= len(places) and all(place in places for place in itertools.product(*ranges))
 
 
-def bare_places(base: Survey, level: Survey) -> Iterator[Place]:
+def bare_places(base: ChunkSurvey, level: ChunkSurvey) -> Iterator[Place]:
     """Sound chunks of a level, while all chunks of level 0 that they are made from are not there."""
     for place in sound_places(level):
         if not is_there(base, beneath(level, place, base)):
             yield place
 
 
-def find_lost(base: Survey, level: Survey, name: str) -> None:
+def find_lost(base: ChunkSurvey, level: ChunkSurvey, name: str) -> None:
     """Note chunks of level 0 that are not there, though a level has data that was made from them.
 
     Parameters
     ----------
-    base, level : Survey
+    base, level : ChunkSurvey
         Level 0, which is told of, and the other level.
     name : str
         Name of the other level.
@@ -161,7 +161,7 @@ def find_lost(base: Survey, level: Survey, name: str) -> None:
             return
 
 
-def tell_lost(base: Survey, name: str, places: list[Place], *, at_most: int | None = None) -> None:
+def tell_lost(base: ChunkSurvey, name: str, places: list[Place], *, at_most: int | None = None) -> None:
     """Note that a level has data where level 0 has none; once, though several levels may."""
     if any(finding.code == "chunk-missing" for finding in base.findings):
         return

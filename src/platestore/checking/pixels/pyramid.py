@@ -29,14 +29,14 @@ from platestore.checking.pixels.presence import (
     hold_against,
     tell_lost,
 )
-from platestore.checking.pixels.survey import Survey
+from platestore.checking.pixels.survey import ChunkSurvey
 from platestore.checking.rules.crossing import usable_scale
 from platestore.errors import BudgetError
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.gaussian import halo
 from platestore.pyramid.kernels import METHODS, check_method
 from platestore.pyramid.stepwise import StepwiseBuild
-from platestore.pyramid.targets import Reader, Target
+from platestore.pyramid.targets import LevelTarget, Reader
 from platestore.settings import config
 from platestore.spec.geometry import level_shapes
 from platestore.spec.pyramids import PRODUCER
@@ -47,7 +47,7 @@ _MOSTLY = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class PyramidRecipe:
     """How the levels of an image were made.
 
     Attributes
@@ -66,7 +66,7 @@ class Recipe:
         return tuple(math.prod(column) for column in zip(*self.factors[:k], strict=True))
 
 
-def recipe_of(image: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Recipe | None:
+def recipe_of(image: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> PyramidRecipe | None:
     """How the levels were made, as platestore wrote it; None if it did not, or they have other shapes.
 
     Parameters
@@ -87,7 +87,7 @@ def recipe_of(image: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Recip
     if not all(isinstance(s, list) and len(s) == ndim and all(map(_is_factor, s)) for s in steps):
         return None
     factors = [tuple(step) for step in steps]
-    return Recipe(method, factors) if level_shapes(shapes[0], factors) == list(shapes) else None
+    return PyramidRecipe(method, factors) if level_shapes(shapes[0], factors) == list(shapes) else None
 
 
 def _is_factor(value: Any) -> bool:
@@ -95,29 +95,29 @@ def _is_factor(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class StoredLevel:
     """One level of an image.
 
     Attributes
     ----------
     name : str
         As the image names it.
-    survey : Survey
+    survey : ChunkSurvey
         Its files.
     """
 
     name: str
-    survey: Survey
+    survey: ChunkSurvey
 
 
-def audit_levels(levels: Sequence[Level], recipe: Recipe | None, workers: int | None) -> int:
+def audit_levels(levels: Sequence[StoredLevel], recipe: PyramidRecipe | None, workers: int | None) -> int:
     """Decode every chunk of all levels, and hold them against level 0.
 
     Parameters
     ----------
-    levels : sequence of Level
+    levels : sequence of StoredLevel
         Level 0 first; all of one rank.
-    recipe : Recipe, optional
+    recipe : PyramidRecipe, optional
         How they were made.
     workers : int, optional
         Number of threads.
@@ -144,7 +144,7 @@ def audit_levels(levels: Sequence[Level], recipe: Recipe | None, workers: int | 
     return nbytes
 
 
-def _can_be_made(levels: Sequence[Level], recipe: Recipe) -> bool:
+def _can_be_made(levels: Sequence[StoredLevel], recipe: PyramidRecipe) -> bool:
     """Whether the levels can be made again, in a time that fits what is there."""
     base = levels[0].survey
     chunks = math.prod(base.counts)
@@ -161,7 +161,7 @@ def _can_be_made(levels: Sequence[Level], recipe: Recipe) -> bool:
     return len({dtype.newbyteorder("=") for dtype in dtypes}) == 1
 
 
-def _audit_in_one_pass(levels: Sequence[Level], recipe: Recipe, workers: int | None) -> int:
+def _audit_in_one_pass(levels: Sequence[StoredLevel], recipe: PyramidRecipe, workers: int | None) -> int:
     surveys = [level.survey for level in levels]
     damages = [Damage(survey) for survey in surveys]
     reader = AuditReader(surveys[0], _reader(surveys[0]), damages[0])
@@ -179,7 +179,7 @@ def _audit_in_one_pass(levels: Sequence[Level], recipe: Recipe, workers: int | N
     return reader.nbytes + sum(writer.nbytes for writer in writers)
 
 
-def _audit_stepwise(levels: Sequence[Level], recipe: Recipe, workers: int | None) -> int:
+def _audit_stepwise(levels: Sequence[StoredLevel], recipe: PyramidRecipe, workers: int | None) -> int:
     """Decode everything; then, if it can be decoded, make each level from the one before."""
     surveys = [level.survey for level in levels]
     damages = [Damage(survey) for survey in surveys]
@@ -203,7 +203,9 @@ def _audit_stepwise(levels: Sequence[Level], recipe: Recipe, workers: int | None
     return nbytes
 
 
-def _writers(surveys: Sequence[Survey], damages: Sequence[Damage], recipe: Recipe) -> list[CompareWriter]:
+def _writers(
+    surveys: Sequence[ChunkSurvey], damages: Sequence[Damage], recipe: PyramidRecipe
+) -> list[CompareWriter]:
     """What compares each level but level 0."""
     gaussian = recipe.method == "gaussian"
     out = []
@@ -226,12 +228,15 @@ def _writers(surveys: Sequence[Survey], damages: Sequence[Damage], recipe: Recip
 
 
 def _targets(
-    surveys: Sequence[Survey], recipe: Recipe, reader: Reader | None, writers: Sequence[CompareWriter]
-) -> list[Target]:
+    surveys: Sequence[ChunkSurvey],
+    recipe: PyramidRecipe,
+    reader: Reader | None,
+    writers: Sequence[CompareWriter],
+) -> list[LevelTarget]:
     ones = (1,) * len(surveys[0].grid.shape)
     rows = zip(surveys, [ones, *recipe.factors], [None, *writers], strict=True)
     return [
-        Target(
+        LevelTarget(
             shape=survey.grid.shape,
             chunks=survey.chunks,
             factors=factors,
@@ -243,20 +248,20 @@ def _targets(
     ]
 
 
-def _fill(survey: Survey) -> Any:
+def _fill(survey: ChunkSurvey) -> Any:
     if survey.format is not None:
         return survey.format.fill
     array = open_array(survey.storage, survey.document, ())
     return np.zeros((), array.dtype)[()] if array.fill_value is None else array.fill_value
 
 
-def _reader(survey: Survey) -> Reader:
+def _reader(survey: ChunkSurvey) -> Reader:
     if survey.format is None:
         return ArrayReader(open_array(survey.storage, survey.document, ()))
     return ChunkReader(survey.storage, survey.path, survey.format)
 
 
-def _tell(levels: Sequence[Level], writers: Sequence[CompareWriter], damages: Sequence[Damage]) -> None:
+def _tell(levels: Sequence[StoredLevel], writers: Sequence[CompareWriter], damages: Sequence[Damage]) -> None:
     for level, writer in zip(levels[1:], writers, strict=True):
         if writer.lost:
             tell_lost(levels[0].survey, level.name, sorted(writer.lost))
@@ -267,17 +272,17 @@ def _tell(levels: Sequence[Level], writers: Sequence[CompareWriter], damages: Se
         damage.tell()
 
 
-def _count(level: Level) -> int:
+def _count(level: StoredLevel) -> int:
     return math.prod(level.survey.counts)
 
 
-def _follows(finer: Level, level: Level) -> bool:
+def _follows(finer: StoredLevel, level: StoredLevel) -> bool:
     """Whether whole factors lead from one level to another, on each axis that shrinks."""
     rows = zip(finer.survey.grid.shape, level.survey.grid.shape, strict=True)
     return all(m > n or _is_explained(n, m) for n, m in rows)
 
 
-def shape_flaws(levels: Sequence[Level]) -> None:
+def shape_flaws(levels: Sequence[StoredLevel]) -> None:
     """Note levels whose shapes no whole factors explain."""
     for above, level in itertools.pairwise(levels):
         # A level is made of the one above, or, by a factor that does not go with that one's, of level 0.
@@ -295,7 +300,7 @@ class _Sized:
     scale: list[float] | None
 
 
-def of_one_size(levels: Sequence[Level], image: dict[str, Any]) -> list[Level]:
+def of_one_size(levels: Sequence[StoredLevel], image: dict[str, Any]) -> list[StoredLevel]:
     """The levels but those with another number of time points or channels than the first, which are noted."""
     axes = [axis if isinstance(axis, dict) else {} for axis in _listed(image, "axes")]
     spatial = [is_spatial_entry(axis) for axis in axes]

@@ -28,7 +28,7 @@ _RESTORE = "restore the file from a backup, or write its region again"
 
 
 @dataclass(slots=True)
-class Survey:
+class ChunkSurvey:
     """The files of one array.
 
     Attributes
@@ -141,7 +141,7 @@ class Survey:
         self.report(code, unit, message, hint=_RESTORE, **more)
 
 
-def survey(storage: Storage, document: ArrayDocument) -> Survey | None:
+def survey(storage: Storage, document: ArrayDocument) -> ChunkSurvey | None:
     """List the files of an array once, and hold them against its document.
 
     Parameters
@@ -153,7 +153,7 @@ def survey(storage: Storage, document: ArrayDocument) -> Survey | None:
 
     Returns
     -------
-    Survey or None
+    ChunkSurvey or None
         None for an array whose document does not tell where its chunks are.
     """
     grid = array_grid(document)
@@ -162,15 +162,15 @@ def survey(storage: Storage, document: ArrayDocument) -> Survey | None:
     found = chunk_format(document)
     if found is not None and (0 in found.codec.chunks or found.shape != grid.shape or not grid.shape):
         found = None
-    out = Survey(storage, document, grid, found)
+    out = ChunkSurvey(storage, document, grid, found)
     _list(out)
-    look = _Look(out)
+    look = _FileCheck(out)
     for unit, size in sorted(out.files.items()):
         look.at(unit, size)
     return out
 
 
-def _files(out: Survey) -> Iterator[tuple[str, int]]:
+def _files(out: ChunkSurvey) -> Iterator[tuple[str, int]]:
     """The files of an array, relative to it, with their bytes."""
     try:
         yield from list_files(out.storage, out.path, out.unlisted)
@@ -187,7 +187,7 @@ def _files(out: Survey) -> Iterator[tuple[str, int]]:
                 yield out.grid.key(unit), size
 
 
-def _list(out: Survey) -> None:
+def _list(out: ChunkSurvey) -> None:
     """Sort the files into chunks, chunks outside of the array, and others."""
     outside: list[str] = []
     foreign: list[str] = []
@@ -220,7 +220,7 @@ def _list(out: Survey) -> None:
     _tell(out, "chunk-foreign", others, "advice", "is no chunk of the array that it lies in")
 
 
-def _tell(out: Survey, code: str, keys: list[str], level: Level, message: str) -> None:
+def _tell(out: ChunkSurvey, code: str, keys: list[str], level: Level, message: str) -> None:
     # What a repair acts on is told one by one.
     most = _MOST_NAMES if code == "chunk-foreign" else len(keys)
     for key in keys[:most]:
@@ -231,10 +231,10 @@ def _tell(out: Survey, code: str, keys: list[str], level: Level, message: str) -
         out.findings.append(Finding(code, "", text, level, file=out.path))
 
 
-class _Look:
+class _FileCheck:
     """Looks at one file after another."""
 
-    def __init__(self, out: Survey) -> None:
+    def __init__(self, out: ChunkSurvey) -> None:
         self._out = out
         self._buffer = ReadBuffer()
         self._header: Header | None = None

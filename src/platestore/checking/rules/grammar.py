@@ -195,7 +195,7 @@ class Key:
         self.typed = typed
 
 
-class Record:
+class ObjectRule:
     """An object; keys that are not described may hold anything.
 
     Parameters

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from platestore.checking.rules.grammar import Flag, Key, Listing, Need, Number, Record, Shape, Text
+from platestore.checking.rules.grammar import Flag, Key, Listing, Need, Number, ObjectRule, Shape, Text
 from platestore.spec.versions import Adapter
 
 _TEXT = Text()
@@ -40,13 +40,13 @@ def documents(ngff: Adapter) -> Mapping[str, Shape]:
     }
 
 
-def _multiscale(stamp: Mapping[str, Key]) -> Record:
-    axis = Record(
+def _multiscale(stamp: Mapping[str, Key]) -> ObjectRule:
+    axis = ObjectRule(
         "axes",
         "an axis",
         {"name": Key(_TEXT, "must"), "type": Key(_TEXT, "should")},
     )
-    transform = Record(
+    transform = ObjectRule(
         "multiscales",
         "a transformation",
         {
@@ -55,12 +55,12 @@ def _multiscale(stamp: Mapping[str, Key]) -> Record:
             "translation": Key(Listing(_NUMBER)),
         },
     )
-    dataset = Record(
+    dataset = ObjectRule(
         "multiscales",
         "a dataset",
         {"path": Key(_TEXT, "must"), "coordinateTransformations": Key(Listing(transform), "must")},
     )
-    return Record(
+    return ObjectRule(
         "multiscales",
         "an image",
         {
@@ -70,18 +70,18 @@ def _multiscale(stamp: Mapping[str, Key]) -> Record:
             "coordinateTransformations": Key(Listing(transform)),
             "name": Key(_TEXT, "strict"),
             "type": Key(_TEXT, "strict", typed="warning"),
-            "metadata": Key(Record("multiscales", "metadata", {}), "strict", typed="warning"),
+            "metadata": Key(ObjectRule("multiscales", "metadata", {}), "strict", typed="warning"),
         },
     )
 
 
-def _omero(need: Need) -> Record:
-    window = Record(
+def _omero(need: Need) -> ObjectRule:
+    window = ObjectRule(
         "omero",
         "the window of a channel",
         {key: Key(_NUMBER, "must") for key in ("start", "end", "min", "max")},
     )
-    channel = Record(
+    channel = ObjectRule(
         "omero",
         "a channel",
         {
@@ -92,18 +92,18 @@ def _omero(need: Need) -> Record:
             "active": Key(Flag()),
         },
     )
-    return Record("omero", "the rendering settings", {"channels": Key(Listing(channel), "must")})
+    return ObjectRule("omero", "the rendering settings", {"channels": Key(Listing(channel), "must")})
 
 
-def _image_label(stamp: Mapping[str, Key]) -> Record:
-    color = Record(
+def _image_label(stamp: Mapping[str, Key]) -> ObjectRule:
+    color = ObjectRule(
         "image-label",
         "a color",
         {"label-value": Key(_INTEGER, "must"), "rgba": Key(Listing(_INTEGER))},
     )
-    entry = Record("image-label", "a property", {"label-value": Key(_INTEGER, "must")})
-    source = Record("image-label", "the source", {"image": Key(_TEXT)})
-    return Record(
+    entry = ObjectRule("image-label", "a property", {"label-value": Key(_INTEGER, "must")})
+    source = ObjectRule("image-label", "the source", {"image": Key(_TEXT)})
+    return ObjectRule(
         "image-label",
         "a label image",
         {
@@ -115,9 +115,9 @@ def _image_label(stamp: Mapping[str, Key]) -> Record:
     )
 
 
-def _plate(stamp: Mapping[str, Key]) -> Record:
-    row = Record("plate", "a row or a column", {"name": Key(_TEXT, "must")})
-    well = Record(
+def _plate(stamp: Mapping[str, Key]) -> ObjectRule:
+    row = ObjectRule("plate", "a row or a column", {"name": Key(_TEXT, "must")})
+    well = ObjectRule(
         "plate",
         "a well",
         {
@@ -126,7 +126,7 @@ def _plate(stamp: Mapping[str, Key]) -> Record:
             "columnIndex": Key(_INTEGER, "must"),
         },
     )
-    acquisition = Record(
+    acquisition = ObjectRule(
         "plate",
         "an acquisition",
         {
@@ -138,7 +138,7 @@ def _plate(stamp: Mapping[str, Key]) -> Record:
             "endtime": Key(_INTEGER),
         },
     )
-    return Record(
+    return ObjectRule(
         "plate",
         "a plate",
         {
@@ -153,6 +153,6 @@ def _plate(stamp: Mapping[str, Key]) -> Record:
     )
 
 
-def _well(stamp: Mapping[str, Key]) -> Record:
-    image = Record("well", "an image", {"path": Key(_TEXT, "must"), "acquisition": Key(_INTEGER)})
-    return Record("well", "a well", {**stamp, "images": Key(Listing(image), "must")})
+def _well(stamp: Mapping[str, Key]) -> ObjectRule:
+    image = ObjectRule("well", "an image", {"path": Key(_TEXT, "must"), "acquisition": Key(_INTEGER)})
+    return ObjectRule("well", "a well", {**stamp, "images": Key(Listing(image), "must")})

@@ -9,7 +9,7 @@ import itertools
 import re
 
 from platestore.arrays.metadata import summarise
-from platestore.checking.whole.disk import Directory, Disk
+from platestore.checking.whole.disk import Disk, DiskDirectory
 from platestore.checking.whole.facts import array_facts, read_image
 from platestore.checking.whole.likeness import fields_beside
 from platestore.spec.transforms import scale_of
@@ -89,7 +89,7 @@ def _documents_first(data: dict[str, bytes | None], zarr_format: ZarrFormat) -> 
     return [n for n, content in data.items() if content is not None and n != last] + [last]
 
 
-def _agrees(disk: Disk, image: str, name: str, like: Directory) -> bool:
+def _agrees(disk: Disk, image: str, name: str, like: DiskDirectory) -> bool:
     """Whether a document can be that of an array by what is left of its image.
 
     The other levels have its type, and their shapes and scales are those of its levels. Of an array without
@@ -115,7 +115,7 @@ def _agrees(disk: Disk, image: str, name: str, like: Directory) -> bool:
     return True
 
 
-def _reaches(disk: Disk, path: str, like: Directory) -> bool:
+def _reaches(disk: Disk, path: str, like: DiskDirectory) -> bool:
     """Whether there are chunks at the last place along each axis of a grid."""
     data = serialise(like.content, where=like.path)
     facts = summarise(ArrayDocument(like.path, like.zarr_format or 3, data))

@@ -11,7 +11,7 @@ from typing import Any
 
 from platestore.checking.whole import leftovers, rebuild
 from platestore.checking.whole.consolidated import stale_consolidated
-from platestore.checking.whole.disk import Directory
+from platestore.checking.whole.disk import DiskDirectory
 from platestore.checking.whole.facts import (
     acquisition_ids,
     array_facts,
@@ -79,7 +79,7 @@ class Audit(Notes):
                 return Problem(replace(problem.finding, hint=hint))
         return problem
 
-    def _any(self, here: Directory) -> None:
+    def _any(self, here: DiskDirectory) -> None:
         """A directory, as what it is."""
         role = self.disk.role(here.path)
         if role == "unreadable":
@@ -98,7 +98,7 @@ class Audit(Notes):
 
     # --- kinds of nodes ---------------------------------------------------------------------------
 
-    def _group(self, here: Directory) -> None:
+    def _group(self, here: DiskDirectory) -> None:
         """A group without OME-NGFF metadata: what is in it is looked at as it is."""
         self._begin(here)
         elsewhere = self._misplaced(here)
@@ -110,7 +110,7 @@ class Audit(Notes):
             for child in self.disk.children(here.path):
                 self._any(child)
 
-    def _plate(self, here: Directory) -> None:
+    def _plate(self, here: DiskDirectory) -> None:
         self._begin(here)
         if not self._is_supported(here):
             return
@@ -128,7 +128,7 @@ class Audit(Notes):
             with self._milder(path not in listed):
                 self._well(self.disk[join(here.path, path)])
 
-    def _indices(self, here: Directory, document: dict[str, Any], wells: set[str]) -> None:
+    def _indices(self, here: DiskDirectory, document: dict[str, Any], wells: set[str]) -> None:
         """Indices, rows, columns and acquisitions against what a right document would say."""
         fields = {p: fields_of(self.disk, join(here.path, p)) for p in wells}
         right = rebuild.plate(document, fields, name="")
@@ -155,7 +155,7 @@ class Audit(Notes):
                 level: Level = "warning" if grown else "error"
                 self._note(f"plate-{key}", here.path, text, level=level, location=f"plate.{key}", fix=fix)
 
-    def _row(self, here: Directory) -> None:
+    def _row(self, here: DiskDirectory) -> None:
         plate = self.disk[here.path.rpartition("/")[0]].part("plate", "plate") if here.path else None
         listed = [str(w.get("path")) for w in rebuild.objects((plate or {}).get("wells"))]
         row = here.path.rpartition("/")[2]
@@ -165,7 +165,7 @@ class Audit(Notes):
         for name in wells:
             self._well(self.disk[join(here.path, name)])
 
-    def _row_group(self, here: Directory, wells: set[str]) -> None:
+    def _row_group(self, here: DiskDirectory, wells: set[str]) -> None:
         self._begin(here)
         if here.state == "unreadable":
             self._unreadable(here)
@@ -176,7 +176,7 @@ class Audit(Notes):
             self._note("document-lost", here.document or here.path, text, level=level, fix=fix)
         self._others(here, {w.rpartition("/")[2] for w in wells})
 
-    def _well(self, here: Directory) -> None:
+    def _well(self, here: DiskDirectory) -> None:
         self._begin(here)
         if not self._is_supported(here):
             return
@@ -202,7 +202,7 @@ class Audit(Notes):
             with self._milder(name not in known):
                 self._image(self.disk[join(here.path, name)])
 
-    def _series(self, here: Directory) -> None:
+    def _series(self, here: DiskDirectory) -> None:
         self._begin(here)
         if not self._is_supported(here):
             return
@@ -212,7 +212,7 @@ class Audit(Notes):
             elif child.state == "array":
                 self._note("document-unusable", child.path, "an array where an image should be")
 
-    def _labels(self, here: Directory) -> None:
+    def _labels(self, here: DiskDirectory) -> None:
         self._begin(here)
         if not self._is_supported(here):
             return
@@ -235,7 +235,7 @@ class Audit(Notes):
         for name in present:
             self._image(self.disk[join(here.path, name)])
 
-    def _image(self, here: Directory) -> None:
+    def _image(self, here: DiskDirectory) -> None:
         self._begin(here)
         if not self._is_supported(here):
             return
@@ -263,7 +263,7 @@ class Audit(Notes):
         elif "labels" in here.directories and self.disk.role(labels.path) != "array":
             self._labels(labels)
 
-    def _facts(self, here: Directory, meta: ImagesMeta, facts: dict[str, Array]) -> None:
+    def _facts(self, here: DiskDirectory, meta: ImagesMeta, facts: dict[str, Array]) -> None:
         """Ranks and channels of an image against its arrays."""
         for image in meta.multiscales:
             for dataset in image.datasets:
@@ -280,7 +280,7 @@ class Audit(Notes):
             text = f"{named} channels are named, and the array has {size}"
             self._note("channel-count", here.path, text, location="omero.channels", level="warning", fix=fix)
 
-    def _array_document(self, here: Directory) -> None:
+    def _array_document(self, here: DiskDirectory) -> None:
         """What an array's document leaves out, and strict readers need."""
         zarr_format = here.zarr_format or 3
         fix = Fix(Step.SPELL, here.path, f"complete the document of {self.storage.where(here.path)}")
@@ -288,7 +288,7 @@ class Audit(Notes):
             key = array_key(here.path, zarr_format)
             self._note("array-document", key, flaw.message, level="warning", location=flaw.location, fix=fix)
 
-    def _lost_array(self, here: Directory) -> None:
+    def _lost_array(self, here: DiskDirectory) -> None:
         """An array without a document that can be read."""
         self._seen.add(here.path)
         if here.state == "unreadable":
@@ -301,7 +301,7 @@ class Audit(Notes):
         )
         self._note("array-document-lost", here.document or here.path, text, fix=fix)
 
-    def _pixels(self, here: Directory, meta: ImagesMeta | None, facts: dict[str, Array]) -> None:
+    def _pixels(self, here: DiskDirectory, meta: ImagesMeta | None, facts: dict[str, Array]) -> None:
         listed: set[str] = set()
         for i, image in enumerate(meta.multiscales if meta else ()):
             if not pyramids.is_whole(image):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from platestore.checking.whole.disk import Directory, Disk
+from platestore.checking.whole.disk import Disk, DiskDirectory
 from platestore.checking.whole.facts import is_inside
 from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import PlatestoreError
@@ -48,7 +48,7 @@ def _of_v2(disk: Disk, path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {".zmetadata": None}
 
 
-def _of_v3(disk: Disk, here: Directory) -> dict[str, Any]:
+def _of_v3(disk: Disk, here: DiskDirectory) -> dict[str, Any]:
     """What a group of zarr v3 has of others, as keys and contents."""
     if here.state != "group" or here.zarr_format != 3 or "zarr.json" not in here.files:
         return {}

@@ -32,7 +32,7 @@ _ROLE_ABOVE: dict[Role, Role] = {"array": "image", "image": "well", "well": "row
 
 
 @dataclass(slots=True)
-class Directory:
+class DiskDirectory:
     """One directory of a store.
 
     Attributes
@@ -113,15 +113,15 @@ class Disk:
         #: Whether directories can be listed; otherwise what documents name is looked at.
         self.is_listed = True
         self._named: dict[str, set[str]] = {}
-        self._known: dict[str, Directory] = {}
+        self._known: dict[str, DiskDirectory] = {}
         self._roles: dict[str, Role] = {}
 
-    def __getitem__(self, path: str) -> Directory:
+    def __getitem__(self, path: str) -> DiskDirectory:
         if path not in self._known:
             self._known[path] = self._read(path)
         return self._known[path]
 
-    def children(self, path: str) -> Iterator[Directory]:
+    def children(self, path: str) -> Iterator[DiskDirectory]:
         """Directories in a directory, without hidden ones."""
         for name in self[path].directories:
             yield self[join(path, name)]
@@ -150,8 +150,8 @@ class Disk:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def _read(self, path: str) -> Directory:
-        out = Directory(path)
+    def _read(self, path: str) -> DiskDirectory:
+        out = DiskDirectory(path)
         try:
             directories, files = self._list(path)
         except FileNotFoundError:
@@ -196,7 +196,7 @@ class Disk:
             raise FileNotFoundError(path)
         return [], files
 
-    def _name_members(self, out: Directory) -> None:
+    def _name_members(self, out: DiskDirectory) -> None:
         """Take what documents name for what is in a directory."""
         attributes, zarr_format = out.attributes, out.zarr_format or 3
         paths = list(named_members(attributes, zarr_format))
@@ -227,7 +227,7 @@ class Disk:
         target, here = os.path.realpath(local), os.path.realpath(os.path.dirname(local))
         return here == target or here.startswith(target.rstrip(os.sep) + os.sep)
 
-    def _read_documents(self, out: Directory) -> None:
+    def _read_documents(self, out: DiskDirectory) -> None:
         names = set(out.files)
         content = self._v3(out, names)
         if content is not None:
@@ -248,7 +248,7 @@ class Disk:
         else:
             out.state = "bare"
 
-    def _v3(self, out: Directory, names: set[str]) -> dict[str, Any] | None:
+    def _v3(self, out: DiskDirectory, names: set[str]) -> dict[str, Any] | None:
         """The document of zarr v3; None if there is none, or a torn one beside whole documents of v2."""
         if _V3 not in names:
             return None
@@ -268,7 +268,7 @@ class Disk:
         out.stray = join(out.path, _V3)
         return None
 
-    def _parse(self, out: Directory, name: str) -> dict[str, Any]:
+    def _parse(self, out: DiskDirectory, name: str) -> dict[str, Any]:
         out.document = join(out.path, name)
         data = self.storage.read(out.document)
         if data is None:
@@ -328,7 +328,7 @@ class Disk:
             return "unreadable"
         return "empty" if below <= {"empty"} else "other"
 
-    def _may_be_level(self, here: Directory) -> bool:
+    def _may_be_level(self, here: DiskDirectory) -> bool:
         """Whether an array can be one of an image: 2 to 5 dimensions, or an unknown number."""
         return self.role(here.path) == "array" and may_be_level(here)
 
@@ -363,7 +363,7 @@ def _is_json(data: bytes) -> bool:
         return False
 
 
-def may_be_level(array: Directory) -> bool:
+def may_be_level(array: DiskDirectory) -> bool:
     """Whether an array can be a level of an image, as far as its document tells: 2 to 5 dimensions."""
     shape = array.content.get("shape")
     return not isinstance(shape, list) or 2 <= len(shape) <= 5

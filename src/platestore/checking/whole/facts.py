@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from platestore.arrays.metadata import summarise
-from platestore.checking.whole.disk import SPECIAL, Directory, Disk, may_be_level
+from platestore.checking.whole.disk import SPECIAL, Disk, DiskDirectory, may_be_level
 from platestore.checking.whole.images import Array
 from platestore.checking.whole.rebuild import objects
 from platestore.errors import PlatestoreError
@@ -24,7 +24,7 @@ from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import ArrayDocument
 
 
-def read_image(here: Directory) -> ImagesMeta | None:
+def read_image(here: DiskDirectory) -> ImagesMeta | None:
     """The metadata of an image, read as leniently as can be; None if that fails."""
     if here.zarr_format is None or here.kind not in ("image", "label"):
         return None
@@ -65,7 +65,7 @@ def damaged_own_keys(own: Mapping[str, Any]) -> list[str]:
     return out
 
 
-def array_facts(here: Directory) -> Array | None:
+def array_facts(here: DiskDirectory) -> Array | None:
     """Shape, data type and dimension names of an array; None if its document does not tell."""
     if here.state != "array" or here.zarr_format is None:
         return None
@@ -87,7 +87,7 @@ def is_inside(path: Any) -> bool:
         return False
 
 
-def arrays_of(disk: Disk, here: Directory, meta: ImagesMeta | None) -> list[str]:
+def arrays_of(disk: Disk, here: DiskDirectory, meta: ImagesMeta | None) -> list[str]:
     """Paths of the arrays of an image: those beside its document that can be levels, and listed ones."""
     found = [
         name
@@ -168,13 +168,13 @@ def acquisition_ids(disk: Disk, well: str) -> list[int]:
     return [i for item in items if isinstance(i := item.get("id"), int) and not isinstance(i, bool)]
 
 
-def is_ours(here: Directory) -> bool:
+def is_ours(here: DiskDirectory) -> bool:
     """Whether a group holds nothing that somebody else wrote."""
     ours = only_ours(here.attributes)
     return ours and not set(here.files) - DOCUMENTS and here.state in ("bare", "group")
 
 
-def is_tables(here: Directory) -> bool:
+def is_tables(here: DiskDirectory) -> bool:
     """Whether a group holds tables of measurements, as ngio and fractal keep them beside the levels."""
     listed = here.attributes.get("tables")
     return here.path.rpartition("/")[2] == "tables" and here.state == "group" and isinstance(listed, list)

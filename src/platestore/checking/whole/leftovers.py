@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Collection, Iterator
 
-from platestore.checking.whole.disk import Directory
+from platestore.checking.whole.disk import DiskDirectory
 from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import LockTimeoutError, PlatestoreError
 from platestore.spec.findings import Finding
@@ -30,14 +30,14 @@ _WORK = re.compile(rf"(?P<name>.+)(?P<work>{'|'.join(map(re.escape, UNFINISHED))
 _FRESH = 300.0
 
 
-def in_directory(storage: Storage, here: Directory, recorded: Collection[str]) -> Iterator[Problem]:
+def in_directory(storage: Storage, here: DiskDirectory, recorded: Collection[str]) -> Iterator[Problem]:
     """What was left in one directory.
 
     Parameters
     ----------
     storage : Storage
         The store.
-    here : Directory
+    here : DiskDirectory
         The directory.
     recorded : collection of str
         Paths that an unfinished change still needs.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from platestore.checking.whole import leftovers
-from platestore.checking.whole.disk import SPECIAL, Directory, Disk
+from platestore.checking.whole.disk import SPECIAL, Disk, DiskDirectory
 from platestore.checking.whole.facts import (
     damaged_own_keys,
     is_damaged,
@@ -67,7 +67,7 @@ class Notes:
         file = self.storage.where(key)
         self.problems.append(Problem(Finding(code, location, message, level, file=file, hint=hint), fix))
 
-    def _unreadable(self, here: Directory) -> None:
+    def _unreadable(self, here: DiskDirectory) -> None:
         if here.state == "unreadable":
             self._note(
                 "unreadable", here.path, here.problem, hint="check the rights, the disk, and what is in it"
@@ -77,7 +77,7 @@ class Notes:
             if self.disk.role(child.path) == "unreadable":
                 self._unreadable(child)
 
-    def _begin(self, here: Directory) -> None:
+    def _begin(self, here: DiskDirectory) -> None:
         """What every directory is looked at for: leftovers, unfinished changes, files of others."""
         self._seen.add(here.path)
         sound = [intent for intent in here.intents if not is_damaged(intent)]
@@ -104,7 +104,7 @@ class Notes:
             if not known and not (here.state == "bare" and is_chunk_name(name)):
                 self._note("foreign-file", key, "is no part of the store", level="advice")
 
-    def _stray(self, here: Directory) -> None:
+    def _stray(self, here: DiskDirectory) -> None:
         """A torn document of the other version of zarr."""
         if here.stray:
             fix = Fix(Step.SET_ASIDE, here.stray, f"move {self.storage.where(here.stray)} into quarantine")
@@ -113,7 +113,7 @@ class Notes:
             text, hint = f"{here.strange}, which is no number of JSON", "write null, or leave the key out"
             self._note("json-constant", here.document or here.path, text, level="warning", hint=hint)
 
-    def _own(self, here: Directory) -> None:
+    def _own(self, here: DiskDirectory) -> None:
         """What this library keeps in attributes, where that cannot be read: nothing opens then."""
         wrong = damaged_own_keys(here.own)
         if wrong:
@@ -121,7 +121,7 @@ class Notes:
             text = f"platestore's own attributes cannot be read: {', '.join(wrong)}"
             self._note("record-damaged", here.path, text, location="platestore", fix=fix)
 
-    def _document(self, here: Directory, kind: Any, key: str, *, holds: bool) -> Any:
+    def _document(self, here: DiskDirectory, kind: Any, key: str, *, holds: bool) -> Any:
         """The part of a document that lists members; what is lost is noted."""
         found = here.part(kind, key)
         usable = list if kind in ("image", "labels", "label") else dict
@@ -141,7 +141,7 @@ class Notes:
             self._note("document-lost", here.document or here.path, text, fix=fix)
         return None
 
-    def _is_supported(self, here: Directory) -> bool:
+    def _is_supported(self, here: DiskDirectory) -> bool:
         """Whether a group is of a version that is known; of others nothing is judged, nor changed."""
         if here.zarr_format is None or here.state != "group":
             return True
@@ -155,7 +155,7 @@ class Notes:
             return False
         return True
 
-    def _group_document(self, here: Directory) -> None:
+    def _group_document(self, here: DiskDirectory) -> None:
         """What makes a directory a group, where only the attributes are there (zarr v2)."""
         if here.state in ("bare", "broken"):
             fix = Fix(Step.GROUP, here.path, f"write what makes {self.storage.where(here.path)} a group")
@@ -163,7 +163,7 @@ class Notes:
             self._note("document-lost", here.document or here.path, text, fix=fix)
 
     def _compare(
-        self, kind: str, here: Directory, listed: Iterable[str], present: Iterable[str], where: str
+        self, kind: str, here: DiskDirectory, listed: Iterable[str], present: Iterable[str], where: str
     ) -> None:
         """Note what is listed and not there, and the reverse."""
         there, names = set(present), list(dict.fromkeys(listed))
@@ -190,7 +190,7 @@ class Notes:
     def _is_recorded(self, path: str) -> bool:
         return any(path == p or path.startswith(f"{p}/") for p in self._recorded)
 
-    def _others(self, here: Directory, known: set[str]) -> None:
+    def _others(self, here: DiskDirectory, known: set[str]) -> None:
         """Directories that are nothing to the document's kind: empty ones, and those of others."""
         for child in self.disk.children(here.path):
             name = child.path.rpartition("/")[2]
@@ -212,7 +212,7 @@ class Notes:
                     "foreign-group", child.path, "is not listed, and nothing of OME-NGFF", level="advice"
                 )
 
-    def _empty(self, here: Directory) -> None:
+    def _empty(self, here: DiskDirectory) -> None:
         """A group that nothing lists, and that holds nothing but, maybe, what was left behind."""
         known = len(self.problems)
         waiting = [here]
@@ -238,7 +238,7 @@ class Notes:
                 for p in self.problems[known:]
             ]
 
-    def _misplaced(self, here: Directory) -> str | None:
+    def _misplaced(self, here: DiskDirectory) -> str | None:
         """Where else the metadata of a group lie."""
         if here.state != "group" or here.zarr_format is None:
             return None

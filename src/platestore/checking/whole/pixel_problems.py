@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from platestore.checking.pixels.audits import ArrayAudit, ImageAudit
 from platestore.checking.whole import leftovers
-from platestore.checking.whole.disk import Directory, Disk
+from platestore.checking.whole.disk import Disk, DiskDirectory
 from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import PlatestoreError, UnsupportedError
 from platestore.spec.findings import Finding
@@ -52,7 +52,7 @@ class PixelAudit:
     missing: int = 0
 
     def image(
-        self, disk: Disk, here: Directory, image: MultiScaleMeta, paths: Sequence[str], *, first: bool
+        self, disk: Disk, here: DiskDirectory, image: MultiScaleMeta, paths: Sequence[str], *, first: bool
     ) -> list[Problem]:
         """Look at the levels of an image.
 
@@ -60,7 +60,7 @@ class PixelAudit:
         ----------
         disk : Disk
             The store.
-        here : Directory
+        here : DiskDirectory
             The image.
         image : MultiScaleMeta
             Its levels; those that are not among ``paths`` are left out.
@@ -101,7 +101,7 @@ class PixelAudit:
             out = _suspected(storage, join(here.path, path), out)
         return out + _left(storage, audit.leftovers)
 
-    def array(self, storage: Storage, here: Directory) -> list[Problem]:
+    def array(self, storage: Storage, here: DiskDirectory) -> list[Problem]:
         """Look at an array that is no level."""
         from platestore.checking.pixels.image import audit_array
 
@@ -195,7 +195,7 @@ def _suspected(storage: Storage, array: str, problems: list[Problem]) -> list[Pr
     return [Problem(told), *(Problem(p.finding) if p in flawed else p for p in problems)]
 
 
-def has_shards(array: Directory) -> bool:
+def has_shards(array: DiskDirectory) -> bool:
     """Whether the files of an array hold several chunks."""
     codecs = array.content.get("codecs")
     return isinstance(codecs, list) and any(
@@ -203,7 +203,7 @@ def has_shards(array: Directory) -> bool:
     )
 
 
-def _unforeseen(storage: Storage, here: Directory, error: Exception) -> Problem:
+def _unforeseen(storage: Storage, here: DiskDirectory, error: Exception) -> Problem:
     """One odd array must not take the report of all others."""
     text = f"the chunks cannot be looked at: {type(error).__name__}: {error}"
     return Problem(Finding("codec-unknown", "", text, "warning", file=storage.where(here.path)))

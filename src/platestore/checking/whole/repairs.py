@@ -14,7 +14,7 @@ from typing import Any
 
 from platestore.checking.whole import images, rebuild
 from platestore.checking.whole.array_documents import write_lost_document
-from platestore.checking.whole.disk import Directory, Disk
+from platestore.checking.whole.disk import Disk, DiskDirectory
 from platestore.checking.whole.facts import (
     acquisition_ids,
     array_facts,
@@ -162,7 +162,7 @@ class Repairs:
         words = f"{kept} of {kept + lost} chunks"
         return f"wrote {words} of {self.storage.where(key)} anew; the damaged file is {kept_as}"
 
-    def _array_of(self, key: str) -> Directory:
+    def _array_of(self, key: str) -> DiskDirectory:
         disk, path = Disk(self.storage), key
         while path:
             path = path.rpartition("/")[0]

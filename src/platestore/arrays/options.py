@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class LayoutOptions:
     """The arguments of the creation calls that have these names."""
 
     chunks: Sequence[int] | None = None
@@ -27,7 +27,7 @@ class Wishes:
 
     def __bool__(self) -> bool:
         """Whether anything is asked for."""
-        return self != Wishes()
+        return self != LayoutOptions()
 
     def layout(
         self,
@@ -59,7 +59,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class PyramidWishes:
+class PyramidOptions:
     """The arguments of ``create_image`` that begin with ``pyramid_``."""
 
     levels: int | str | None = None
