@@ -346,9 +346,9 @@ POINTS = [
     (installing, "_write_root", True, 1),
     (targets, "install", False, 1),
     (targets, "install", True, 1),
-    (jobs_module.WorkPlace, "remove", False, 1),
-    (jobs_module.WorkPlace, "sweep", False, 1),
-    (jobs_module.WorkPlace, "mark_done", True, 1),
+    (jobs_module.StackWorkPlace, "remove", False, 1),
+    (jobs_module.StackWorkPlace, "sweep", False, 1),
+    (jobs_module.StackWorkPlace, "mark_done", True, 1),
 ]
 
 
@@ -388,7 +388,7 @@ def test_finishing_can_be_repeated_wherever_it_died(
         (os, "rename", True, 1),
         (os, "rename", True, 2),
         (jobs_module, "install", True, 1),
-        (jobs_module.WorkPlace, "remove", False, 1),
+        (jobs_module.StackWorkPlace, "remove", False, 1),
         (shutil, "rmtree", False, 1),
     ],
     ids=lambda value: str(getattr(value, "__name__", value)),
