@@ -14,6 +14,7 @@ import pytest
 from array_workers import EVERY, SHAPE, chunk_files, make, numbers, plain, root_of
 
 import platestore as ps
+from platestore.arrays.sources import ArraySource, as_source
 from platestore.storage.local import LocalStorage
 
 pytestmark = pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr")
@@ -306,3 +307,42 @@ def test_a_task_needs_no_lock_for_whole_units(tmp_path, monkeypatch):
     monkeypatch.setattr(LocalStorage, "lock", lambda *a: pytest.fail("locked"))
     image[...] = da.from_array(numbers(), chunks=(1, 5, 2))
     np.testing.assert_array_equal(image[...], numbers())
+
+
+@pytest.mark.parametrize("chunks", [(6, 5, 1), (2, 2, 2), (6, 5, 4), ((1, 5), (4, 1), (3, 1))])
+def test_blocks_of_a_numpy_array_are_read_as_the_array_they_are_parts_of(chunks):
+    pixels = np.arange(6 * 5 * 4, dtype="uint16").reshape(6, 5, 4)
+    array = da.from_array(pixels, chunks=chunks)
+    source = as_source(array)
+    assert isinstance(source, ArraySource) or array.npartitions == 1
+    out = np.zeros((3, 5, 2), "uint16")
+    source.load((slice(2, 5), slice(0, 5), slice(1, 3)), out, 2)
+    assert (out == pixels[2:5, :, 1:3]).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a + 1,
+        lambda a: a[::-1],
+        lambda a: a[1:],
+        lambda a: a.T,
+        lambda a: a.rechunk((3, 5, 4)),
+        lambda a: da.concatenate([a, a]),
+        lambda a: da.from_array(np.arange(120, dtype="uint16").reshape(6, 5, 4)[::-1], chunks=(6, 5, 1)),
+    ],
+)
+def test_what_is_computed_from_a_numpy_array_is_computed(change):
+    array = change(da.from_array(np.arange(120, dtype="uint16").reshape(6, 5, 4), chunks=(6, 5, 1)))
+    out = np.zeros(array.shape, "uint16")
+    as_source(array).load(tuple(slice(0, n) for n in array.shape), out, 2)
+    assert (out == array.compute()).all()
+
+
+def test_values_that_were_set_later_are_not_those_of_the_source():
+    array = da.from_array(np.zeros((6, 5, 4), "uint16"), chunks=(6, 5, 1))
+    source = as_source(array)
+    array[0] = 7
+    out = np.ones((6, 5, 4), "uint16")
+    source.load((slice(0, 6), slice(0, 5), slice(0, 4)), out, 1)
+    assert not out.any()

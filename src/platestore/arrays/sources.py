@@ -86,7 +86,9 @@ def as_source(data: Any) -> Source:
     if isinstance(data, Source):
         return data
     if is_dask(data):
-        return DaskSource(data)
+        source = DaskSource(data)
+        whole = source.in_memory()
+        return source if whole is None else ArraySource(whole)
     if isinstance(data, np.ma.MaskedArray):
         raise ArgumentError("a masked array would lose its mask", hint="pass array.filled(0), for instance")
     if not all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
@@ -186,6 +188,25 @@ class DaskSource:
         self._largest: int = max([self._block_nbytes, *map(_largest_nbytes, layers)])
         self._tasks: int = sum(len(layer) if layer.is_materialized() else blocks for layer in layers)
 
+    def in_memory(self) -> npt.NDArray[Any] | None:
+        """The NumPy array that all blocks are parts of, each in its place, as ``from_array`` makes them.
+
+        Blocks that lie across its rows, such as a plane each of a stack, take many times longer one by one.
+        """
+        graph = self._array.dask
+        blocks = self._blocks(tuple(slice(0, n) for n in self.shape)) if len(graph.layers) == 1 else []
+        # Newer graphs wrap the pixels that they hold.
+        parts = [getattr(found, "value", found) for found in (graph.get(block.key) for block in blocks)]
+        base = getattr(parts[0], "base", None) if parts else None
+        if not isinstance(base, np.ndarray) or base.shape != self.shape:
+            return None
+        pairs = ((part, base[block.put]) for part, block in zip(parts, blocks, strict=True))
+        return (
+            base
+            if all(isinstance(part, np.ndarray) and _is_same(part, there) for part, there in pairs)
+            else None
+        )
+
     def load(self, region: Region, out: Pixels, workers: int) -> None:
         """Compute a box; each block goes to its place as soon as it is there."""
         import dask.local
@@ -243,6 +264,12 @@ class DaskSource:
         batch = 0 if runs_here() else max(_BATCH_BYTES, workers * self._block_nbytes)
         each = self._block_nbytes + 2 * self._largest
         return workers * each + batch + self._tasks * _TASK_BYTES
+
+
+def _is_same(a: Pixels, b: Pixels) -> bool:
+    """Whether two arrays are the same bytes in the same order."""
+    first, second = ((x.__array_interface__["data"], x.strides, x.shape, x.dtype) for x in (a, b))
+    return first == second
 
 
 def _largest_nbytes(layer: Any) -> int:
