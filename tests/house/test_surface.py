@@ -14,6 +14,7 @@ from import_graph import SOURCES
 KEPT = {"api.txt": surface.api, "command_line.txt": surface.command_line, "codes.txt": surface.codes}
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", KEPT)
 def test_what_users_meet_is_as_it_was(name):
     kept = Path(__file__).parent / name

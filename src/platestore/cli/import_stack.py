@@ -15,6 +15,7 @@ from platestore.cli import values
 from platestore.cli.output import INTERRUPTED, complain, echo
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
+from platestore.spec.reductions import FOR_IMAGES, METHODS
 
 if TYPE_CHECKING:
     from platestore.nodes.position import Position
@@ -64,8 +65,8 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "-m",
     "--method",
-    type=click.Choice(["mean", "gaussian", "median", "mode", "min", "max", "stride"]),
-    default="mean",
+    type=click.Choice([*METHODS]),
+    default=FOR_IMAGES,
     show_default=True,
     help="How voxels of a level are combined into one of the next.",
 )

@@ -11,6 +11,7 @@ import click
 from platestore.cli import values
 from platestore.cli.output import complain, echo
 from platestore.progress import shown_to_people
+from platestore.spec.reductions import FOR_IMAGES, METHODS
 
 
 @click.command("pyramid")
@@ -26,8 +27,8 @@ from platestore.progress import shown_to_people
 @click.option(
     "-m",
     "--method",
-    type=click.Choice(["mean", "median", "mode", "min", "max", "stride", "gaussian"]),
-    default="mean",
+    type=click.Choice([*METHODS]),
+    default=FOR_IMAGES,
     show_default=True,
     help="How pixels of a level are combined into one of the next. Label images always use mode.",
 )

@@ -25,6 +25,7 @@ from platestore.spec.geometry import Factors, level_transform, next_shape
 from platestore.spec.labels import LabelImageMeta
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import OMEROMeta
+from platestore.spec.reductions import reduction
 from platestore.storage.base import join
 from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files
 from platestore.tree.axes_case import lower_dimensions, lowered
@@ -184,7 +185,7 @@ class ImagePlanner:
         picks: tuple[Pick, ...],
         others: set[str],
     ) -> LevelChoice:
-        fallback = "mode" if isinstance(node, LabelImageEditor) else "mean"
+        fallback = node.pyramid_method
         return choose_levels(
             image,
             shapes,
@@ -366,7 +367,7 @@ class ImagePlanner:
             current = picked_transform(dataset.coordinate_transformations, _placed(picks, image))
             datasets.append(DatasetMeta(path=name, coordinate_transformations=current))
         for name, step in zip(choice.names[len(choice.picks) :], choice.remade, strict=True):
-            current = level_transform(current, step, pooled=choice.method != "stride")
+            current = level_transform(current, step, pooled=reduction(choice.method).is_pooled)
             datasets.append(DatasetMeta(path=name, coordinate_transformations=current))
         image.datasets = datasets
         if len(datasets) == 1:

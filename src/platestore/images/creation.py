@@ -19,13 +19,13 @@ from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.images.level_making import NewBase, build_staged, discard, install, stage_empty
 from platestore.images.levels import Levels, wanted
-from platestore.pyramid.kernels import METHODS
 from platestore.pyramid.levels import Resources, make_levels
 from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import check_image_name
 from platestore.spec.own import Intent
+from platestore.spec.reductions import METHODS
 from platestore.spec.transforms import TransformationMeta, normalise
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
 from platestore.tree import intents

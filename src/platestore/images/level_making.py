@@ -23,6 +23,7 @@ from platestore.spec import edits, pyramids
 from platestore.spec.geometry import level_transform
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta
 from platestore.spec.own import BaseEntry, Intent, LevelMove, PyramidEntry
+from platestore.spec.reductions import reduction
 from platestore.spec.transforms import TransformationMeta, normalise
 from platestore.storage.hierarchy import ArrayDocument, array_attributes, array_files, create_node
 from platestore.tree import intents
@@ -150,7 +151,7 @@ def transforms(base: Sequence[TransformationMeta], levels: Levels) -> list[list[
     """Transformations of the levels, from those of level 0."""
     current, out = base, []
     for step in levels.factors:
-        current = level_transform(current, step, pooled=levels.method != "stride")
+        current = level_transform(current, step, pooled=reduction(levels.method).is_pooled)
         out.append(current)
     return out
 

@@ -14,6 +14,7 @@ from platestore.multiscales.model import LevelsRecipe, Made, NgffImage, make_met
 from platestore.multiscales.ngff import NgffMultiscales
 from platestore.multiscales.progress import telling
 from platestore.spec import pyramids
+from platestore.spec.reductions import reduction
 from platestore.spec.transforms import TransformationMeta, scale_of, translation_of
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _transform(
     """Transformations of a level, with a translation always."""
     from platestore.spec.geometry import level_transform
 
-    return level_transform(base, factors, pooled=method.engine != "stride")
+    return level_transform(base, factors, pooled=reduction(method.engine).is_pooled)
 
 
 def _describe(

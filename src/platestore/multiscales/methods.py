@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from platestore.errors import ArgumentError
+from platestore.spec.reductions import reduction
 
 
 class Methods(Enum):
@@ -47,7 +48,7 @@ class Methods(Enum):
     @property
     def description(self) -> str:
         """What it does, in words for the image's metadata."""
-        return _DESCRIPTIONS[self.engine]
+        return reduction(self.engine).description
 
 
 _ENGINE = {
@@ -60,15 +61,6 @@ _ENGINE = {
     "itkwasm_label_image": "mode",
     "dask_image_mode": "mode",
     "dask_image_nearest": "stride",
-}
-_DESCRIPTIONS = {
-    "gaussian": "Gaussian weights around the middle of each window.",
-    "mean": "The mean of each window, rounded half to even.",
-    "mode": "The most frequent value of each window, of several the smallest.",
-    "stride": "The first pixel of each window.",
-    "median": "The middle value of each window, the lower one of an even number.",
-    "min": "The smallest value of each window.",
-    "max": "The largest value of each window.",
 }
 _OWN_NAMES = {
     "gaussian": Methods.ITKWASM_GAUSSIAN,

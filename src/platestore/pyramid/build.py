@@ -28,6 +28,7 @@ from platestore.pyramid.stages import Stage
 from platestore.pyramid.targets import LevelTarget
 from platestore.pyramid.windows import halos, reduce_region
 from platestore.settings import give_back_memory
+from platestore.spec.reductions import reduction
 
 # After so many bytes of level 0 at least, free memory is given back to the system.
 _LEAST_TIDIED = 16 * 2**20
@@ -367,7 +368,7 @@ class PyramidBuild:
             return
         if block is None:
             parent.data[inner] = self._fill
-        elif self._method == "gaussian" and self._stage is not None:
+        elif reduction(self._method).overlaps and self._stage is not None:
             into = tuple(
                 slice(i.start + t.start, i.stop + t.start) for i, t in zip(inner, target, strict=True)
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -22,16 +23,12 @@ from platestore.pyramid.mean import FloatMean, IntegerMean
 from platestore.pyramid.ranked import Ranked
 from platestore.pyramid.rounding import rounded
 from platestore.pyramid.scratch import SCRATCH_BYTES, Scratch, boxes, scratch
+from platestore.spec.reductions import reduction
 
-__all__ = ["METHODS", "SCRATCH_BYTES", "WINDOWED", "Method", "check_method", "reduce_block", "reduced_shape"]
+__all__ = ["SCRATCH_BYTES", "Method", "check_method", "reduce_block", "reduced_shape"]
 
-#: The ways to make one pixel of those of its window.
-WINDOWED = ("mean", "median", "mode", "min", "max", "stride")
-
-#: All ways to make one pixel of several: ``"gaussian"`` takes those around the window, too.
-METHODS = (*WINDOWED, "gaussian")
-
-#: One of them, or a function as numpy's reductions are: ``func(windows, axis=(1, 3, 5))``.
+#: The name of a registered method (``spec/reductions.py``), or a function as numpy's reductions are:
+#: ``func(windows, axis=(1, 3, 5))``.
 Method: TypeAlias = str | Callable[..., Any]
 
 #: Most pixels that one window may have: exact sums are laid out for it.
@@ -69,7 +66,7 @@ def check_method(method: Method, dtype: DTypeLike) -> None:
     Parameters
     ----------
     method : str or callable
-        One of `METHODS`, or a function.
+        The name of a method, or a function.
     dtype : dtype
         Type of the pixels: bool, an integer of 8 to 64 bits, or a float of 16, 32 or 64 bits.
 
@@ -78,10 +75,7 @@ def check_method(method: Method, dtype: DTypeLike) -> None:
     ArgumentError
         For an unknown method, or a type that it does not fit.
     """
-    if not callable(method) and method not in METHODS:
-        raise ArgumentError(
-            f"no such method of reduction: {method!r}", hint=f"use one of {', '.join(METHODS)}"
-        )
+    reduction(method)
     dtype = np.dtype(dtype)
     if dtype.kind not in "biu" and dtype.newbyteorder("=").name not in _FLOATS:
         raise ArgumentError(
@@ -144,7 +138,7 @@ def reduce_block(
     factors : sequence of int
         One factor of at least 1 per axis; 1 leaves an axis as it is.
     method : str or callable
-        One of `METHODS`, or a function.
+        The name of a method, or a function.
     out : ndarray, optional
         Where to put the result: of the reduced shape and the type of `block` (in any byte order), with any
         strides, and apart from `block` in memory.
@@ -170,12 +164,12 @@ def reduce_block(
         raise ArgumentError(
             f"the result has shape {shape} and type {native}, but out has {out.shape} and {out.dtype}"
         )
-    if method == "stride" or all(f == 1 for f in factors):
-        np.copyto(out, block[tuple(slice(None, None, f) for f in factors)])
-    elif method == "gaussian":
-        reduce_gaussian(block, (0,) * block.ndim, factors, out)
+    if all(f == 1 for f in factors):
+        np.copyto(out, block)
     elif callable(method):
         _call(method, block, factors, out)
+    elif method in _WHOLE:
+        _WHOLE[method](block, factors, out)
     elif out.size:
         if native.kind == "b":
             _reduce(block.view(np.uint8), factors, method, out.view(np.uint8))
@@ -186,15 +180,15 @@ def reduce_block(
 
 def _reduce(block: NDArray[Any], factors: tuple[int, ...], method: str, out: NDArray[Any]) -> None:
     """Reduce piece by piece."""
-    if method in ("min", "max"):
-        # Copies of the edge change no extreme: a window need not reach further than the block.
+    if reduction(method).ignores_copies:
+        # Nor do copies of the edge: a window need not reach further than the block.
         factors = tuple(min(f, n) for f, n in zip(factors, block.shape, strict=True))
     window = math.prod(factors)
     if window > MAX_WINDOW:
         raise ArgumentError(
             f"windows of {window} pixels are larger than {MAX_WINDOW}", hint="reduce in several steps"
         )
-    kernel = _kernel(method, block.dtype.newbyteorder("="), factors)
+    kernel = _PIECEWISE[method](block.dtype.newbyteorder("="), factors)
     always = kernel.wants_copy(block)
     copies = always or block.shape != tuple(n * f for n, f in zip(out.shape, factors, strict=True))
     copied = window * block.itemsize if copies else 0
@@ -232,13 +226,31 @@ def _call(
             out[region] = rounded(result, native)
 
 
-def _kernel(method: str, dtype: np.dtype[Any], factors: tuple[int, ...]) -> _Kernel:
-    """Lay out a method for a native dtype other than bool."""
-    if method == "mean":
-        return FloatMean(dtype, factors) if dtype.kind == "f" else IntegerMean(dtype, factors)
-    if method in ("median", "mode"):
-        return Ranked(dtype, factors, mode=method == "mode")
-    return Extreme(dtype, factors, largest=method == "max")
+def _mean(dtype: np.dtype[Any], factors: tuple[int, ...]) -> _Kernel:
+    return FloatMean(dtype, factors) if dtype.kind == "f" else IntegerMean(dtype, factors)
+
+
+def _take_first(block: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) -> None:
+    np.copyto(out, block[tuple(slice(None, None, f) for f in factors)])
+
+
+def _gaussian(block: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) -> None:
+    reduce_gaussian(block, (0,) * block.ndim, factors, out)
+
+
+#: Kernels for a native dtype other than bool, which reduce piece by piece.
+_PIECEWISE: dict[str, Callable[[np.dtype[Any], tuple[int, ...]], _Kernel]] = {
+    "mean": _mean,
+    "median": partial(Ranked, mode=False),
+    "mode": partial(Ranked, mode=True),
+    "min": partial(Extreme, largest=False),
+    "max": partial(Extreme, largest=True),
+}
+#: Methods that reduce a block as a whole.
+_WHOLE: dict[str, Callable[[NDArray[Any], tuple[int, ...], NDArray[Any]], None]] = {
+    "stride": _take_first,
+    "gaussian": _gaussian,
+}
 
 
 def _windows(

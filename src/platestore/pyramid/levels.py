@@ -22,6 +22,7 @@ from platestore.pyramid.kernels import Method, check_method
 from platestore.pyramid.stepwise import StepwiseBuild
 from platestore.pyramid.targets import LevelTarget, Reader, Writer
 from platestore.settings import config, parse_bytes
+from platestore.spec.reductions import reduction
 from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -175,7 +176,7 @@ def plan_build(
         "spent": resources.spent,
         "where": storage.where(base.path),
     }
-    if method == "gaussian" and levels:
+    if isinstance(method, str) and reduction(method).overlaps and levels:
         sources = [stored_source(storage, document) for document in [base, *levels][:-1]]
         return StepwiseBuild(targets, sources, dtype, method, **options)
     return PyramidBuild(targets, dtype, method, **options)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from platestore.pyramid.gaussian import halo, reduce_gaussian
 from platestore.pyramid.kernels import Method, check_method, reduce_block
+from platestore.spec.reductions import reduction
 
 Region: TypeAlias = tuple[slice, ...]
 
 
 def halos(factors: Sequence[int], method: Method) -> tuple[int, ...]:
     """How many pixels around its windows a method needs, along each axis."""
-    return tuple(halo(f) if method == "gaussian" else 0 for f in factors)
+    return tuple(halo(f) if reduction(method).overlaps else 0 for f in factors)
 
 
 def needed(region: Region, shape: Sequence[int], factors: Sequence[int], method: Method) -> Region:
@@ -88,7 +89,7 @@ def reduce_region(
         slice(w.start - b.start, w.stop - b.start) for w, b in zip(wanted, block_region, strict=True)
     )
     pixels = block[inner]
-    if method != "gaussian":
+    if not reduction(method).overlaps:
         return reduce_block(pixels, factors, method, out)
     check_method(method, block.dtype)
     if out is None:

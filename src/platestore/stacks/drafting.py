@@ -16,6 +16,7 @@ from platestore.spec.axes import AxisMeta, default_axes
 from platestore.spec.geometry import level_transform
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta
 from platestore.spec.omero import check_channel_names
+from platestore.spec.reductions import reduction
 from platestore.spec.transforms import TransformationMeta
 from platestore.spec.units import normalise_unit
 from platestore.spec.versions import ZarrFormat
@@ -268,7 +269,7 @@ def make_draft(intake: Intake, home: Home, wishes: VolumeOptions, *, where: str)
     nbytes = math.prod(shape) // shape[axis] * source.dtype.itemsize
     blocks = choose_blocks(shape[axis], grid, nbytes, volumes, jobs=wishes.jobs, block=wishes.block)
     made = made_levels(blocks, grid)
-    if wishes.method == "gaussian" and len(blocks) > 1:
+    if reduction(wishes.method).overlaps and len(blocks) > 1:
         made = 1  # its windows reach beyond the block
     scale = [size[_SPATIAL.index(name)] if name in _SPATIAL else 1.0 for name in lower]
     channels = _channels(_asked(wishes, intake, where), _count(source, lower), home.channels, where)
@@ -340,7 +341,7 @@ def add_levels(meta: ImagesMeta, factors: Sequence[Sequence[int]], method: str) 
     image = meta.multiscales[0]
     for k, step in enumerate(factors, 1):
         above = image.datasets[-1].coordinate_transformations
-        steps = level_transform(above, step, pooled=method != "stride")
+        steps = level_transform(above, step, pooled=reduction(method).is_pooled)
         image.datasets.append(DatasetMeta(path=str(k), coordinate_transformations=steps))
     if factors:
         pyramids.describe(image, method, factors, __version__)

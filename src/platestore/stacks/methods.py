@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.errors import ArgumentError
-from platestore.pyramid.kernels import METHODS, reduce_block
+from platestore.pyramid.kernels import reduce_block
+from platestore.spec.reductions import reduction
 
 #: A function that reduces an array along axes, as numpy's do.
 Reduction: TypeAlias = Callable[..., npt.NDArray[Any]]
@@ -104,11 +105,7 @@ def kernel_of(function: Any, dtype: npt.DTypeLike) -> str | Reduction:
         If it is neither a function nor the name of a method.
     """
     if isinstance(function, str):
-        if function not in METHODS:
-            raise ArgumentError(
-                f"no such method of reduction: {function!r}", hint=f"use one of {', '.join(METHODS)}"
-            )
-        return function
+        return reduction(function).name
     if not callable(function):
         raise ArgumentError(
             f"downsample_func must be a function such as numpy.mean, not {function!r}",

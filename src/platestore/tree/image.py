@@ -19,6 +19,7 @@ from platestore.spec.labels import SOURCE, ImageLabelMeta, LabelImageMeta, Label
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent, OwnMeta
+from platestore.spec.reductions import FOR_IMAGES, FOR_LABELS
 from platestore.spec.versions import Kind
 from platestore.storage.base import join
 from platestore.storage.documents import read_document
@@ -50,7 +51,7 @@ class ImageEditor(Editor[ImagesMeta]):
     kind: ClassVar[Kind] = "image"
     title = "Position"
     #: How windows are reduced unless something else is asked for.
-    pyramid_method: ClassVar[str] = "mean"
+    pyramid_method: ClassVar[str] = FOR_IMAGES
     # Whether the document's rendering settings could not be read, and stay as they are.
     _omero_kept = False
 
@@ -312,7 +313,7 @@ class LabelImageEditor(ImageEditor):
 
     kind: ClassVar[Kind] = "label"
     title = "LabelImage"
-    pyramid_method: ClassVar[str] = "mode"
+    pyramid_method: ClassVar[str] = FOR_LABELS
     # Whether the document's image-label could not be read, and stays as it is.
     _label_kept = False
 

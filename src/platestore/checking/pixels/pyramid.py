@@ -34,12 +34,13 @@ from platestore.checking.rules.crossing import usable_scale
 from platestore.errors import BudgetError
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.gaussian import halo
-from platestore.pyramid.kernels import METHODS, check_method
+from platestore.pyramid.kernels import check_method
 from platestore.pyramid.stepwise import StepwiseBuild
 from platestore.pyramid.targets import LevelTarget, Reader
 from platestore.settings import config
 from platestore.spec.geometry import level_shapes
 from platestore.spec.pyramids import PRODUCER
+from platestore.spec.reductions import METHODS, reduction
 
 # Grids with more chunks than this, most of which are not there, are not walked whole.
 _MANY_CHUNKS = 10**6
@@ -128,7 +129,7 @@ def audit_levels(levels: Sequence[StoredLevel], recipe: PyramidRecipe | None, wo
         Bytes of all chunks that were decoded.
     """
     if len(levels) > 1 and recipe is not None and _can_be_made(levels, recipe):
-        if recipe.method == "gaussian":
+        if reduction(recipe.method).overlaps:
             return _audit_stepwise(levels, recipe, workers)
         return _audit_in_one_pass(levels, recipe, workers)
     contents = [Contents(level.survey, Damage(level.survey)) for level in levels]
@@ -207,11 +208,11 @@ def _writers(
     surveys: Sequence[ChunkSurvey], damages: Sequence[Damage], recipe: PyramidRecipe
 ) -> list[CompareWriter]:
     """What compares each level but level 0."""
-    gaussian = recipe.method == "gaussian"
+    overlaps = reduction(recipe.method).overlaps
     out = []
     for k, (survey, damage) in enumerate(zip(surveys[1:], damages[1:], strict=True), 1):
         total = recipe.total(k)
-        reach = sum(halo(f) for step in recipe.factors[:k] for f in step) * max(total) if gaussian else 0
+        reach = sum(halo(f) for step in recipe.factors[:k] for f in step) * max(total) if overlaps else 0
         out.append(
             CompareWriter(
                 survey,
@@ -220,7 +221,7 @@ def _writers(
                 damage,
                 damages[0],
                 total,
-                exact=not gaussian,
+                exact=not overlaps,
                 halo=reach,
             )
         )

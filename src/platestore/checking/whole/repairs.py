@@ -37,6 +37,7 @@ from platestore.spec import pyramids, versions
 from platestore.spec.edits import channel_names
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.own import OwnMeta
+from platestore.spec.reductions import FOR_IMAGES, FOR_LABELS, METHODS
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.documents import commit
 from platestore.storage.extensions import plain_array
@@ -328,7 +329,7 @@ class Repairs:
         known = pyramids.described(image)
         method = known[0] if known is not None else _method(image.type)
         if known is None and isinstance(node, LabelImageEditor):
-            method = "mode"  # the mean of two labels is none
+            method = FOR_LABELS
         compute_again(node, method, **self.resources)
         return f"computed the levels of {self.storage.where(path)} ({method})"
 
@@ -352,6 +353,4 @@ class Repairs:
 
 def _method(said: str | None) -> str:
     """The method that a document names, if it is one of ours."""
-    from platestore.pyramid.kernels import METHODS
-
-    return said if said in METHODS else "mean"
+    return said if said in METHODS else FOR_IMAGES
