@@ -21,7 +21,8 @@ _PUBLIC = {
     "platestore.arrays.image": ("ImageArray",),
     "platestore.arrays.tiled": ("TiledImageArray",),
     "platestore.checking.check": ("CheckReport", "check"),
-    "platestore.checking.report": ("Report",),
+    "platestore.arrays.planning": ("LayoutPlan",),
+    "platestore.checking.report": ("ValidationReport",),
     "platestore.checking.validation": ("validate",),
     "platestore.copying.api": ("copy",),
     "platestore.copying.report": ("ArrayReport", "CopyReport"),
@@ -73,6 +74,8 @@ _PUBLIC = {
     ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+#: Former names.
+_ALIASES = {"Report": "ValidationReport"}
 
 # Written out, for type checkers that read no code.
 __all__ = [
@@ -105,6 +108,7 @@ __all__ = [
     "LabelSourceMeta",
     "LabelsGroup",
     "LabelsMeta",
+    "LayoutPlan",
     "LevelExistsError",
     "LevelNotFoundError",
     "LockTimeoutError",
@@ -140,6 +144,7 @@ __all__ = [
     "UnsafeTargetError",
     "UnsupportedError",
     "UnsupportedVersionError",
+    "ValidationReport",
     "VerifyError",
     "Well",
     "WellGroupMeta",
@@ -157,9 +162,11 @@ __all__ = [
 
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
+    from platestore.arrays.planning import LayoutPlan
     from platestore.arrays.tiled import TiledImageArray
     from platestore.checking.check import CheckReport, check
-    from platestore.checking.report import Report
+    from platestore.checking.report import ValidationReport
+    from platestore.checking.report import ValidationReport as Report
     from platestore.checking.validation import validate
     from platestore.copying.api import copy
     from platestore.copying.report import ArrayReport, CopyReport
@@ -219,10 +226,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    module = _HOME.get(name)
+    known = _ALIASES.get(name, name)
+    module = _HOME.get(known)
     if module is None:
         raise AttributeError(f"module 'platestore' has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
+    value = getattr(importlib.import_module(module), known)
     globals()[name] = value
     return value
 

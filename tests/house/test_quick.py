@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from import_graph import ROOMS
+from import_graph import ROOMS, SOURCES
+
+import platestore
 
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "reliability.md"
@@ -51,3 +53,17 @@ def test_every_room_has_tests_in_the_quick_run(room):
 def test_every_promise_has_a_test_in_the_quick_run(name):
     (path,) = TESTS.rglob(name)
     assert not all(_in_file(path).values())
+
+
+def test_the_files_that_contributors_are_sent_to_are_there():
+    root = TESTS.parent
+    named = re.findall(r"`((?:src|tests|docs)/[^` ]+)`", (root / "CONTRIBUTING.md").read_text())
+    assert len(named) > 20
+    assert [name for name in named if not (root / name).exists()] == []
+
+
+def test_the_version_is_stated_once():
+    root = TESTS.parent
+    assert f"## [{platestore.__version__}]" in (root / "CHANGELOG.md").read_text()
+    found = [p.name for p in SOURCES.rglob("*.py") if f'"{platestore.__version__}"' in p.read_text()]
+    assert found == ["_version.py"]

@@ -16,7 +16,7 @@ _ORDER = {"error": 0, "warning": 1, "advice": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ValidationReport:
     """What was found out about one or several paths.
 
     Attributes

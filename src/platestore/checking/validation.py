@@ -20,7 +20,7 @@ from platestore.checking.hierarchy.documents import (
 from platestore.checking.hierarchy.members import inside, judge_group
 from platestore.checking.hierarchy.walk import walk_findings
 from platestore.checking.place import FoundPlace, find_place
-from platestore.checking.report import Report, counted, promoted
+from platestore.checking.report import ValidationReport, counted, promoted
 from platestore.errors import ArgumentError, NodeNotFoundError, PlatestoreError, StoreWarning
 from platestore.spec.findings import Finding
 from platestore.storage.base import StorageOptions
@@ -30,7 +30,7 @@ from platestore.tree.holder import editor_of
 _SHOWN = 200
 
 
-def validate(*paths: Any, strict: bool = False, pedantic: bool = False) -> Report:
+def validate(*paths: Any, strict: bool = False, pedantic: bool = False) -> ValidationReport:
     """Say whether stores, or nodes in them, are OME-NGFF 0.4 or 0.5, and whether they fit their metadata.
 
     The documents of a node and of all that lies below it are read, each once, and no pixels.
@@ -49,7 +49,7 @@ def validate(*paths: Any, strict: bool = False, pedantic: bool = False) -> Repor
 
     Returns
     -------
-    Report
+    ValidationReport
         True if there is no error. What is missing, damaged or cannot be read is a finding.
 
     Raises
@@ -72,7 +72,7 @@ def validate(*paths: Any, strict: bool = False, pedantic: bool = False) -> Repor
     message = f"{'not valid' if errors else 'valid'}: {counted(findings)}"
     if errors:
         message += f"; first: {str(errors[0])[:_SHOWN]}"
-    return Report(not errors, message, tuple(findings), tuple(_named(path) for path in paths))
+    return ValidationReport(not errors, message, tuple(findings), tuple(_named(path) for path in paths))
 
 
 def _named(target: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from platestore.checking.report import Report, counted, told
+from platestore.checking.report import ValidationReport, counted, told
 from platestore.checking.validation import validate
 from platestore.cli import values
 from platestore.cli.output import echo
@@ -39,7 +39,7 @@ def command(paths: tuple[str, ...], strict: bool, pedantic: bool, as_json: bool,
         sys.exit(1)
 
 
-def lines(report: Report) -> Iterator[str]:
+def lines(report: ValidationReport) -> Iterator[str]:
     """A report for people: what is the same in many files is told once."""
     yield from told(report.findings)
     yield _verdict(report.valid, report.findings, report.paths)

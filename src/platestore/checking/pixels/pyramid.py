@@ -82,8 +82,9 @@ def recipe_of(image: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Pyram
     if not isinstance(metadata, dict) or metadata.get("method") != PRODUCER or not isinstance(kwargs, dict):
         return None
     method, steps = kwargs.get("method"), kwargs.get("factors")
-    known = isinstance(method, str) and method in METHODS
-    if not known or not isinstance(steps, list) or len(steps) != len(shapes) - 1:
+    if not isinstance(method, str) or method not in METHODS:
+        return None
+    if not isinstance(steps, list) or len(steps) != len(shapes) - 1:
         return None
     ndim = len(shapes[0])
     if not all(isinstance(s, list) and len(s) == ndim and all(map(_is_factor, s)) for s in steps):
