@@ -64,7 +64,11 @@ class MappingStore(Store):
             case OffsetByteRequest(offset):
                 data = data[offset:]
             case SuffixByteRequest(suffix):
-                data = data[-suffix:]
+                data = data[max(0, len(data) - suffix) :]
+            case None:
+                pass
+            case _:
+                raise TypeError(f"{byte_range!r} is no range of bytes")
         return prototype.buffer.from_bytes(data)
 
     async def get_partial_values(
