@@ -53,6 +53,8 @@ class MappingStore(Store):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Read a value, or a part of it."""
+        if not isinstance(byte_range, RangeByteRequest | OffsetByteRequest | SuffixByteRequest | None):
+            raise TypeError(f"Unexpected byte_range, got {byte_range!r}")
         try:
             value = self.mapping[key]
         except KeyError:
@@ -65,10 +67,6 @@ class MappingStore(Store):
                 data = data[offset:]
             case SuffixByteRequest(suffix):
                 data = data[max(0, len(data) - suffix) :]
-            case None:
-                pass
-            case _:
-                raise TypeError(f"{byte_range!r} is no range of bytes")
         return prototype.buffer.from_bytes(data)
 
     async def get_partial_values(
