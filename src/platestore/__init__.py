@@ -76,6 +76,7 @@ _PUBLIC = {
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 #: Former names.
 _ALIASES = {"Report": "ValidationReport"}
+_HOME |= {former: _HOME[name] for former, name in _ALIASES.items()}
 
 # Written out, for type checkers that read no code.
 __all__ = [
@@ -226,11 +227,10 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    known = _ALIASES.get(name, name)
-    module = _HOME.get(known)
+    module = _HOME.get(name)
     if module is None:
         raise AttributeError(f"module 'platestore' has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), known)
+    value = getattr(importlib.import_module(module), _ALIASES.get(name, name))
     globals()[name] = value
     return value
 
