@@ -90,7 +90,9 @@ class ImageNode(NGFFNode[ImagesMeta]):
         NodeKeyError
             If there is no such member.
         """
-        return super().__getitem__(key)
+        # Said for editors that complete what follows `position["0"].`: it may be a node, too.
+        image: ImageArray = super().__getitem__(key)
+        return image
 
     @property
     def data(self) -> ImageArray:
