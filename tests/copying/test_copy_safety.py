@@ -1033,3 +1033,25 @@ def test_copies_that_fail_are_told_apart_by_their_classes():
         assert issubclass(error, builtin)
         assert issubclass(error, ps.PlatestoreError)
     assert json.dumps(str(ps.NoSpaceError("x", path="y")))
+
+
+@pytest.mark.parametrize("inner", ["", "/C/2/0"])
+def test_a_copy_that_another_process_finished_meanwhile_leaves_nothing(sources, here, monkeypatch, inner):
+    """The second one looked at the place before the first was done, and gets the lock after that."""
+    if inner:
+        make_source(here / "out.zarr", names=("A/1/0",), seed=8)
+    target = f"{here}/out.zarr{inner}"
+    source = sources / "v5.zarr/B/2/0"
+    opened = api.LockedPlace.opened
+
+    def late(self, **options):
+        monkeypatch.setattr(api.LockedPlace, "opened", opened)
+        ps.copy(source, target)  # the first one
+        return opened(self, **options)
+
+    monkeypatch.setattr(api.LockedPlace, "opened", late)
+    with pytest.raises(ps.NodeExistsError, match="exists"):
+        ps.copy(source, target)
+    assert not [p for p in here.rglob("*") if ".copying" in p.name]
+    pixels = ps.open_ome_zarr(target)["0"].numpy()
+    np.testing.assert_array_equal(pixels, ps.open_ome_zarr(source)["0"].numpy())

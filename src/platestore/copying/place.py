@@ -227,6 +227,10 @@ class LockedPlace:
             self.resumed = True
             self._overwrite = bool(journal.get("overwrite"))
         else:
+            if targets.exists(place.final) and (place.inside or not self._overwrite):
+                # Another process finished a copy to this place since it was looked at.
+                finish_interrupted(place)
+                place.check(overwrite=self._overwrite, resume=False)
             _clear(place.work)
             if not place.is_archive:
                 os.mkdir(place.data)
