@@ -23,7 +23,7 @@ from check_cases import (
     repaired,
     tree,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import platestore as ps
@@ -319,8 +319,11 @@ DAMAGE = st.lists(
 @settings(
     max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(damage=DAMAGE, version=st.sampled_from(VERSIONS), data=st.data())
-def test_any_set_of_lost_documents_is_rebuilt(plates, tmp_path_factory, damage, version, data):
+@given(damage=DAMAGE, version=st.sampled_from(VERSIONS))
+@example(damage=[("", "deleted"), ("A/1", "deleted")], version="0.4")
+@example(damage=[("A/1", "deleted"), ("A/1/0", "deleted")], version="0.4")
+@example(damage=[("A/1/0/labels", "deleted"), ("A/1/0/labels/cells", "deleted")], version="0.4")
+def test_any_set_of_lost_documents_is_rebuilt(plates, tmp_path_factory, damage, version):
     path = copy_of(plates[version], tmp_path_factory.mktemp("damaged") / "p.zarr")
     for place, how in damage:
         name = ".zgroup" if version == "0.4" and place in ("A", "B") else GROUP[version]

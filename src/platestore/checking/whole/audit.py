@@ -19,6 +19,7 @@ from platestore.checking.whole.facts import (
     fields_of,
     label_images_of,
     labels_listed_above,
+    members,
     read_image,
     wells_of,
 )
@@ -216,7 +217,7 @@ class Audit(Notes):
         self._begin(here)
         if not self._is_supported(here):
             return
-        present = self.disk.members(here.path, "image")
+        present = members(self.disk, here.path, "labels")
         above = labels_listed_above(self.disk, here.path)
         if above:
             where = self.storage.where(here.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -108,12 +108,16 @@ def arrays_of(disk: Disk, here: DiskDirectory, meta: ImagesMeta | None) -> list[
 
 
 def wells_of(disk: Disk, path: str, listed: Iterable[str]) -> set[str]:
-    """Paths of the wells of a plate: those that say so, and listed ones whose document may be lost."""
+    """Paths of the wells of a plate: those that say so, and listed ones whose document may be lost.
+
+    Where the list of wells is lost as well, what holds fields is one, whatever became of its own document.
+    """
+    role = disk.role if isinstance(disk[path].part("plate", "plate"), dict) else disk.listed_role
     found = {
         f"{row}/{column}"
         for row in filter(ALPHANUMERIC.fullmatch, disk[path].directories)
         for column in filter(ALPHANUMERIC.fullmatch, disk[join(path, row)].directories)
-        if disk.role(join(path, row, column)) == "well"
+        if role(join(path, row, column)) == "well"
     }
     for well in listed:
         if is_inside(well) and well.count("/") == 1 and _is_kept(disk, join(path, well), "well"):
@@ -121,9 +125,21 @@ def wells_of(disk: Disk, path: str, listed: Iterable[str]) -> set[str]:
     return found
 
 
+def members(disk: Disk, path: str, kind: Literal["well", "labels"]) -> list[str]:
+    """Names of the images in a well or a group of label images.
+
+    Where the list of them is lost as well, what holds levels is one, whatever became of its own document.
+    """
+    part = disk[path].part(kind, kind)
+    listed = part.get("images") if isinstance(part, dict) else part
+    role = disk.role if isinstance(listed, list) else disk.listed_role
+    names = (name for name in disk[path].directories if name not in SPECIAL)
+    return [name for name in names if role(join(path, name)) == "image"]
+
+
 def label_images_of(disk: Disk, path: str, listed: Iterable[Any]) -> list[str]:
     """Paths of the label images that are there, below their group."""
-    names = disk.members(path, "image")
+    names = members(disk, path, "labels")
     names += [n for n in listed if is_inside(n) and _is_kept(disk, join(path, n), "image")]
     return list(dict.fromkeys(names))
 
@@ -149,7 +165,7 @@ def fields_of(disk: Disk, path: str) -> dict[str, int | None]:
     entries = objects(document.get("images")) if isinstance(document, dict) else []
     named = [entry for entry in reversed(entries) if isinstance(entry.get("path"), str)]
     known: dict[Any, Any] = {entry["path"]: entry.get("acquisition") for entry in named}
-    names = list(filter(ALPHANUMERIC.fullmatch, disk.members(path, "image")))
+    names = list(filter(ALPHANUMERIC.fullmatch, members(disk, path, "well")))
     names += [n for n in known if n in here.directories and _is_kept(disk, join(path, n), "image")]
     out: dict[str, int | None] = {}
     for name in dict.fromkeys(names):
