@@ -26,7 +26,7 @@ from platestore.errors import (
     UnsupportedError,
 )
 from platestore.progress import Progress, shown
-from platestore.settings import config, parse_bytes
+from platestore.resources import Resources
 from platestore.tree.opening import open_editor
 
 if TYPE_CHECKING:
@@ -135,11 +135,9 @@ def compute_pyramids(
     ArgumentError, NodeNotFoundError
         If an argument is wrong, or a path does not exist; nothing was computed then.
     """
-    from platestore.pyramid.levels import check_workers
-
     start = time.monotonic()
-    number = config.threads if workers is None else check_workers(workers)
-    budget = config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory")
+    resources = Resources(max_memory, workers)
+    number, budget = resources.threads, resources.memory
     wish = _Wish(levels, method, dims, factors, force)
     report = PyramidReport()
     tasks = list(_tasks(paths, wish, report))
@@ -348,7 +346,6 @@ def _compute(
     progress: Progress | None,
 ) -> None:
     from platestore.images.pyramids import compute_surveyed
-    from platestore.pyramid.levels import Resources
 
     resources = Resources(budget, workers, progress)
     count = wish.count(position)

@@ -656,13 +656,13 @@ _SLOWLY = """
 import sys, threading
 import platestore.copying.run as run
 from platestore.cli import main
-real = run.Work._tell
+real = run.Work.tell
 def tell(self, *args, **kwargs):
     real(self, *args, **kwargs)
     print("under way", flush=True)
     # Threads wait until the others are told to stop.
-    (threading.Event() if threading.current_thread() is threading.main_thread() else self._stop).wait(60)
-run.Work._tell = tell
+    (threading.Event() if threading.current_thread() is threading.main_thread() else self.stop).wait(60)
+run.Work.tell = tell
 sys.argv = ["platestore", "copy", *sys.argv[1:]]
 main()
 """

@@ -26,6 +26,7 @@ ROOMS = (
     ("arrays",),
     ("storage",),
     ("spec",),
+    ("resources",),
     ("progress",),
     ("settings",),
     ("errors",),

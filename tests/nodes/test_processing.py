@@ -15,7 +15,7 @@ import pytest
 import platestore as ps
 from nodes.store_helpers import snapshot
 from platestore import processing
-from platestore.pyramid.levels import check_workers
+from platestore.resources import check_workers
 from pyramid.pyramid_store import cascade, multiscales, noise, stored
 
 HALF = (1, 1, 2, 2, 2)

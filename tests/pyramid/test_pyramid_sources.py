@@ -19,7 +19,8 @@ import platestore as ps
 from conftest import examples
 from platestore.arrays.layout import plan
 from platestore.arrays.sources import ArraySource, Placed, Rearranged, as_source
-from platestore.pyramid.levels import Resources, make_levels, plan_build
+from platestore.pyramid.levels import make_levels, plan_build
+from platestore.resources import Resources
 from platestore.spec.geometry import level_shapes
 from platestore.storage.base import StorageOptions
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node

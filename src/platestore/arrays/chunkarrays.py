@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from platestore.arrays.image import ImageArray
+if TYPE_CHECKING:
+    from platestore.arrays.image import ImageArray
 
 Place = tuple[int, ...]
 

@@ -16,7 +16,8 @@ from platestore.checking.whole.pixel_problems import PixelAudit
 from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import ArgumentError, UnsupportedError
 from platestore.progress import Progress, shown
-from platestore.settings import config, human_bytes, parse_bytes
+from platestore.resources import Resources
+from platestore.settings import human_bytes, parse_bytes
 from platestore.spec.findings import Finding
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.hierarchy import ZarrFormat
@@ -139,7 +140,7 @@ def check(
         If a repair is asked for of anything but a directory on this machine.
     """
     started = time.perf_counter()
-    threads = config.threads if workers is None else _positive(workers)
+    threads = Resources(workers=workers).threads
     memory = None if max_memory is None else parse_bytes(max_memory, "max_memory")
     place = find_place(path, StorageOptions(read_only=True))
     if place.storage is None:
@@ -287,12 +288,6 @@ def _require_repairable(storage: Storage) -> None:
             hint="copy it into a directory, and repair the copy",
         )
     Quarantine(LocalStorage(root, storage.options)).require_writable()
-
-
-def _positive(workers: Any) -> int:
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise ArgumentError(f"workers must be a number of threads, not {workers!r}")
-    return workers
 
 
 def _message(

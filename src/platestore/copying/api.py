@@ -20,12 +20,12 @@ from platestore.copying.plan import Plan
 from platestore.copying.planner import Planner, open_sources, version_of
 from platestore.copying.plates import SameLook
 from platestore.copying.report import CopyReport
-from platestore.copying.run import Work, memory_needed
+from platestore.copying.run import Work
 from platestore.errors import ArgumentError, NoSpaceError, UnsafeTargetError, VerifyError
 from platestore.progress import Progress, shown
-from platestore.settings import config, human_bytes, parse_bytes, resident_bytes
+from platestore.resources import Resources
+from platestore.settings import human_bytes, resident_bytes
 from platestore.storage.base import Durability, StorageOptions
-from platestore.storage.zarr_store import ZarrStorage
 from platestore.tree.editor import Editor
 from platestore.tree.holder import HasEditor, editor_of
 from platestore.tree.image import ImageEditor
@@ -36,6 +36,8 @@ from platestore.tree.well import WellEditor
 if TYPE_CHECKING:
     from zarr.abc.store import Store
     from zarr.storage import StorePath
+
+    from platestore.storage.zarr_store import ZarrStorage
 
 #: New places: a mapping, a CSV file, or (number of the source, old, new).
 Moves = Mapping[str, str] | str | os.PathLike[str] | Sequence[tuple[int | None, str, str]] | None
@@ -161,8 +163,6 @@ def copy(
     DamagedChunkError, SourceChangedError, VerifyError
         If a chunk of the source cannot be read, the source changed, or the copy differs from it.
     """
-    from platestore.pyramid.levels import check_workers
-
     ask = check_ask(
         positions=positions,
         wells=wells,
@@ -186,16 +186,17 @@ def copy(
     start, resident = clock.monotonic(), resident_bytes()
     given = _listed(src)
     with shown(progress, "copying") as tell:
+        resources = Resources(max_memory, workers, tell)
         how = _How(
             overwrite=bool(overwrite),
             resume=bool(resume),
             verify=bool(verify),
             dry_run=bool(dry_run),
-            max_memory=config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory"),
-            workers=config.threads if workers is None else check_workers(workers),
+            max_memory=resources.memory,
+            workers=resources.threads,
             lock_timeout=StorageOptions(lock_timeout=lock_timeout).lock_timeout,
             durability=StorageOptions(durability=durability).durability,
-            progress=tell,
+            progress=resources.progress,
             resident=resident,
         )
         report = _Copy(open_sources(given), ask, find_destination(dst), how).run()
@@ -309,6 +310,10 @@ class _Copy:
                     raise UnsafeTargetError("source and destination are in one store", path=target.url)
 
     def _memory(self, plan: Plan) -> int:
+        if not plan.pixels and not plan.levels:
+            return 0
+        from platestore.copying.pixel_work import memory_needed
+
         how = self._how
         kind: Literal["directory", "archive", "store"] = "directory"
         if self._place.is_archive or self._destination.store is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,12 @@ import numpy.typing as npt
 from platestore.arrays.chunkarrays import ArrayReader
 from platestore.arrays.chunkcodec import ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
-from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.partition import Place
 from platestore.storage.base import Piece, Storage, StorageOptions, join
 from platestore.storage.hierarchy import ArrayDocument
+
+if TYPE_CHECKING:
+    from platestore.arrays.image import ImageArray
 
 Pixels = npt.NDArray[Any]
 _MOST_SHARDS = 64
@@ -56,6 +58,8 @@ class ChunkSource:
         if found is not None:
             reader = ChunkReader(storage, document.path, found)
             return cls(reader, found.shape, found.codec.chunks, found.codec.dtype, found.fill)
+        from platestore.arrays.image import open_array  # which brings zarr
+
         array = open_array(storage, document, ())
         dtype = array.dtype.newbyteorder("=")
         return cls(ArrayReader(array), array.shape, array.chunks, dtype, _fill(array))
@@ -226,6 +230,8 @@ class ArrayTarget:
     def __init__(self, storage: Storage, document: ArrayDocument) -> None:
         self._storage = storage
         self._aside = _memory() if storage.in_order else None
+        from platestore.arrays.image import open_array  # which brings zarr
+
         self._array = array = open_array(storage, document, ())
         self._written = array if self._aside is None else open_array(self._aside, document, ())
         self.shape, self.tile, self.units = array.shape, array._units, array._units

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from platestore.copying.stamps import Stamp
 from platestore.errors import DamagedChunkError, SourceChangedError
 from platestore.storage.base import DOCUMENTS, is_chunk_name
-from platestore.storage.files import CREATE, naming, replace, temporary_name
+from platestore.storage.files import CREATE, replace, temporary_name
 
 #: Larger files are copied under a temporary name.
 LARGE = 16 * 2**20
@@ -190,10 +190,12 @@ def copy_file(source: str, target: str, *, size: int, newest: int, resume: bool,
             name = os.path.join(os.path.dirname(target), temporary_name(os.path.basename(target)))
         out = os.open(name, _REWRITE if resume else CREATE, 0o666)
         try:
-            with naming(name):
-                moved = move_bytes(descriptor, out, size)
-                if sync:
-                    os.fsync(out)
+            moved = move_bytes(descriptor, out, size)
+            if sync:
+                os.fsync(out)
+        except OSError as error:
+            error.filename = error.filename or name
+            raise
         finally:
             os.close(out)
         after = os.fstat(descriptor)

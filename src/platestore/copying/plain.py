@@ -125,22 +125,24 @@ def _nodes(location: Location, folders: list[Folder]) -> dict[str, _Found]:
     """What is in each group and array, by its path."""
     out: dict[str, _Found] = {}
     grids: dict[bytes, ArrayGrid | None] = {}
-    array: str | None = None
+    array: _Found | None = None
+    inside = ""
     for folder in folders:  # those above come before those below, and are not mixed with others
-        if array and not folder.path.startswith(array + "/"):
-            array = None
-        node = folder.path if array is None else array
-        found = out.setdefault(node, _Found())
-        document = _array_document(location, folder) if array is None else None
+        if array is not None and folder.path.startswith(inside):
+            array.folders.append(Folder(folder.path[len(inside) :], folder.files, folder.newest))
+            continue
+        array, found = None, _Found(folders=[Folder("", folder.files, folder.newest)])
+        out[folder.path] = found
+        document = _array_document(location, folder)
         if document is not None:
-            array, found.chunks = node, Stamp()
+            array, inside = found, f"{folder.path}/" if folder.path else ""
             if document.data not in grids:
                 grids[document.data] = array_grid(document)
-            found.grid = grids[document.data]
+            found.grid, found.chunks = grids[document.data], Stamp()
+    for found in out.values():
+        found.files = stamp_of(found.folders, documents=True)
         if found.chunks is not None:
-            found.chunks += stamp_of([folder], documents=False)
-        found.files += stamp_of([folder], documents=True)
-        found.folders.append(Folder(folder.path[len(node) + 1 :], folder.files, 0))
+            found.chunks = stamp_of(found.folders, documents=False)
     return out
 
 

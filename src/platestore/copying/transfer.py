@@ -222,10 +222,12 @@ def _batches(folders: Iterable[Folder]) -> Iterator[list[Folder]]:
     batch: list[Folder] = []
     files = nbytes = 0
     for folder in folders:
-        for part in _shared_out(folder):
+        size = sum(size for _, size in folder.files)
+        small = len(folder.files) < _BATCH_FILES and size < _BATCH_BYTES
+        for part in (folder,) if small else _shared_out(folder):
             batch.append(part)
             files += len(part.files)
-            nbytes += sum(size for _, size in part.files)
+            nbytes += size if small else sum(size for _, size in part.files)
             if len(batch) >= _BATCH_FOLDERS or files >= _BATCH_FILES or nbytes >= _BATCH_BYTES:
                 yield batch
                 batch, files, nbytes = [], 0, 0

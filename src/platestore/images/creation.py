@@ -19,7 +19,8 @@ from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.images.level_making import NewBase, build_staged, discard, install, stage_empty
 from platestore.images.levels import Levels, wanted
-from platestore.pyramid.levels import Resources, make_levels
+from platestore.pyramid.levels import make_levels
+from platestore.resources import Resources
 from platestore.spec import edits, pyramids
 from platestore.spec.axes import channel_index
 from platestore.spec.multiscales import ImagesMeta

@@ -17,7 +17,7 @@ from platestore.arrays.metadata import summarise
 from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.images.creation import create_image
-from platestore.pyramid.levels import Resources
+from platestore.resources import Resources
 from platestore.spec import versions
 from platestore.spec.axes import channel_index
 from platestore.spec.labels import (

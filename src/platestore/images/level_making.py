@@ -18,7 +18,8 @@ from platestore.arrays.metadata import summarise
 from platestore.arrays.sources import Source
 from platestore.errors import NodeExistsError, SourceChangedError
 from platestore.images.levels import Levels
-from platestore.pyramid.levels import Resources, make_levels, plan_build
+from platestore.pyramid.levels import make_levels, plan_build
+from platestore.resources import Resources
 from platestore.spec import edits, pyramids
 from platestore.spec.geometry import level_transform
 from platestore.spec.multiscales import DatasetMeta, ImagesMeta

@@ -15,7 +15,7 @@ from platestore.errors import ArgumentError, InvalidMetadataError, StoreWarning
 from platestore.images import level_making, levels
 from platestore.images.levels import Levels
 from platestore.progress import Progress
-from platestore.pyramid.levels import Resources
+from platestore.resources import Resources
 from platestore.spec import pyramids
 from platestore.spec.geometry import Step, level_shapes, plan_factors
 from platestore.spec.multiscales import MultiScaleMeta

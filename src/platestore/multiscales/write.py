@@ -12,6 +12,7 @@ from platestore.multiscales.documents import Documents
 from platestore.multiscales.factors import chains
 from platestore.multiscales.place import ImagePlace
 from platestore.progress import Progress
+from platestore.resources import Resources
 
 if TYPE_CHECKING:
     from platestore.storage.base import Storage
@@ -128,7 +129,6 @@ class ImageWriter:
             self._call(make_levels, each, None if tell is None else _shifted(tell, before, sum(totals)))
 
     def _call(self, function: Callable[..., Any], each: _Pass, progress: Progress | None) -> None:
-        from platestore.pyramid.levels import Resources
 
         documents = self._plan.arrays
         function(

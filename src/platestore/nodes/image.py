@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.errors import ArgumentError
 from platestore.nodes.node import NGFFNode, shown
+from platestore.resources import Resources
 from platestore.settings import resident_bytes
 from platestore.spec import edits
 from platestore.spec.multiscales import ImagesMeta
@@ -193,7 +194,6 @@ class ImageNode(NGFFNode[ImagesMeta]):
         """
         from platestore.images.creation import create_image
         from platestore.progress import shown as shown_progress
-        from platestore.pyramid.levels import Resources
 
         wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         pyramid = PyramidOptions(pyramid_levels, pyramid_method, pyramid_factors)
@@ -461,7 +461,6 @@ class ImageNode(NGFFNode[ImagesMeta]):
         is_first, before = "platestore.images.pyramids" not in sys.modules, resident_bytes()
         from platestore.images.pyramids import Request, compute, warn_of
         from platestore.progress import shown as shown_progress
-        from platestore.pyramid.levels import Resources
 
         loaded = max(2**20, resident_bytes() - before) if is_first else 0
         wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)

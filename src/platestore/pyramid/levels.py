@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
@@ -16,12 +15,11 @@ from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.sources import Source
 from platestore.arrays.stored import stored_source
 from platestore.errors import ArgumentError
-from platestore.progress import Progress
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.kernels import Method, check_method
 from platestore.pyramid.stepwise import StepwiseBuild
 from platestore.pyramid.targets import LevelTarget, Reader, Writer
-from platestore.settings import config, parse_bytes
+from platestore.resources import Resources
 from platestore.spec.reductions import reduction
 from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import ArrayDocument
@@ -29,28 +27,6 @@ from platestore.storage.hierarchy import ArrayDocument
 Factors = tuple[int, ...]
 #: What makes the levels: ``needed`` and ``expected`` bytes, and ``run(progress)``.
 Build: TypeAlias = PyramidBuild | StepwiseBuild
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What a computation may use, and whom it tells.
-
-    Attributes
-    ----------
-    max_memory : int or str, optional
-        Bytes by which the process may grow; that of the settings by default.
-    workers : int, optional
-        Number of threads; that of the settings by default.
-    progress : callable, optional
-        Called with the bytes of level 0 that are done, and all there are.
-    spent : int
-        Bytes of the budget that are used up already.
-    """
-
-    max_memory: int | str | None = None
-    workers: int | None = None
-    progress: Progress | None = None
-    spent: int = 0
 
 
 def make_levels(
@@ -167,10 +143,9 @@ def plan_build(
                 fill=_fill(array),
             )
         )
-    memory, workers = resources.max_memory, resources.workers
     options: dict[str, Any] = {
-        "max_memory": config.max_memory if memory is None else parse_bytes(memory, "max_memory"),
-        "workers": config.threads if workers is None else check_workers(workers),
+        "max_memory": resources.memory,
+        "workers": resources.threads,
         "data": data,
         "region": region,
         "spent": resources.spent,
@@ -184,13 +159,6 @@ def plan_build(
 
 def _fill(array: ImageArray) -> Any:
     return array.dtype.type(0) if array.fill_value is None else array.fill_value
-
-
-def check_workers(workers: int) -> int:
-    """Check a number of workers: an integer of 1 or more."""
-    if isinstance(workers, bool) or not hasattr(workers, "__index__") or workers < 1:
-        raise ArgumentError(f"workers must be an integer of 1 or more, not {workers!r}")
-    return int(workers)
 
 
 def _reader(storage: Storage, document: ArrayDocument) -> Reader:

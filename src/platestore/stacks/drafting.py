@@ -10,7 +10,7 @@ from typing import Any
 from platestore.arrays.sources import Source
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.pyramid.kernels import check_method
-from platestore.settings import config, parse_bytes
+from platestore.resources import Resources
 from platestore.spec import edits, pyramids, versions
 from platestore.spec.axes import AxisMeta, default_axes
 from platestore.spec.geometry import level_transform
@@ -61,8 +61,7 @@ class VolumeOptions:
     @property
     def budget(self) -> int:
         """Bytes that may be used."""
-        given = self.max_memory
-        return config.max_memory if given is None else parse_bytes(given, "max_memory")
+        return Resources(self.max_memory).memory
 
 
 @dataclass(frozen=True, slots=True)

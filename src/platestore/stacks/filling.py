@@ -12,7 +12,8 @@ from platestore.arrays.metadata import summarise
 from platestore.arrays.sources import Placed, Source, as_source
 from platestore.errors import ArgumentError, LevelExistsError, LevelNotFoundError
 from platestore.images.level_making import discard
-from platestore.pyramid.levels import Resources, make_levels, plan_build
+from platestore.pyramid.levels import make_levels, plan_build
+from platestore.resources import Resources
 from platestore.spec import edits, pyramids
 from platestore.spec.geometry import Factors, level_transform, next_shape
 from platestore.spec.own import Intent

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError, InvalidMetadataError, LevelNotFoundError, UnsupportedError
 from platestore.progress import Progress, shown
+from platestore.resources import Resources
 from platestore.settings import config
 from platestore.spec.edits import effective_scale
 from platestore.spec.units import normalise_unit
@@ -25,7 +26,6 @@ from platestore.tree.opening import open_editor
 
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
-    from platestore.pyramid.levels import Resources
     from platestore.spec.multiscales import MultiScaleMeta
 
 _AXES = ", ".join(AXES)
@@ -336,8 +336,6 @@ def resources_of(n_processes: int, max_memory: int | str | None, progress: Progr
     ArgumentError
         If the number of workers is 0 or no integer.
     """
-    from platestore.pyramid.levels import Resources
-
     if isinstance(n_processes, bool) or not hasattr(n_processes, "__index__") or not n_processes:
         raise ArgumentError(
             f"n_processes must be an integer of 1 or more, or -1 for all processors, not {n_processes!r}"

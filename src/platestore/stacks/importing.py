@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from platestore.progress import Progress, shown
-from platestore.pyramid.levels import check_workers
+from platestore.resources import check_workers
 from platestore.stacks.drafting import Home, VolumeOptions, make_draft, space_axes
 from platestore.stacks.intake import take
 from platestore.stacks.planning import needed_memory, plan

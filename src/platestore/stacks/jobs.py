@@ -14,8 +14,9 @@ from platestore.errors import ArgumentError, NodeNotFoundError, SourceChangedErr
 from platestore.nodes.opening import open_ome_zarr
 from platestore.nodes.position import Position
 from platestore.progress import Progress, shown
-from platestore.pyramid.levels import Resources, make_levels, plan_build
-from platestore.settings import config, parse_bytes, resident_bytes
+from platestore.pyramid.levels import make_levels, plan_build
+from platestore.resources import Resources
+from platestore.settings import resident_bytes
 from platestore.stacks.blocks import region_of
 from platestore.stacks.installing import install, is_installed
 from platestore.stacks.intake import Intake, rearranged, reopen, take
@@ -310,7 +311,7 @@ class _Budget:
     """
 
     def __init__(self, max_memory: int | str | None) -> None:
-        self.total = config.max_memory if max_memory is None else parse_bytes(max_memory, "max_memory")
+        self.total = Resources(max_memory).memory
         self._resident = resident_bytes()
 
     def left(self, least: int) -> int:

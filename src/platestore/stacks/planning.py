@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError
+from platestore.resources import Resources
 from platestore.stacks.array_spec import stand_in
 from platestore.stacks.blocks import region_of
 from platestore.stacks.drafting import VolumeDraft, VolumeOptions, find_home, make_draft
@@ -166,7 +167,7 @@ def needed_memory(
     BudgetError
         If the budget is too small.
     """
-    from platestore.pyramid.levels import Resources, plan_build
+    from platestore.pyramid.levels import plan_build
 
     fmt = draft.home.zarr_format
     documents = [

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from platestore.arrays.image import check_resize, resize_array
 from platestore.arrays.metadata import summarise
 from platestore.errors import ArgumentError, DanglingError, InvalidMetadataError
 from platestore.spec import edits, pyramids
@@ -90,6 +89,8 @@ def resize(node: ImageEditor, name: str, shape: tuple[int, ...]) -> None:
     ArgumentError, InvalidMetadataError
         As for :meth:`ImageArray.resize`; nothing is changed then.
     """
+    from platestore.arrays.image import check_resize, resize_array  # which brings zarr
+
     location = node.location
     with _locked(node), contextlib.ExitStack() as locks:
         location.storage.require_writable(location.path)
@@ -146,6 +147,8 @@ def finish_resize(node: ImageEditor, intent: Intent) -> None:
 
 def apply_shapes(node: ImageEditor, shapes: Mapping[str, Sequence[int]]) -> None:
     """Give arrays their new shapes; those that are gone meanwhile are passed over."""
+    from platestore.arrays.image import resize_array  # which brings zarr
+
     location = node.location
     for path, shape in shapes.items():
         place = location.child(path)

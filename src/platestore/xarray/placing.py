@@ -13,7 +13,7 @@ from platestore.arrays.options import LayoutOptions, PyramidOptions
 from platestore.arrays.origins import of_store, origins, require_there
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.images.creation import create_image
-from platestore.pyramid.levels import Resources
+from platestore.resources import Resources
 from platestore.settings import config
 from platestore.spec import edits
 from platestore.spec.axes import AxisMeta, channel_index
