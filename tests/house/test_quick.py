@@ -21,6 +21,7 @@ TESTED_IN = {
     "images": "nodes",
     "processing": "nodes",
     "progress": "nodes",
+    "resources": "nodes",
     "settings": "nodes",
     "summary": "cli",
     "tree": "nodes",

@@ -44,7 +44,8 @@ class Ranked:
         Whether it is the most frequent value; of several the smallest.
     """
 
-    work_bytes = 3 * 2**20
+    #: Fewer and longer operations keep two threads from waiting for the interpreter.
+    work_bytes = 5 * 2**20
     fixed_cost = _SMALL
 
     def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, mode: bool) -> None:

@@ -256,11 +256,9 @@ class Editor(Generic[M]):
         def apply(attributes: dict[str, Any]) -> None:
             nonlocal draft, result
             draft = self._draft(attributes)
-            checked = check or self._exposed
-            before = {str(f) for f in draft.meta.findings()} if checked and not self._exposed else None
             result = change(draft)
-            if checked:
-                self._require_no_new(draft.meta, before, attributes)
+            if check or self._exposed:
+                self._require_no_new(draft.meta, attributes)
             parts, own = self.parts(draft.meta), draft.own.to_json()
             self.location.ngff.pack(attributes, self.kind, parts, own)
 
@@ -312,15 +310,14 @@ class Editor(Generic[M]):
         meta, own, _ = self.parse(attributes)
         return Draft(meta, own)
 
-    def _require_no_new(self, meta: M, before: set[str] | None, attributes: Mapping[str, Any]) -> None:
+    def _require_no_new(self, meta: M, attributes: Mapping[str, Any]) -> None:
         """Refuse a change that makes the document break a rule that it did not break before."""
-        members: Iterable[Finding] = ()
-        if before is None:
-            parts = self.location.ngff.unpack(attributes, self.kind)
-            former = self.parse_parts(parts)[0]
-            before, members = {str(f) for f in former.findings()}, self._member_findings(former, meta)
-        new = [f for f in meta.findings() if str(f) not in before and not f.code.endswith("-empty")]
-        new += members
+        new = [f for f in meta.findings() if not f.code.endswith("-empty")]
+        if new or self._exposed:  # only then it matters what it was before
+            former = self.parse_parts(self.location.ngff.unpack(attributes, self.kind))[0]
+            before = {str(f) for f in former.findings()}
+            new = [f for f in new if str(f) not in before]
+            new += self._member_findings(former, meta) if self._exposed else ()
         if new:
             raise InvalidMetadataError(
                 f"the change would break the specification: {'; '.join(map(str, new))}",
