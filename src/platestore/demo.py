@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.errors import NodeExistsError, PlatestoreError
 from platestore.nodes.opening import open_ome_zarr
+from platestore.publish import targets
 from platestore.spec.transforms import TransformationMeta
 from platestore.spec.versions import DEFAULT_VERSION, check_version
-from platestore.storage import targets
 from platestore.storage.files import temporary_name
 
 if TYPE_CHECKING:

@@ -170,7 +170,7 @@ def test_the_summary_says_that_it_was_resumed(src, here):
 
 def test_a_copy_that_was_finished_by_resume_is_told_as_such(src, here, monkeypatch):
     """Killed after it got its name: all that is left to do is to tidy up."""
-    monkeypatch.setattr(api.LockedPlace, "remove", _interrupt)
+    monkeypatch.setattr(WorkPlace, "remove", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         ps.copy(src, here / "out.zarr")
     monkeypatch.undo()
@@ -656,6 +656,7 @@ _SLOWLY = """
 import sys, threading
 import platestore.copying.run as run
 from platestore.cli import main
+from platestore.publish.workplace import WorkPlace
 real = run.Work.tell
 def tell(self, *args, **kwargs):
     real(self, *args, **kwargs)

@@ -29,6 +29,7 @@ from copying.copy_cases import (
 )
 from nodes.store_helpers import snapshot
 from platestore.copying import api
+from platestore.publish.workplace import WorkPlace
 
 needs_kill = pytest.mark.skipif(os.name == "nt", reason="a killed process is simulated elsewhere on Windows")
 
@@ -207,7 +208,7 @@ def _named_but_not_tidied(
 ) -> None:
     """A copy that was killed when it had its name, and its working directory was still there."""
     with monkeypatch.context() as patch:
-        patch.setattr(api.LockedPlace, "remove", _interrupted)
+        patch.setattr(WorkPlace, "remove", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             ps.copy(source, target, **options)
     assert target.exists()

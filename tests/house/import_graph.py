@@ -24,6 +24,7 @@ ROOMS = (
     ("tree",),
     ("pyramid",),
     ("arrays",),
+    ("publish",),
     ("storage",),
     ("spec",),
     ("resources",),

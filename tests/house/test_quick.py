@@ -21,6 +21,7 @@ TESTED_IN = {
     "images": "nodes",
     "processing": "nodes",
     "progress": "nodes",
+    "publish": "storage",
     "resources": "nodes",
     "settings": "nodes",
     "summary": "cli",

@@ -62,7 +62,7 @@ def test_all_who_create_at_once_end_with_the_same_store(tmp_path: Path, layout: 
 
 def test_the_loser_of_a_race_opens_the_winners_store(tmp_path, version, monkeypatch):
     # The other process comes in between the look and the creation.
-    from platestore.storage import targets
+    from platestore.publish import targets
 
     path, install = tmp_path / "a.zarr", targets.install
 
@@ -78,7 +78,7 @@ def test_the_loser_of_a_race_opens_the_winners_store(tmp_path, version, monkeypa
 
 
 def test_w_minus_loses_a_race_loudly(tmp_path, version, monkeypatch):
-    from platestore.storage import targets
+    from platestore.publish import targets
 
     path, install = tmp_path / "a.zarr", targets.install
 
@@ -96,7 +96,7 @@ def test_w_minus_loses_a_race_loudly(tmp_path, version, monkeypatch):
 
 def test_a_store_is_never_seen_half_made(tmp_path, version, monkeypatch):
     # Whatever fails while it is built, there is no directory of its name, and no rest beside it.
-    from platestore.storage import targets
+    from platestore.publish import targets
 
     def fail(*args, **kwargs):
         raise OSError("no space left")

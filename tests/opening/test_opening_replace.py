@@ -299,7 +299,7 @@ def test_w_keeps_a_node_that_is_reached_through_a_link(tmp_path, version):
 
 @pytest.mark.parametrize("atomic", [True, False])
 def test_the_old_store_goes_only_when_the_new_one_stands(tmp_path, version, monkeypatch, atomic):
-    from platestore.storage import targets
+    from platestore.publish import targets
 
     path = tmp_path / "a.zarr"
     stored_plate(path, version)
@@ -320,7 +320,7 @@ def test_the_old_store_goes_only_when_the_new_one_stands(tmp_path, version, monk
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_failing_exchange_leaves_the_old_store(tmp_path, version, monkeypatch, step):
-    from platestore.storage import targets
+    from platestore.publish import targets
 
     path = tmp_path / "a.zarr"
     stored_plate(path, version)

@@ -22,11 +22,11 @@ from stack_cases import assert_levels, cascade, noise, tree, write_planes
 import platestore as ps
 from platestore import stacks
 from platestore.arrays.layout import ArrayLayout, level_layout
+from platestore.publish import targets
 from platestore.spec.geometry import level_shapes
 from platestore.stacks import installing
 from platestore.stacks import jobs as jobs_module
 from platestore.stacks.blocks import choose_blocks, grids, made_levels
-from platestore.storage import targets
 
 pytest.importorskip("tifffile")
 WORKERS = Path(__file__).with_name("stack_workers.py")

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import platestore as ps
-from platestore.storage import targets
-from platestore.storage.targets import check_replaceable, exists, install
+from platestore.publish import targets
+from platestore.publish.targets import check_replaceable, exists, install
 
 
 @pytest.fixture
@@ -498,7 +498,7 @@ def test_an_error_between_the_two_renames_puts_the_old_store_back(world, monkeyp
 
 CRASH = """
     import os, sys
-    from platestore.storage import targets
+    from platestore.publish import targets
     target, new, point, exchange = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "exchange"
     if not exchange:
         targets._exchange = lambda one, other: False

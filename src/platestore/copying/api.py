@@ -15,7 +15,7 @@ from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
 from platestore.copying.files import can_share, free_bytes, scan, stamp_of
 from platestore.copying.members import own_place, with_known_channels
-from platestore.copying.place import LockedPlace, check_apart, finish_interrupted, installed, require_same
+from platestore.copying.place import LockedPlace, check_apart, installed, require_same
 from platestore.copying.plan import Plan
 from platestore.copying.planner import Planner, open_sources, version_of
 from platestore.copying.plates import SameLook
@@ -257,7 +257,7 @@ class _Copy:
             self._destination.check_store(overwrite=how.overwrite, resume=how.resume)
         else:
             check_apart(place, self._sources)
-            done = how.resume and place.is_done()
+            done = how.resume and place.is_installed()
             if not done:
                 place.check(overwrite=how.overwrite, resume=how.resume)
         if self._destination.made:
@@ -335,7 +335,7 @@ class _Copy:
             report.verified = True
         if plate is not None and self._destination.inner not in plate:
             self._add(plate, place.final)
-        finish_interrupted(place)
+        place.remove()
         return report
 
     def _options(self) -> dict[str, Any]:
@@ -414,7 +414,7 @@ class _Copy:
             run.finish()
             if plate is not None:
                 self._add(plate, self._place.data)
-                work.remove()
+                self._place.remove()
             else:
                 work.install()
         report.files, report.nbytes = run.files, run.nbytes

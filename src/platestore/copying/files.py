@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from platestore.copying.stamps import Stamp
 from platestore.errors import DamagedChunkError, SourceChangedError
-from platestore.storage.base import DOCUMENTS, is_chunk_name
+from platestore.storage.base import DOCUMENTS, belongs, is_chunk_name
 from platestore.storage.files import CREATE, replace, temporary_name
 
 #: Larger files are copied under a temporary name.
@@ -29,9 +28,6 @@ _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _REWRITE = (CREATE & ~os.O_EXCL) | os.O_TRUNC
 _PIECE = 2**20
 _MOST_AT_ONCE = 256 * 2**20  # so that an interruption does not wait for long
-# What interrupted writers leave beside chunks: zarr's temporary files, TensorStore's locks.
-_ENDS = (".partial", ".__lock")
-_LEFTOVER = re.compile(r".+\.[0-9a-f]{32}\.partial|.+\.__lock")
 _CANNOT = {
     errno.EXDEV,
     errno.ENOSYS,
@@ -59,13 +55,6 @@ class Folder(NamedTuple):
     path: str
     files: list[tuple[str, int]]
     newest: int
-
-
-def belongs(name: str) -> bool:
-    """Whether a file or directory is part of a store: neither hidden nor left by an interrupted writer."""
-    if name[0] == ".":
-        return name in DOCUMENTS
-    return not name.endswith(_ENDS) or _LEFTOVER.fullmatch(name) is None
 
 
 def scan(directory: str, left_out: list[str] | None = None) -> Iterator[Folder]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from platestore.arrays.convert import Converted, Unconvertible, convert_array
 from platestore.arrays.grid import array_grid
-from platestore.copying.files import belongs, leads_up
+from platestore.copying.files import leads_up
 from platestore.copying.looks import look_at_array
 from platestore.copying.plan import Plan, Rename, TreeCopy
 from platestore.copying.report import ArrayReport
@@ -16,7 +16,7 @@ from platestore.copying.stamps import Stamp
 from platestore.errors import InvalidMetadataError, NodeNotFoundError
 from platestore.spec import versions
 from platestore.spec.versions import Kind, Version, assumed
-from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.base import DOCUMENTS, Storage, belongs, join
 from platestore.storage.hierarchy import (
     ArrayDocument,
     array_attributes,

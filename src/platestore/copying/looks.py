@@ -6,12 +6,12 @@ import posixpath
 from collections.abc import Iterable
 
 from platestore.arrays.grid import array_grid
-from platestore.copying.files import Folder, belongs, scan, stamp_of
+from platestore.copying.files import Folder, scan, stamp_of
 from platestore.copying.plan import Plan, Rename
 from platestore.copying.stamps import Stamp
 from platestore.copying.strays import Strays, by_folder, find_strays
 from platestore.errors import SourceChangedError
-from platestore.storage.base import DOCUMENTS, Storage, join
+from platestore.storage.base import DOCUMENTS, Storage, belongs, join
 from platestore.storage.hierarchy import ArrayDocument
 
 

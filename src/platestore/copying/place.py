@@ -11,68 +11,41 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from platestore.copying.files import belongs, scan
+from platestore.copying.files import scan
 from platestore.copying.plan import Plan
 from platestore.errors import (
     ArgumentError,
-    LockTimeoutError,
     NodeExistsError,
-    NodeNotFoundError,
     SourceChangedError,
     UnsafeTargetError,
     VerifyError,
 )
-from platestore.storage import locks, targets
+from platestore.publish import targets
+from platestore.publish.workplace import WorkPlace, identity_of
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Durability, Storage, StorageOptions
-from platestore.storage.files import CREATE, rename, sync_directory, write_all, write_over
+from platestore.storage.files import sync_directory, write_all
 from platestore.storage.local import LocalStorage
 from platestore.storage.ozx import OzxStorage, check_archive
 
-_JOURNAL = "journal.json"
-_DATA = "data"
 _LEVELS = "levels.txt"
-_OLD = "old"
-_KNOWN = {_JOURNAL, _DATA, _LEVELS, _OLD}
-_TEMPORARY = re.compile(r"\.journal\.json\.\d+-\d+-[0-9a-f]+\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
-class CopyPlace:
+class CopyPlace(WorkPlace):
     """The place of one copy.
 
     Attributes
     ----------
-    final : str
-        Absolute path that it gets.
-    is_archive : bool
-        Whether it is an ``.ozx`` file.
-    work : str
-        Directory in which it grows, on the same file system.
     inside : bool
         Whether it becomes a part of a store that exists.
     """
 
-    final: str
-    is_archive: bool
-    work: str
     inside: bool = False
-
-    @property
-    def data(self) -> str:
-        """The growing copy."""
-        return os.path.join(self.work, _DATA)
-
-    @property
-    def old(self) -> str:
-        """Where the store that is replaced is for a moment, where two directories cannot be exchanged."""
-        return os.path.join(self.work, _OLD)
 
     def check(self, *, overwrite: bool, resume: bool) -> None:
         """Refuse a destination that must not be written, before anything is.
@@ -88,9 +61,8 @@ class CopyPlace:
         """
         if overwrite and resume:
             raise ArgumentError("overwrite starts anew, resume continues", hint="pass one of them")
-        _check_work(self.work)
-        unfinished = any(os.path.lexists(os.path.join(self.work, name)) for name in (_JOURNAL, _DATA))
-        if unfinished and not (overwrite or resume):
+        self.require_directory()
+        if self.is_begun() and not (overwrite or resume):
             raise NodeExistsError(
                 f"an unfinished copy is there ({os.path.basename(self.work)})",
                 path=self.final,
@@ -103,27 +75,26 @@ class CopyPlace:
                     path=self.final,
                     hint="overwrite=True (--overwrite) replaces it when the copy is complete",
                 )
-            self._check_replaceable()
+            self.check_replaceable()
         targets.check_parent(self.final)
 
     def _replaces(self) -> bool:
         """Whether the unfinished copy was begun to replace what is there."""
-        return bool(_read(self.work).get("overwrite"))
+        return bool(self.read().get("overwrite"))
 
-    def _check_replaceable(self) -> None:
+    def check_replaceable(self) -> None:
+        """Refuse to replace anything but a store."""
         if self.inside:
-            hint = "resume=True (--resume) lists it" if self.is_done() else "delete it first: del plate[...]"
+            hint = (
+                "resume=True (--resume) lists it"
+                if self.is_installed()
+                else "delete it first: del plate[...]"
+            )
             raise NodeExistsError("the destination exists, in a store", path=self.final, hint=hint)
         if not self.is_archive:
             targets.check_replaceable(self.final, check_name=False)
         else:
             check_archive(self.final)
-
-    def is_done(self) -> bool:
-        """Whether an earlier call put the copy in its place, and was interrupted after that."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            return bool(_identity(self.final) == _read(self.work)["identity"])
-        return False
 
 
 def check_apart(place: CopyPlace, sources: Sequence[str]) -> None:
@@ -182,44 +153,14 @@ class LockedPlace:
         options : dict
             What was asked for, for the message if an unfinished copy was made with something else.
         """
-        work = self.place.work
-        os.makedirs(os.path.dirname(work), exist_ok=True)
-        while True:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(work)
-            _check_work(work)
-            try:
-                with contextlib.ExitStack() as stack:
-                    stack.enter_context(self._locked(work))
-                    self._prepare(options)
-                    assert self._storage is not None
-                    yield self._storage
-                return
-            except NodeNotFoundError:
-                if self._storage is not None:
-                    raise  # what was looked for is not the lock
-                # Somebody else finished, and took the directory away.
+        with self.place.locked():
+            yield self._prepare(options)
 
-    @contextlib.contextmanager
-    def _locked(self, work: str) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(locks.locked(work, work, 0))
-            except LockTimeoutError:
-                raise LockTimeoutError(
-                    "another process is copying to this destination",
-                    path=self.place.final,
-                    hint="wait until it is done, or choose another destination",
-                ) from None
-            yield
-
-    def _prepare(self, options: dict[str, Any]) -> None:
+    def _prepare(self, options: dict[str, Any]) -> Storage:
         """Start anew, or find out what is there already."""
-        place, journal = self.place, _read(self.place.work)
-        if os.path.lexists(place.old) and not os.path.lexists(place.final):
-            rename(place.old, place.final)  # it was to be replaced, and was not
+        place, journal = self.place, self.place.read()
+        place.put_back()
         options = json.loads(json.dumps(options))  # as they come back from the journal
-        fingerprint = self._plan.fingerprint()
         if journal.get("failed") and self._resume:
             raise VerifyError("the unfinished copy failed its check", path=place.final)
         if journal and self._resume and os.path.lexists(place.data):
@@ -229,31 +170,28 @@ class LockedPlace:
         else:
             if targets.exists(place.final) and (place.inside or not self._overwrite):
                 # Another process finished a copy to this place since it was looked at.
-                finish_interrupted(place)
+                place.remove()
                 place.check(overwrite=self._overwrite, resume=False)
-            _clear(place.work)
-            if not place.is_archive:
-                os.mkdir(place.data)
-            else:
-                os.close(os.open(place.data, CREATE, 0o666))
-            _write(
-                place.work,
+            place.clear()
+            place.make_data()
+            place.write(
                 {
-                    "plan": fingerprint,
+                    "plan": self._plan.fingerprint(),
                     "options": options,
                     "overwrite": self._overwrite,
-                    "identity": _identity(place.data),
+                    "identity": identity_of(place.data),
                     "stamps": self._plan.stamps,
-                },
+                }
             )
         if place.is_archive:
             self._storage = ArchiveStorage(place.data, resume=self.resumed, durability=self._durability)
         else:
             if self.resumed:
-                _sweep(place.data)
+                place.sweep()
             self._storage = LocalStorage(
                 place.data, StorageOptions(read_only=False, durability=self._durability, lock=False)
             )
+        return self._storage
 
     def finished(self) -> set[str]:
         """Paths of the levels that were made before an interruption."""
@@ -277,30 +215,22 @@ class LockedPlace:
 
     def mark_failed(self) -> None:
         """Note that the copy was found to differ from its source: it is not to be continued."""
-        _write(self.place.work, {**_read(self.place.work), "failed": True})
+        self.place.write({**self.place.read(), "failed": True})
 
     def install(self) -> None:
         """Give the complete copy its name; a store that it replaces is deleted after that."""
         place, sync = self.place, self._durability != "process"
         if targets.exists(place.final) and self._overwrite:
-            place._check_replaceable()  # it may be another thing than when the copy was begun
+            place.check_replaceable()  # it may be another thing than when the copy was begun
         if place.is_archive:
             assert self._storage is not None
             self._storage.finish()
             self._storage.close()
-            targets.install_file(place.data, place.final, replace=self._overwrite)
-            if sync:
-                sync_directory(os.path.dirname(place.final))
-        else:
-            if self._durability == "full":
-                for folder in scan(place.data):
-                    sync_directory(os.path.join(place.data, folder.path))
-            targets.install(place.data, place.final, replace=self._overwrite, sync=sync, aside=place.old)
-        self.remove()
-
-    def remove(self) -> None:
-        """Take the working directory away."""
-        finish_interrupted(self.place)
+        elif self._durability == "full":
+            for folder in scan(place.data):
+                sync_directory(os.path.join(place.data, folder.path))
+        place.install(replace=self._overwrite, sync=sync)
+        place.remove()
 
 
 def require_same(place: CopyPlace, plan: Plan, options: dict[str, Any]) -> None:
@@ -313,7 +243,7 @@ def require_same(place: CopyPlace, plan: Plan, options: dict[str, Any]) -> None:
     SourceChangedError
         If a source changed.
     """
-    journal = _read(place.work)
+    journal = place.read()
     options = json.loads(json.dumps(options))  # as they come back from the journal
     if journal.get("plan") == plan.fingerprint() and journal.get("options") == options:
         return
@@ -332,84 +262,8 @@ def require_same(place: CopyPlace, plan: Plan, options: dict[str, Any]) -> None:
     )
 
 
-def finish_interrupted(place: CopyPlace) -> None:
-    """Remove the working directory of a copy that took its place; what others put there stays."""
-    with contextlib.suppress(OSError):
-        with os.scandir(place.work) as found:
-            entries = list(found)
-        for entry in entries:
-            if _is_ours(entry.name):
-                _delete(entry)
-        os.rmdir(place.work)
-
-
-def _check_work(work: str) -> None:
-    """Refuse a working directory that is none."""
-    if os.path.lexists(work) and (os.path.islink(work) or not os.path.isdir(work)):
-        raise UnsafeTargetError(
-            "is no directory, but the copy would grow there",
-            path=work,
-            hint="move it away, or choose another destination",
-        )
-
-
-def _is_ours(name: str) -> bool:
-    return name in _KNOWN or _TEMPORARY.fullmatch(name) is not None
-
-
-def _delete(entry: os.DirEntry[str]) -> None:
-    if entry.is_dir(follow_symlinks=False):
-        shutil.rmtree(entry.path)
-    else:
-        os.unlink(entry.path)
-
-
 def installed(place: CopyPlace) -> Storage:
     """The copy in its place, for reading."""
     if place.is_archive:
         return OzxStorage(place.final, StorageOptions())
     return LocalStorage(place.final, StorageOptions())
-
-
-def _identity(path: str) -> list[int]:
-    info = os.stat(path)
-    return [info.st_dev, info.st_ino]
-
-
-def _read(work: str) -> dict[str, Any]:
-    try:
-        with open(os.path.join(work, _JOURNAL), "rb") as file:
-            content = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _write(work: str, content: dict[str, Any]) -> None:
-    write_over(os.path.join(work, _JOURNAL), json.dumps(content).encode())
-
-
-def _clear(work: str) -> None:
-    """Empty a working directory: what is in it belongs to a copy that is not continued."""
-    with os.scandir(work) as found:
-        entries = list(found)
-    foreign = [e.name for e in entries if not _is_ours(e.name)]
-    if foreign:
-        raise UnsafeTargetError(
-            f"holds files that no copy left: {', '.join(sorted(foreign)[:5])}",
-            path=work,
-            hint="nothing was deleted; move them away first",
-        )
-    for entry in entries:
-        _delete(entry)
-
-
-def _sweep(directory: str) -> None:
-    """Remove temporary files of the interrupted process; nobody else works here."""
-    with os.scandir(directory) as found:
-        entries = list(found)
-    for entry in entries:
-        if not belongs(entry.name):
-            _delete(entry)
-        elif entry.is_dir(follow_symlinks=False):
-            _sweep(entry.path)

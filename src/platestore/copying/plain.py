@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from platestore.arrays.grid import ArrayGrid, array_grid
-from platestore.copying.files import Folder, belongs, scan, stamp_of
+from platestore.copying.files import Folder, scan, stamp_of
 from platestore.copying.plan import Plan, TreeCopy
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
@@ -13,7 +13,7 @@ from platestore.copying.strays import by_folder, find_strays
 from platestore.errors import InvalidMetadataError
 from platestore.spec.base import read_model
 from platestore.spec.multiscales import ImagesMeta
-from platestore.storage.base import DOCUMENTS, join
+from platestore.storage.base import DOCUMENTS, belongs, join
 from platestore.storage.hierarchy import ArrayDocument, read_group
 from platestore.tree.location import Location
 

@@ -20,8 +20,8 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
+from platestore.publish import targets
 from platestore.spec import versions
-from platestore.storage import targets
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.files import temporary_name
@@ -154,12 +154,7 @@ class _Beside:
                 path=self.where,
                 hint="write positions through the plate: plate.create_position(...).create_image(...)",
             )
-        parent = self.where
-        while not os.path.isdir(parent := os.path.dirname(parent)):
-            if os.path.lexists(parent):
-                raise ArgumentError("is a file, not a directory", path=parent)
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise ReadOnlyError("there is no right to write here", path=parent)
+        targets.check_parent(self.where)
 
 
 class DirectoryPlace(_Beside):
@@ -174,7 +169,7 @@ class DirectoryPlace(_Beside):
     is_archive = False
 
     def check(self) -> None:
-        """Refuse what :func:`platestore.storage.targets.check_replaceable` refuses."""
+        """Refuse what :func:`platestore.publish.targets.check_replaceable` refuses."""
         if os.path.lexists(self.where):
             targets.check_replaceable(self.where, check_name=False)
         self._require_apart()

@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeAlias
 
 from platestore.arrays.layout import layout_of
 from platestore.errors import ArgumentError, NodeExistsError, UnsafeTargetError
+from platestore.publish import targets
 from platestore.spec import edits, versions
 from platestore.spec.axes import AxisMeta, SpaceAxisMeta
 from platestore.spec.transforms import TransformationMeta
 from platestore.stacks.array_spec import AXES
-from platestore.storage import targets
 from platestore.storage.base import StorageOptions
 from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import array_files, create_node, group_files

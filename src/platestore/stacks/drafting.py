@@ -9,6 +9,7 @@ from typing import Any
 
 from platestore.arrays.sources import Source
 from platestore.errors import ArgumentError, NodeExistsError
+from platestore.publish import targets
 from platestore.pyramid.kernels import check_method
 from platestore.resources import Resources
 from platestore.spec import edits, pyramids, versions
@@ -25,7 +26,6 @@ from platestore.stacks.intake import Intake, rearranged
 from platestore.stacks.layouts import Layouts, is_none, plan_levels
 from platestore.stacks.units import check_voxel_size
 from platestore.stacks.workplace import StackWorkPlace
-from platestore.storage import targets
 from platestore.tree.image import ImageEditor
 from platestore.tree.opening import open_editor
 from platestore.tree.plate import PlateEditor

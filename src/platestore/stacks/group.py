@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.errors import ArgumentError, InvalidMetadataError, LevelNotFoundError, UnsupportedError
 from platestore.progress import Progress, shown
+from platestore.publish import targets
 from platestore.resources import Resources
 from platestore.settings import config
 from platestore.spec.edits import effective_scale
@@ -19,7 +20,6 @@ from platestore.stacks.array_spec import AXES, array_document, conflicts
 from platestore.stacks.creation import Origin, check_origin, create_volume
 from platestore.stacks.filling import add_level, document_of, fill_region, image_of
 from platestore.stacks.units import SPATIAL_UNIT, check_voxel_size
-from platestore.storage import targets
 from platestore.storage.ozx import names_archive
 from platestore.tree.image import ImageEditor
 from platestore.tree.opening import open_editor

@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from platestore.errors import NodeExistsError
+from platestore.publish import targets
 from platestore.spec import versions
 from platestore.spec.multiscales import ImagesMeta
-from platestore.stacks.workplace import StackWorkPlace, identity_of
-from platestore.storage import targets
+from platestore.stacks.workplace import StackWorkPlace
 from platestore.storage.hierarchy import create_node, group_files
 from platestore.tree.image import ImageEditor
 from platestore.tree.opening import open_editor
@@ -19,25 +19,19 @@ if TYPE_CHECKING:
     from platestore.tree.editor import Draft
 
 
-def is_installed(place: StackWorkPlace, content: dict[str, Any]) -> bool:
-    """Whether an interrupted call put the image in its place already."""
-    return os.path.isdir(place.final) and identity_of(place.final) == content["identity"]
-
-
 def install(place: StackWorkPlace, content: dict[str, Any]) -> None:
     """Give the image its place; every step can be repeated."""
-    if os.path.lexists(place.old) and not os.path.lexists(place.final):
-        os.rename(place.old, place.final)  # it was to be replaced, and was not
+    place.beside.put_back()
     if content["fills"]:
         _fill_position(place, content)
     elif place.destination.root is not None:
         _add_to_plate(place, content)
-    elif not is_installed(place, content):
+    elif not place.beside.is_installed():
         _write_root(place, content)
         replace = bool(content["overwrite"])
         if targets.exists(place.final) and replace:
             targets.check_replaceable(place.final, check_name=False)
-        targets.install(place.data, place.final, replace=replace, aside=place.old)
+        place.beside.install(replace=replace)
 
 
 def _write_root(place: StackWorkPlace, content: dict[str, Any]) -> None:

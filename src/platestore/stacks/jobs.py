@@ -18,7 +18,7 @@ from platestore.pyramid.levels import make_levels, plan_build
 from platestore.resources import Resources
 from platestore.settings import resident_bytes
 from platestore.stacks.blocks import region_of
-from platestore.stacks.installing import install, is_installed
+from platestore.stacks.installing import install
 from platestore.stacks.intake import Intake, rearranged, reopen, take
 from platestore.stacks.workplace import LEVELS, StackWorkPlace
 from platestore.storage.hierarchy import ArrayDocument, array_files
@@ -379,20 +379,20 @@ def _complete(
 ) -> Position:
     """Complete the image; see :func:`platestore.stacks.finish`."""
     budget, place = _Budget(max_memory), plan._place
-    if not is_installed(place, plan._content):
+    if not place.beside.is_installed():
         plan._require_current()
     with place.locked():
-        if not is_installed(place, plan._content):
+        if not place.beside.is_installed():
             plan._require_current()
-        if os.path.lexists(place.data) and not is_installed(place, plan._content):
+        if os.path.lexists(place.data) and not place.beside.is_installed():
             _require_done(plan)
             if not place.is_done(LEVELS):  # from here on level 0 may have been moved already
                 with shown(progress, "levels") as show:
                     _make_coarser(plan, budget, workers, show)
                 place.mark_done(LEVELS, {"levels": plan.levels})
-            place.sweep()
+            place.beside.sweep()
         install(place, plan._content)
-        place.remove()
+        place.beside.remove()
     return open_ome_zarr(plan.out, layout="fov", mode="r+")
 
 

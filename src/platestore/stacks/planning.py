@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError
+from platestore.publish.workplace import identity_of
 from platestore.resources import Resources
 from platestore.stacks.array_spec import stand_in
 from platestore.stacks.blocks import region_of
@@ -211,7 +212,7 @@ def _store(place: StackWorkPlace, draft: VolumeDraft, content: dict[str, Any]) -
         storage = place.storage()
         for k, document in enumerate(draft.documents()):
             create_node(storage, str(k), array_files(draft.home.zarr_format, document, where=str(k)))
-        content["identity"] = place.identity()
+        content["identity"] = identity_of(place.data)
         place.write(content)
 
 

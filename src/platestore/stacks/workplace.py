@@ -9,33 +9,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from platestore.copying.destination import Destination, find_destination
-from platestore.copying.files import belongs
 from platestore.errors import (
     ArgumentError,
     InvalidMetadataError,
-    LockTimeoutError,
     NodeNotFoundError,
-    UnsafeTargetError,
     UnsupportedError,
 )
-from platestore.storage import locks, targets
+from platestore.publish import targets
+from platestore.publish.workplace import COPY, IMPORT, locked
 from platestore.storage.base import StorageOptions
 from platestore.storage.files import write_over
 from platestore.storage.local import LocalStorage
 
-_PLAN = "plan.json"
-_DATA = "data"
 _JOBS = "jobs"
-_OLD = "old"
 _DONE = "done"
-_KNOWN = {_PLAN, _DATA, _JOBS, _OLD}
-_SUFFIX = ".importing"
 #: Stands for the coarser levels, where jobs are numbered.
 LEVELS = "levels"
 
@@ -72,8 +64,9 @@ class StackWorkPlace:
                 path=os.path.join(found.place.final, *found.made.split("/")),
                 hint="create the plate first: open_ome_zarr(..., layout='hcs', mode='w-'), or name a store",
             )
-        work = found.place.work.removesuffix(".copying") + _SUFFIX
-        self.destination: Destination = replace(found, place=replace(found.place, work=work))
+        work = found.place.work.removesuffix(COPY.suffix) + IMPORT.suffix
+        self.beside = replace(found.place, work=work, kind=IMPORT)
+        self.destination: Destination = replace(found, place=self.beside)
         if self.destination.root is not None and self.destination.inner.count("/") != 2:
             raise ArgumentError(
                 f"{self.destination.inner} in the store {self.destination.root} is no position",
@@ -84,22 +77,17 @@ class StackWorkPlace:
     @property
     def final(self) -> str:
         """Absolute path of the image."""
-        return self.destination.place.final
+        return self.beside.final
 
     @property
     def work(self) -> str:
         """The working directory."""
-        return self.destination.place.work
+        return self.beside.work
 
     @property
     def data(self) -> str:
         """The growing image."""
-        return self.destination.place.data
-
-    @property
-    def old(self) -> str:
-        """Where an image that is replaced is for a moment."""
-        return self.destination.place.old
+        return self.beside.data
 
     def storage(self) -> LocalStorage:
         """The storage of the growing image."""
@@ -109,7 +97,7 @@ class StackWorkPlace:
 
     def exists(self) -> bool:
         """Whether there is an unfinished import."""
-        return os.path.lexists(os.path.join(self.work, _PLAN))
+        return os.path.lexists(self.beside.journal)
 
     def read(self) -> dict[str, Any]:
         """The plan of an unfinished import.
@@ -121,7 +109,7 @@ class StackWorkPlace:
         InvalidMetadataError
             If it cannot be read.
         """
-        path = os.path.join(self.work, _PLAN)
+        path = self.beside.journal
         try:
             with open(path, "rb") as file:
                 content = json.load(file)
@@ -137,10 +125,10 @@ class StackWorkPlace:
 
     def write(self, content: dict[str, Any]) -> None:
         """Write the plan; with it, the import is under way."""
-        _write_json(os.path.join(self.work, _PLAN), content)
+        self.beside.write(content)
 
     def make(self) -> None:
-        """Make the working directory, and empty it.
+        """Empty the working directory, and begin anew.
 
         Raises
         ------
@@ -149,46 +137,22 @@ class StackWorkPlace:
         LockTimeoutError
             If a job of the import that was here runs.
         """
-        os.makedirs(self.work, exist_ok=True)
-        with os.scandir(self.work) as found:
-            entries = list(found)
-        foreign = [e.name for e in entries if not (e.name in _KNOWN or e.name.startswith(f".{_PLAN}."))]
-        if foreign:
-            raise UnsafeTargetError(
-                f"holds files that no import left: {', '.join(sorted(foreign)[:5])}",
-                path=self.work,
-                hint="nothing was deleted; move them away first",
-            )
         self._require_idle()
-        for name in sorted((e.name for e in entries), key=lambda name: name != _PLAN):
-            _delete(os.path.join(self.work, name))
-        os.mkdir(self.data)
+        self.beside.put_back()
+        self.beside.clear()
+        self.beside.make_data()
         os.mkdir(os.path.join(self.work, _JOBS))
 
     def _require_idle(self) -> None:
         """Refuse to take the place away from a job that runs."""
         jobs = os.path.join(self.work, _JOBS)
         for name in os.listdir(jobs) if os.path.isdir(jobs) else ():
-            with _held(os.path.join(jobs, name), f"another process is running job {name}", self.final):
+            with locked(os.path.join(jobs, name), f"another process is running job {name}", self.final):
                 pass
-
-    def remove(self) -> None:
-        """Take the working directory away, the plan last: until then finish() can be repeated."""
-        with contextlib.suppress(OSError):
-            for name in (_OLD, _DATA, _JOBS, _PLAN):
-                path = os.path.join(self.work, name)
-                if os.path.lexists(path):
-                    _delete(path)
-            os.rmdir(self.work)
 
     def check(self) -> None:
         """Refuse a working directory that is none, before anything is written."""
-        if os.path.lexists(self.work) and (os.path.islink(self.work) or not os.path.isdir(self.work)):
-            raise UnsafeTargetError(
-                "is no directory, but the image would grow there",
-                path=self.work,
-                hint="move it away, or choose another destination",
-            )
+        self.beside.require_directory()
         targets.check_parent(self.final)
 
     # --- who is at work ---------------------------------------------------------------------------
@@ -196,7 +160,7 @@ class StackWorkPlace:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Exclude others who plan or finish this import."""
-        with _held(self.work, "another process is planning or finishing this import", self.final):
+        with locked(self.work, "another process is planning or finishing this import", self.final):
             yield
 
     @contextlib.contextmanager
@@ -204,7 +168,7 @@ class StackWorkPlace:
         """Exclude others who run the same job."""
         directory = self._job(index)
         os.makedirs(directory, exist_ok=True)
-        with _held(directory, f"another process is running job {index}", self.final):
+        with locked(directory, f"another process is running job {index}", self.final):
             yield
 
     def _job(self, index: int | str) -> str:
@@ -219,28 +183,12 @@ class StackWorkPlace:
     def mark_done(self, index: int | str, content: dict[str, Any]) -> None:
         """Note that a job is finished."""
         os.makedirs(self._job(index), exist_ok=True)
-        _write_json(os.path.join(self._job(index), _DONE), content)
+        write_over(os.path.join(self._job(index), _DONE), json.dumps(content).encode())
 
     def unmark(self, index: int | str) -> None:
         """Take the marker away: the job is run again."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._job(index), _DONE))
-
-    # --- the end ----------------------------------------------------------------------------------
-
-    def identity(self) -> list[int]:
-        """What tells the growing image from any other directory."""
-        return identity_of(self.data)
-
-    def sweep(self) -> None:
-        """Remove the temporary files that killed jobs left."""
-        _sweep(self.data)
-
-
-def identity_of(path: str) -> list[int]:
-    """What tells a directory from any other."""
-    info = os.stat(path)
-    return [info.st_dev, info.st_ino]
 
 
 # What every plan has.
@@ -256,34 +204,3 @@ _KEYS = {
     "options",
     "attributes",
 }
-
-
-@contextlib.contextmanager
-def _held(directory: str, problem: str, final: str) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locks.locked(directory, directory, 0))
-        except LockTimeoutError:
-            raise LockTimeoutError(problem, path=final, hint="wait until it is done") from None
-        yield
-
-
-def _write_json(path: str, content: dict[str, Any]) -> None:
-    write_over(path, json.dumps(content).encode())
-
-
-def _delete(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-
-
-def _sweep(directory: str) -> None:
-    with os.scandir(directory) as found:
-        entries = list(found)
-    for entry in entries:
-        if not belongs(entry.name):
-            _delete(entry.path)
-        elif entry.is_dir(follow_symlinks=False):
-            _sweep(entry.path)

@@ -26,6 +26,9 @@ Piece: TypeAlias = bytes | bytearray | memoryview
 #: Names of the documents that zarr v2 and v3 keep.
 DOCUMENTS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 _CHUNK = re.compile(r"c|(?:c\.)?\d+(?:\.\d+)*")
+# What interrupted writers leave beside chunks: zarr's temporary files, TensorStore's locks.
+_ENDS = (".partial", ".__lock")
+_LEFTOVER = re.compile(r".+\.[0-9a-f]{32}\.partial|.+\.__lock")
 #: What is read at once of a value that is moved from store to store.
 PIECE_BYTES = 2**20
 _DURABILITIES = ("process", "metadata", "full")
@@ -428,6 +431,13 @@ class Storage(abc.ABC):
         """
         if self.options.read_only:
             raise ReadOnlyError('the store is read-only: it was opened with mode="r"', path=self.where(path))
+
+
+def belongs(name: str) -> bool:
+    """Whether a file or directory is part of a store: neither hidden nor left by an interrupted writer."""
+    if name[0] == ".":
+        return name in DOCUMENTS
+    return not name.endswith(_ENDS) or _LEFTOVER.fullmatch(name) is None
 
 
 def is_chunk_name(name: str) -> bool:

@@ -23,12 +23,12 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
+from platestore.publish import targets
 from platestore.spec import edits, versions
 from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.omero import check_channel_names
 from platestore.spec.own import OwnMeta
 from platestore.spec.plate import AcquisitionMeta, PlateMeta, check_acquisitions, check_format, grid
-from platestore.storage import targets
 from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import (

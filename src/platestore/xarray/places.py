@@ -15,9 +15,9 @@ from platestore.errors import (
     UnsafeTargetError,
     UnsupportedError,
 )
+from platestore.publish import targets
 from platestore.spec.names import normalise_key
 from platestore.spec.versions import assumed
-from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.hierarchy import ZarrFormat, ensure_group, group_exists, read_array, read_group
 from platestore.storage.local import LocalStorage, find_root, is_node

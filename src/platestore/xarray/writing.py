@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from platestore.arrays.image import open_array
 from platestore.arrays.origins import require_there
+from platestore.publish import targets
 from platestore.spec.versions import DEFAULT_VERSION
-from platestore.storage import targets
 from platestore.storage.base import Storage, StorageOptions, join
 from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node, ensure_group, group_files
