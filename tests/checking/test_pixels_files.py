@@ -29,7 +29,7 @@ from checking.pixel_cases import (
     storage,
     told,
 )
-from platestore.checking.pixels.headers import HEAD_BYTES, zstd_content_size
+from platestore.arrays.coders import HEAD_BYTES, zstd_content_size
 from platestore.checking.pixels.image import audit_array, audit_image
 from platestore.storage.base import StorageOptions
 from platestore.storage.ozx import OzxStorage

@@ -22,6 +22,7 @@ import platestore as ps
 from copying.copy_cases import NAMES, chunk_files, flip, make_source, stop_copy
 from nodes.store_helpers import snapshot
 from platestore.copying import api
+from platestore.publish.workplace import WorkPlace
 
 OPTIONS = {
     "--positions": "-p",
@@ -656,7 +657,6 @@ _SLOWLY = """
 import sys, threading
 import platestore.copying.run as run
 from platestore.cli import main
-from platestore.publish.workplace import WorkPlace
 real = run.Work.tell
 def tell(self, *args, **kwargs):
     real(self, *args, **kwargs)

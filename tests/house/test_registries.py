@@ -1,4 +1,4 @@
-"""Methods of reduction are registered objects: nobody outside of the registry compares their names."""
+"""Compressors and methods of reduction are registered objects: nobody outside compares their names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import ast
 import pytest
 from import_graph import SOURCES
 
+from platestore.arrays import coders
 from platestore.pyramid import kernels
+from platestore.spec.compressors import KNOWN
 from platestore.spec.reductions import METHODS
 
 
@@ -37,3 +39,14 @@ def test_a_comparison_is_seen():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_one_kernel(name):
     assert (name in kernels._PIECEWISE) + (name in kernels._WHOLE) == 1
+
+
+def test_no_module_compares_names_of_compressors():
+    found = {path: _compared(ast.parse(path.read_text()), set(KNOWN)) for path in SOURCES.rglob("*.py")}
+    # Blosc may hold Zstandard.
+    assert {path.name: names for path, names in found.items() if names} == {"coders.py": ["zstd"]}
+
+
+def test_every_compressor_has_one_coder():
+    assert set(KNOWN) == set(coders._OF_V3)
+    assert set(KNOWN) <= set(coders.CODERS)

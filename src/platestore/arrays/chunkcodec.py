@@ -8,30 +8,21 @@ their own indexing.
 from __future__ import annotations
 
 import math
-import struct
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
-import numcodecs
 import numpy as np
 import numpy.typing as npt
 from google_crc32c import value as crc32c
 
-from platestore.arrays.frames import ZSTD_HEAD_BYTES, zstd_content_size
+from platestore.arrays.coders import Coder, LengthError, PlainCoder, coder_v2, coder_v3
 from platestore.errors import DamagedChunkError
 from platestore.storage.base import Piece
 from platestore.storage.extensions import is_understood
 from platestore.storage.hierarchy import ArrayDocument
 
-_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CRC_BYTES = 4
-_GZIP = 31  # for zlib: a window of any size, with a header of gzip
-# Versions and flags, decoded bytes, block size, encoded bytes.
-_BLOSC_HEADER = struct.Struct("<4sIII")
-# Up to each level so many MiB, as measured; and so many times the bytes that are encoded.
-_ZSTD_TABLES = ((2, 1), (5, 3), (8, 8), (11, 20), (14, 42), (17, 66), (19, 82), (22, 260))
-_ZSTD_TABLES_SHARE = 24
 #: Marks, in the index of a shard, a chunk that is not there.
 ABSENT = 2**64 - 1
 
@@ -45,50 +36,36 @@ class ChunkCodec:
         Shape of a chunk.
     dtype : numpy.dtype
         Data type, in this machine's byte order.
-    compressor : numcodecs.abc.Codec, optional
-        The compressor.
+    coder : Coder
+        What compresses it.
     checksum : bool
         Whether a crc32c follows.
     """
 
-    def __init__(
-        self, chunks: tuple[int, ...], dtype: np.dtype[Any], compressor: Any, checksum: bool
-    ) -> None:
+    def __init__(self, chunks: tuple[int, ...], dtype: np.dtype[Any], coder: Coder, checksum: bool) -> None:
         self.chunks = chunks
         self.dtype = dtype
         self.nbytes = math.prod(chunks) * dtype.itemsize
         #: The most bytes that an encoded chunk has.
         self.max_encoded = self.nbytes + self.nbytes // 128 + 1024
-        self.compressor = compressor
+        self.coder = coder
         self.checksum = checksum
-        self._is_blosc = isinstance(compressor, numcodecs.Blosc)
 
     @property
     def decoding_nbytes(self) -> int:
         """The most bytes that decoding takes beside the encoded and the decoded chunk."""
-        copied = 0 if self._is_blosc or self.compressor is None else self.nbytes
+        copied = self.coder.decoding_copies * self.nbytes
         return copied + (self.max_encoded if self.checksum else 0)
 
     @property
     def encoding_nbytes(self) -> int:
         """The most bytes that encoding takes beside the decoded and the encoded chunk."""
-        # These two cut what they allocated to what they used of it, in place; others return a copy.
-        in_place = self.compressor is None or isinstance(self.compressor, (numcodecs.Blosc, numcodecs.Zstd))
-        copies = (0 if in_place else 2) + (2 if self.checksum else 0)
-        return copies * self.max_encoded + _tables(self.compressor, self.nbytes)
+        copies = self.coder.encoding_copies + (2 if self.checksum else 0)
+        return copies * self.max_encoded + self.coder.tables_nbytes(self.nbytes)
 
     def encode(self, block: npt.NDArray[Any]) -> Piece:
         """Encode a C-contiguous block of the chunk's shape and type."""
-        data: Piece
-        if self.compressor is None:
-            data = block.reshape(-1).view(np.uint8).data
-        else:
-            encoded: bytes = self.compressor.encode(block.reshape(-1))
-            if isinstance(
-                self.compressor, numcodecs.GZip
-            ):  # which notes the time: the same chunk, other bytes
-                encoded = encoded[:4] + bytes(4) + encoded[8:]
-            data = memoryview(encoded)
+        data = self.coder.encode(block.reshape(-1))
         if self.checksum:
             plain = bytes(data)
             checksum: int = crc32c(plain)
@@ -111,66 +88,45 @@ class ChunkCodec:
                 raise DamagedChunkError("the chunk's checksum does not match", path=where)
         target = out.reshape(-1).view(np.uint8)
         try:
-            if self._is_blosc:
-                self._decode_blosc(data, target)
-                return
-            flat = np.frombuffer(self._inflated(data), np.uint8)
+            self.coder.decode(data, target)
+        except LengthError as error:
+            raise DamagedChunkError(
+                f"the chunk has {error.nbytes} bytes after decoding, not {self.nbytes}", path=where
+            ) from None
         except (RuntimeError, ValueError, EOFError, OSError, TypeError, zlib.error) as error:
             raise DamagedChunkError(f"the chunk cannot be decoded: {error}", path=where) from error
-        if flat.nbytes != self.nbytes:
-            raise DamagedChunkError(
-                f"the chunk has {flat.nbytes} bytes after decoding, not {self.nbytes}", path=where
-            )
-        target[...] = flat
 
-    def _inflated(self, data: memoryview) -> Any:
-        """The bytes of a chunk that is not of Blosc: of hostile ones, not many more than it should have."""
-        if self.compressor is None:
-            return data
-        if isinstance(self.compressor, numcodecs.GZip):
-            return _gunzipped(data, self.nbytes)
-        if isinstance(self.compressor, numcodecs.Zstd):
-            told = zstd_content_size(data[:ZSTD_HEAD_BYTES])
-            if told is not None and told > self.nbytes:
-                raise ValueError(f"its header tells of {told} bytes, not {self.nbytes}")
-        if self.compressor.codec_id == "lz4" and int.from_bytes(data[:4], "little") > self.nbytes:
-            raise ValueError("its header tells of more bytes than a chunk has")
-        return self.compressor.decode(data)
+    @property
+    def is_proof(self) -> bool:
+        """Whether a chunk that decodes is one: not any bytes do."""
+        return self.checksum or self.coder.is_proof
 
-    def _decode_blosc(self, data: memoryview, target: npt.NDArray[Any]) -> None:
-        if len(data) < _BLOSC_HEADER.size:
-            raise ValueError("it is cut off")
-        _, decoded, _, encoded = _BLOSC_HEADER.unpack_from(data)
-        if decoded != self.nbytes or encoded != len(data):
-            raise ValueError(
-                f"its header tells of {decoded} bytes in {encoded}, not {self.nbytes} in {len(data)}"
-            )
-        self.compressor.decode(data, target)
+    # --- without decoding -------------------------------------------------------------------------
 
+    @property
+    def tail_nbytes(self) -> int:
+        """How many bytes at the end of a chunk tell something of it."""
+        return self.coder.tail_nbytes + self._trailer if self.coder.tail_nbytes else 0
 
-def _gunzipped(data: memoryview, nbytes: int) -> bytes:
-    """What members of gzip hold, as far as one byte beyond what is asked for."""
-    pieces, found, rest = [], 0, bytes(data)
-    while rest and found <= nbytes:
-        member = zlib.decompressobj(_GZIP)
-        pieces.append(member.decompress(rest, nbytes + 1 - found))
-        found += len(pieces[-1])
-        if found <= nbytes and not member.eof:
-            raise ValueError("it is cut off")
-        rest = member.unused_data
-    return b"".join(pieces)
+    @property
+    def _trailer(self) -> int:
+        return _CRC_BYTES if self.checksum else 0
 
+    def flaw_of_size(self, size: int) -> str | None:
+        """What is wrong with the length of an encoded chunk."""
+        return self.coder.flaw_of_size(size, self.nbytes + self._trailer)
 
-def _tables(compressor: Any, nbytes: int) -> int:
-    """The most bytes of the tables that Zstandard searches in, alone or in Blosc."""
-    if isinstance(compressor, numcodecs.Zstd):
-        level = compressor.level
-    elif isinstance(compressor, numcodecs.Blosc) and compressor.cname == "zstd":
-        level = compressor.clevel
-    else:
-        return 0
-    mebibytes = next((most for limit, most in _ZSTD_TABLES if level <= limit), _ZSTD_TABLES[-1][1])
-    return min(_ZSTD_TABLES_SHARE * nbytes, mebibytes * 2**20)
+    def flaw_of_head(self, head: bytes, size: int) -> str | None:
+        """What is wrong with the first bytes of an encoded chunk of a size."""
+        return self.coder.flaw_of_head(head, size - self._trailer, self.nbytes)
+
+    def flaw_of_tail(self, tail: bytes) -> str | None:
+        """What is wrong with its last bytes, of which there are :attr:`tail_nbytes`."""
+        return self.coder.flaw_of_tail(tail, self.nbytes)
+
+    def is_cut_off(self, head: bytes, size: int) -> bool:
+        """Whether its first bytes tell of more bytes than there are."""
+        return self.coder.is_cut_off(head, size - self._trailer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +229,8 @@ def _from_v2(content: dict[str, Any]) -> ChunkFormat | None:
     dtype = np.dtype(content["dtype"])
     if content.get("filters") or content["order"] != "C" or not dtype.isnative or dtype.kind not in "biuf":
         return None
-    configuration = content.get("compressor")
-    compressor = numcodecs.get_codec(configuration) if configuration else None
     shape, chunks = tuple(content["shape"]), tuple(content["chunks"])
-    codec = ChunkCodec(chunks, dtype, compressor, False)
+    codec = ChunkCodec(chunks, dtype, coder_v2(content.get("compressor")), False)
     separator = content.get("dimension_separator", ".")
     return ChunkFormat(shape, codec, None, True, True, "", separator, _fill(content["fill_value"], dtype))
 
@@ -319,19 +273,9 @@ def _chain(chain: list[dict[str, Any]], chunks: tuple[int, ...], dtype: np.dtype
     if dtype.itemsize > 1 and (to_bytes.get("endian") != "little" or not dtype.newbyteorder("<").isnative):
         return None
     if not inner:
-        return ChunkCodec(chunks, dtype, None, checksum)
-    how = inner[0].get("configuration") or {}
-    if inner[0]["name"] == "blosc":
-        compressor: Any = numcodecs.Blosc(
-            how["cname"], how["clevel"], _SHUFFLES[how["shuffle"]], how.get("blocksize", 0)
-        )
-    elif inner[0]["name"] == "zstd":
-        compressor = numcodecs.Zstd(how["level"], how.get("checksum", False))
-    elif inner[0]["name"] == "gzip":
-        compressor = numcodecs.GZip(how["level"])
-    else:
-        return None
-    return ChunkCodec(chunks, dtype, compressor, checksum)
+        return ChunkCodec(chunks, dtype, PlainCoder(), checksum)
+    coder = coder_v3(inner[0]["name"], inner[0].get("configuration") or {})
+    return None if coder is None else ChunkCodec(chunks, dtype, coder, checksum)
 
 
 def _fill(value: Any, dtype: np.dtype[Any]) -> Any:

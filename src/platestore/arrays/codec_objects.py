@@ -20,6 +20,7 @@ from platestore.arrays.codecs import (
 from platestore.arrays.convert import Unconvertible, convert_array
 from platestore.arrays.layout import ArrayLayout, axis_labels, layout_of, plan
 from platestore.errors import ArgumentError
+from platestore.spec.compressors import BLOSC, NONE
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
 _HINT = (
@@ -28,9 +29,10 @@ _HINT = (
 )
 # Compressors of numcodecs by name, and what their level is called. They are of zarr v2.
 _NUMCODECS = {"lz4": "acceleration", "bz2": "level", "lzma": "preset", "zlib": "level"}
+# What blosc is told, as either version names it.
 _BLOSC = {
-    "cname": ("lz4", "lz4hc", "blosclz", "zstd", "snappy", "zlib"),
-    "shuffle": (-1, 0, 1, 2, "noshuffle", "shuffle", "bitshuffle", None),
+    "cname": BLOSC.inner,
+    "shuffle": (BLOSC.auto_shuffle, *range(len(BLOSC.shuffles)), *BLOSC.shuffles, None),
 }
 
 
@@ -61,7 +63,7 @@ def with_compressor(
             raise ArgumentError("one compressor is written, not several", hint=_HINT)
         compressor = compressor[0] if compressor else None
     if compressor is None:
-        compressor = "none"
+        compressor = NONE
     if isinstance(compressor, str) and compressor.partition(":")[0].strip().lower() in _NUMCODECS:
         compressor = _of_numcodecs(compressor)
     if isinstance(compressor, str):
@@ -146,7 +148,7 @@ def codec_json(codec: Any) -> dict[str, Any]:
         raise ArgumentError(f"{codec!r} is no compressor", hint=_HINT)
     content: dict[str, Any] = json.loads(json.dumps(dict(found), default=_plain))
     settings = content if "id" in content else content.get("configuration") or {}
-    if "blosc" in (content.get("id"), content.get("name")):
+    if BLOSC.name in (content.get("id"), content.get("name")):
         for key, known in _BLOSC.items():
             if key in settings and settings[key] not in known:
                 raise ArgumentError(f"blosc knows no {key} {settings[key]!r}", hint=_HINT)

@@ -28,32 +28,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
+from platestore.spec import compressors
 
 if TYPE_CHECKING:
     import numpy as np
 
-_BITSHUFFLE_V2 = 2
-#: Name: least level, greatest level, default level.
-_LEVELS: dict[str, tuple[int, int, int]] = {
-    "blosc-lz4": (0, 9, 5),
-    "blosc-zstd": (0, 9, 1),
-    "zstd": (0, 22, 3),
-    "gzip": (0, 9, 6),
-    "none": (0, 0, 0),
-}
 #: The names that ``compressor=`` takes.
-COMPRESSORS = tuple(_LEVELS)
+COMPRESSORS = (*compressors.CHOICES, compressors.NONE)
 
 #: Checksum of a chunk, four bytes at its end; a changed bit is an error when it is read.
 _CRC32C: dict[str, Any] = {"name": "crc32c"}
-
-# What must be said of these codecs, as zarr-python has it by default. (The type's size goes with the array.)
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "blosc": {"cname": "zstd", "clevel": 5, "shuffle": None, "blocksize": 0},
-    "gzip": {"level": 5},
-    "zstd": {"level": 0, "checksum": False},
-    "crc32c": {},
-}
 
 # Data types that numpy computes with.
 _NUMBER_V2 = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c8|c16)")
@@ -91,16 +75,16 @@ class Compressor:
         If the name is unknown, or the level is not one of this compressor's.
     """
 
-    name: str = "blosc-lz4"
-    level: int = 5
+    name: str = compressors.DEFAULT
+    level: int = compressors.CHOICES[compressors.DEFAULT][1].default
 
     def __post_init__(self) -> None:
-        if self.name not in _LEVELS:
+        if self.name not in COMPRESSORS:
             raise ArgumentError(
                 f"the compressor {self.name!r} is unknown",
                 hint=f"one of {', '.join(COMPRESSORS)}; a level may follow: 'zstd:3'",
             )
-        low, high, _ = _LEVELS[self.name]
+        low, high, _ = _levels(self.name)
         if isinstance(self.level, bool) or not isinstance(self.level, int) or not low <= self.level <= high:
             levels = "it has no levels" if low == high else f"its levels are {low} to {high}"
             raise ArgumentError(
@@ -108,7 +92,7 @@ class Compressor:
             )
 
     def __str__(self) -> str:
-        return self.name if self.name == "none" else f"{self.name}:{self.level}"
+        return self.name if self.name == compressors.NONE else f"{self.name}:{self.level}"
 
     @classmethod
     def parse(cls, value: str | Compressor | None) -> Self:
@@ -137,8 +121,8 @@ class Compressor:
                 f"compressor must be a string, not {value!r}", hint=f"one of {', '.join(COMPRESSORS)}"
             )
         name, colon, level = value.strip().lower().partition(":")
-        if not colon or name not in _LEVELS:
-            return cls(name, _LEVELS.get(name, (0, 0, 0))[2])
+        if not colon or name not in COMPRESSORS:
+            return cls(name, _levels(name)[2])
         try:
             return cls(name, int(level))
         except ValueError as error:
@@ -150,18 +134,8 @@ class Compressor:
 
     def v2(self) -> dict[str, Any] | None:
         """The compressor as ``.zarray`` names it; None for ``"none"``."""
-        if self.name == "none":
-            return None
-        if not self.name.startswith("blosc-"):
-            return {"id": self.name, "level": self.level}
-        cname = self.name.removeprefix("blosc-")
-        return {
-            "id": "blosc",
-            "cname": cname,
-            "clevel": self.level,
-            "shuffle": _BITSHUFFLE_V2,
-            "blocksize": 0,
-        }
+        known = compressors.CHOICES.get(self.name)
+        return None if known is None else known[0].v2(self.name, self.level)
 
     def v3(self, itemsize: int) -> list[dict[str, Any]]:
         """The compressor as ``zarr.json`` names it: no codec or one.
@@ -171,21 +145,14 @@ class Compressor:
         itemsize : int
             Bytes per element, which blosc shuffles by.
         """
-        configuration: dict[str, Any] = {"level": self.level}
-        if self.name == "none":
-            return []
-        if self.name == "zstd":
-            configuration["checksum"] = False
-        if not self.name.startswith("blosc-"):
-            return [{"name": self.name, "configuration": configuration}]
-        configuration = {
-            "cname": self.name.removeprefix("blosc-"),
-            "clevel": self.level,
-            "blocksize": 0,
-            "typesize": itemsize,
-            "shuffle": "bitshuffle",
-        }
-        return [{"name": "blosc", "configuration": configuration}]
+        known = compressors.CHOICES.get(self.name)
+        return [] if known is None else [known[0].v3(self.name, self.level, itemsize)]
+
+
+def _levels(name: str) -> tuple[int, int, int]:
+    """The least, the greatest and the default level of a compressor; zeros for one that has none."""
+    known = compressors.CHOICES.get(name)
+    return (0, 0, 0) if known is None else (known[1].least, known[1].greatest, known[1].default)
 
 
 #: What is taken as ``compressor=``: a name, a codec of numcodecs or zarr, or the JSON of one.
@@ -263,16 +230,12 @@ def _completed(codec: dict[str, Any], itemsize: int, ndim: int) -> dict[str, Any
     """A v3 codec with what zarr fills in when it knows the array."""
     name = codec["name"]
     settings = dict(codec.get("configuration") or {})
-    if name in _DEFAULTS:
-        settings = {**_DEFAULTS[name], **settings}
-    if name == "bytes":
+    if name in compressors.KNOWN:
+        settings = compressors.KNOWN[name].completed(settings, itemsize)
+    elif name == "bytes":
         settings["endian"] = settings.get("endian") or "little"
         if itemsize == 1:
             del settings["endian"]
-    elif name == "blosc":
-        settings["typesize"] = itemsize
-        if settings.get("shuffle") is None:
-            settings["shuffle"] = "bitshuffle" if itemsize == 1 else "shuffle"
     elif name == "transpose" and settings.get("order") in ("C", "F"):
         settings["order"] = list(range(ndim))[:: 1 if settings["order"] == "C" else -1]
     elif name == "sharding_indexed":
@@ -455,12 +418,8 @@ def _recognise_v2(content: dict[str, Any]) -> Compressor | None:
         return None
     codec = content.get("compressor")
     if codec is None:
-        return Compressor("none", 0)
-    if codec.get("id") == "blosc":
-        same = codec.get("shuffle") == _BITSHUFFLE_V2 and not codec.get("blocksize")
-        return _known(f"blosc-{codec.get('cname')}", codec.get("clevel")) if same else None
-    extras = {key for key, value in codec.items() if value} - {"id", "level"}
-    return None if extras else _known(codec.get("id"), codec.get("level"))
+        return Compressor(compressors.NONE, 0)
+    return _known(codec.get("id"), {key: value for key, value in codec.items() if key != "id"})
 
 
 def _recognise_v3(chain: list[dict[str, Any]]) -> tuple[Compressor | None, bool]:
@@ -472,18 +431,15 @@ def _recognise_v3(chain: list[dict[str, Any]]) -> tuple[Compressor | None, bool]
     if not codecs or codecs[0][0] != "bytes" or len(codecs) > 2:
         return None, checksum
     if len(codecs) == 1:
-        return Compressor("none", 0), checksum
-    name, configuration = codecs[1]
-    if name == "blosc":
-        same = configuration.get("shuffle") == "bitshuffle" and not configuration.get("blocksize")
-        known = _known(f"blosc-{configuration.get('cname')}", configuration.get("clevel"))
-        return (known if same else None), checksum
-    plain = not configuration.get("checksum")
-    return (_known(name, configuration.get("level")) if plain else None), checksum
+        return Compressor(compressors.NONE, 0), checksum
+    return _known(*codecs[1]), checksum
 
 
-def _known(name: Any, level: Any) -> Compressor | None:
+def _known(name: Any, settings: Mapping[str, Any]) -> Compressor | None:
+    """The compressor of the vocabulary that a codec is."""
+    known = compressors.KNOWN.get(name)
+    found = None if known is None else known.choice_of(settings)
     try:
-        return Compressor(str(name), operator.index(level))
+        return None if found is None else Compressor(found[0], operator.index(found[1]))  # type: ignore[arg-type]
     except (ArgumentError, TypeError):
         return None

@@ -26,20 +26,9 @@ import numpy as np
 
 from platestore.arrays.codecs import Found, _named, read_array_document
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
+from platestore.spec import compressors
+from platestore.spec.compressors import NoFormError
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
-
-#: Settings of the compressors that both formats have, with what zarr v2 takes where one is left out.
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "blosc": {"cname": "lz4", "clevel": 5, "shuffle": None, "blocksize": 0, "typesize": None},
-    "zstd": {"level": 0, "checksum": False},
-    "gzip": {"level": 1},
-}
-_BLOSC_NAMES = ("lz4", "lz4hc", "blosclz", "zstd", "snappy", "zlib")
-#: Names of v3, at the place that is their number in v2.
-_SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
-_AUTO_SHUFFLE = -1
-_ZSTD_LEVELS = (-131072, 22)
-_GZIP_DEFAULT = 6
 
 _NAMED_NUMBERS = ("NaN", "Infinity", "-Infinity")
 #: Fields that an array of v3 may have and that are understood here.
@@ -94,10 +83,6 @@ class Unconvertible:
     reason: str
 
 
-class _NoFormError(Exception):
-    """Something has no equal in the other format; the message is the reason."""
-
-
 def convert_array(
     document: ArrayDocument, zarr_format: ZarrFormat, dimension_names: Sequence[str] | None
 ) -> Converted | Unconvertible:
@@ -144,7 +129,7 @@ def convert_array(
             converted = _to_v3(content, found)
         else:
             converted = _to_v2(content, found)
-    except _NoFormError as error:
+    except NoFormError as error:
         return Unconvertible(str(error))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InvalidMetadataError(
@@ -170,11 +155,11 @@ def nested(converted: Converted) -> Converted:
 def _to_v3(content: dict[str, Any], found: Found) -> Converted:
     dtype = np.dtype(found.dtype)
     if dtype.itemsize > 1 and found.dtype[0] not in "<>":
-        raise _NoFormError(f"its data type {found.dtype!r} names no byte order")
+        raise NoFormError(f"its data type {found.dtype!r} names no byte order")
     filters = content.get("filters")
     if filters:
         names = ", ".join(str(f["id"]) for f in filters)
-        raise _NoFormError(f"its chunks are filtered ({names}), which zarr v3 lacks")
+        raise NoFormError(f"its chunks are filtered ({names}), which zarr v3 lacks")
     separator = _separator(content.get("dimension_separator") or ".")
     codecs: list[dict[str, Any]] = []
     if content["order"] not in ("C", "F"):
@@ -205,12 +190,9 @@ def _to_v3(content: dict[str, Any], found: Found) -> Converted:
 
 def _compressor_v3(name: str, given: dict[str, Any], itemsize: int) -> dict[str, Any]:
     """The codec of v3 for a compressor of v2."""
-    if name not in _SETTINGS:
-        raise _NoFormError(f"its chunks are compressed with {name}, which zarr v3 lacks")
-    configuration = _checked(name, given, itemsize)
-    if name == "blosc" and configuration["typesize"] is None:
-        configuration["typesize"] = itemsize
-    return {"name": name, "configuration": configuration}
+    if name not in compressors.KNOWN:
+        raise NoFormError(f"its chunks are compressed with {name}, which zarr v3 lacks")
+    return compressors.KNOWN[name].to_v3(given, itemsize)
 
 
 # --- from v3 to v2 --------------------------------------------------------------------------------
@@ -220,19 +202,19 @@ def _to_v2(content: dict[str, Any], found: Found) -> Converted:
     for field in content.keys() - _FIELDS_V3:
         value = content[field]
         if not isinstance(value, dict) or value.get("must_understand") is not False:
-            raise _NoFormError(f"its document has the field {field!r}, whose meaning is not known")
+            raise NoFormError(f"its document has the field {field!r}, whose meaning is not known")
     if content.get("storage_transformers"):
-        raise _NoFormError("its storage is transformed (storage_transformers), which zarr v2 lacks")
+        raise NoFormError("its storage is transformed (storage_transformers), which zarr v2 lacks")
     chain = [_named(codec) for codec in content["codecs"]]
     names = [name for name, _ in chain]
     if "sharding_indexed" in names:
-        raise _NoFormError("its chunks lie in shards, which zarr v2 lacks")
+        raise NoFormError("its chunks lie in shards, which zarr v2 lacks")
     if "crc32c" in names:
-        raise _NoFormError("its chunks carry checksums (crc32c), which zarr v2 lacks")
+        raise NoFormError("its chunks carry checksums (crc32c), which zarr v2 lacks")
     order = _order(chain.pop(0)[1]["order"], len(found.shape)) if names[0] == "transpose" else "C"
     dtype = np.dtype(found.dtype)
     if not chain or chain[0][0] != "bytes" or len(chain) > 2:
-        raise _NoFormError(f"its chunks are encoded by {', '.join(names)} in turn, which zarr v2 cannot say")
+        raise NoFormError(f"its chunks are encoded by {', '.join(names)} in turn, which zarr v2 cannot say")
     endian = _endian(chain.pop(0)[1], dtype.itemsize)
     separator, prefix = _keys_v3(content["chunk_key_encoding"], len(found.shape))
     converted = {
@@ -256,17 +238,17 @@ def _order(axes: list[int], ndim: int) -> str:
         return "C"
     if axes == list(reversed(range(ndim))):
         return "F"
-    raise _NoFormError(f"its chunks are transposed by {axes}; zarr v2 has only a reversal of all axes")
+    raise NoFormError(f"its chunks are transposed by {axes}; zarr v2 has only a reversal of all axes")
 
 
 def _endian(configuration: dict[str, Any], itemsize: int) -> Literal["<", ">"]:
     """The byte order that a ``bytes`` codec states, as numpy writes it."""
     unknown = configuration.keys() - {"endian"}
     if unknown:
-        raise _NoFormError(f"its codec bytes has settings that are not known: {', '.join(unknown)}")
+        raise NoFormError(f"its codec bytes has settings that are not known: {', '.join(unknown)}")
     endian = configuration.get("endian")
     if endian not in ("little", "big") and (itemsize > 1 or endian is not None):
-        raise _NoFormError(f"its codec bytes states no byte order (endian is {endian!r})")
+        raise NoFormError(f"its codec bytes states no byte order (endian is {endian!r})")
     return ">" if endian == "big" else "<"
 
 
@@ -274,7 +256,7 @@ def _keys_v3(encoding: Any, ndim: int) -> tuple[str, str]:
     """Separator and prefix of the chunk keys of an array of v3."""
     name, configuration = _named(encoding)
     if name not in ("default", "v2"):
-        raise _NoFormError(f"its chunk files are named by the encoding {name!r}, which zarr v2 lacks")
+        raise NoFormError(f"its chunk files are named by the encoding {name!r}, which zarr v2 lacks")
     separator = _separator(configuration.get("separator", "/" if name == "default" else "."))
     if name == "v2":
         return separator, ""
@@ -283,15 +265,9 @@ def _keys_v3(encoding: Any, ndim: int) -> tuple[str, str]:
 
 def _compressor_v2(name: str, given: dict[str, Any], itemsize: int) -> dict[str, Any]:
     """The compressor of v2 for a codec of v3."""
-    if name not in _SETTINGS:
-        raise _NoFormError(f"its chunks are encoded by {name}, which zarr v2 lacks")
-    configuration = _checked(name, given, itemsize)
-    if name == "blosc":
-        configuration["shuffle"] = _SHUFFLES.index(configuration["shuffle"])
-    # Chunks say themselves whether they end in a checksum, and what blosc shuffled by; TensorStore
-    # refuses compressors of v2 that have these settings.
-    left = {key: value for key, value in configuration.items() if key not in ("typesize", "checksum")}
-    return {"id": name, **left}
+    if name not in compressors.KNOWN:
+        raise NoFormError(f"its chunks are encoded by {name}, which zarr v2 lacks")
+    return compressors.KNOWN[name].to_v2(given, itemsize)
 
 
 # --- what both directions share -------------------------------------------------------------------
@@ -301,49 +277,6 @@ def _separator(value: Any) -> str:
     if value not in (".", "/"):
         raise ValueError(f"{value!r} is no separator of chunk keys")
     return str(value)
-
-
-def _checked(name: str, given: dict[str, Any], itemsize: int) -> dict[str, Any]:
-    """The settings of a compressor as v3 has them, whichever format they are from."""
-    unknown = given.keys() - _SETTINGS[name].keys()
-    if unknown:
-        raise _NoFormError(f"its compressor {name} has settings that are not known: {', '.join(unknown)}")
-    settings = {**_SETTINGS[name], **given}
-    if name == "blosc":
-        if settings["cname"] not in _BLOSC_NAMES:
-            raise _NoFormError(f"its chunks are compressed by blosc with {settings['cname']!r}")
-        settings["shuffle"] = _shuffle(settings["shuffle"], itemsize)
-        _integer(name, settings, "clevel", 0, 9)
-        _integer(name, settings, "blocksize", 0, 2**31 - 1)
-        if settings["typesize"] is not None:
-            _integer(name, settings, "typesize", 1, 255)
-        return settings
-    if name == "gzip" and settings["level"] == -1:
-        settings["level"] = _GZIP_DEFAULT  # that is what -1 means
-    if name == "zstd":
-        if not isinstance(settings["checksum"], bool):
-            raise ValueError(f"the setting checksum of zstd is {settings['checksum']!r}")
-        if type(settings["level"]) is int:
-            settings["level"] = min(settings["level"], _ZSTD_LEVELS[1])  # as the library does
-    _integer(name, settings, "level", *(_ZSTD_LEVELS if name == "zstd" else (0, 9)))
-    return settings
-
-
-def _integer(name: str, settings: dict[str, Any], key: str, low: int, high: int) -> None:
-    value = settings[key]
-    if type(value) is not int or not low <= value <= high:
-        raise _NoFormError(f"its compressor {name} has the {key} {value!r}, which is not in {low} to {high}")
-
-
-def _shuffle(value: Any, itemsize: int) -> str:
-    """The name of a shuffle, from a name, a number of v2, or None for "by the size of the elements"."""
-    if value in _SHUFFLES:
-        return str(value)
-    if value is None or value == _AUTO_SHUFFLE:
-        return "bitshuffle" if itemsize == 1 else "shuffle"
-    if type(value) is int and 0 <= value < len(_SHUFFLES):
-        return _SHUFFLES[value]
-    raise _NoFormError(f"its compressor blosc has the shuffle {value!r}, which is not known")
 
 
 def _fill(value: Any, dtype: np.dtype[Any], zarr_format: ZarrFormat) -> Any:
@@ -390,12 +323,12 @@ def _from_bits(text: str, dtype: np.dtype[Any]) -> float | str:
     number = float(np.frombuffer(bytes.fromhex(digits), kind)[0])
     if math.isnan(number):
         if bytes.fromhex(digits) != np.array(np.nan, kind).tobytes():
-            raise _NoFormError(f"its fill value {text} is a special NaN, which zarr v2 cannot write")
+            raise NoFormError(f"its fill value {text} is a special NaN, which zarr v2 cannot write")
         return "NaN"
     if math.isinf(number):
         return "Infinity" if number > 0 else "-Infinity"
     return number
 
 
-def _no_fill(value: Any, dtype: np.dtype[Any]) -> _NoFormError:
-    return _NoFormError(f"its fill value {value!r} is none of {dtype.name}")
+def _no_fill(value: Any, dtype: np.dtype[Any]) -> NoFormError:
+    return NoFormError(f"its fill value {value!r} is none of {dtype.name}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from platestore.errors import InvalidMetadataError
+from platestore.spec.compressors import describe
 from platestore.storage.base import Storage
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat, array_key
@@ -76,7 +77,7 @@ def _from_v2(path: str, content: dict[str, Any]) -> ArraySummary:
         dtype=_v2_dtype(dtype) if isinstance(dtype, str) else str(dtype),
         chunks=_shape(content["chunks"]),
         shards=None,
-        codec=_describe(compressor["id"], compressor) if compressor else "none",
+        codec=describe(compressor["id"], compressor) if compressor else "none",
     )
 
 
@@ -94,9 +95,7 @@ def _from_v3(path: str, content: dict[str, Any]) -> ArraySummary:
     if sharding is not None:
         shards, chunks = outer, _shape(sharding["configuration"]["chunk_shape"])
         codecs = sharding["configuration"]["codecs"]
-    named = [
-        _describe(c["name"], c.get("configuration") or {}) for c in codecs if c["name"] not in ("bytes",)
-    ]
+    named = [describe(c["name"], c.get("configuration") or {}) for c in codecs if c["name"] not in ("bytes",)]
     return ArraySummary(
         path=path,
         shape=_shape(content["shape"]),
@@ -111,17 +110,6 @@ def _shape(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or not all(isinstance(v, int) and v >= 0 for v in values):
         raise ValueError(f"{values!r} is no shape")
     return tuple(values)
-
-
-def _describe(name: str, configuration: dict[str, Any]) -> str:
-    if name == "blosc":
-        shuffle = {0: "", 1: "shuffle", 2: "bitshuffle", "noshuffle": ""}.get(
-            configuration.get("shuffle", ""), str(configuration.get("shuffle", ""))
-        )
-        words = [f"blosc-{configuration.get('cname', '?')}", shuffle]
-        return " ".join([*filter(None, words), f"level {configuration.get('clevel', '?')}"])
-    level = configuration.get("level")
-    return name if level is None else f"{name} level {level}"
 
 
 def grow_axis(storage: Storage, path: str, zarr_format: ZarrFormat, axis: int, size: int) -> None:

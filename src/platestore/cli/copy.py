@@ -13,6 +13,7 @@ from platestore.cli import values
 from platestore.cli.output import INTERRUPTED, complain, echo
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
+from platestore.spec.compressors import offered
 
 if TYPE_CHECKING:
     from platestore.copying.report import ArrayReport, CopyReport
@@ -87,7 +88,7 @@ _SHOWN = 20
 @click.option(
     "--compressor",
     metavar="NAME[:LEVEL]",
-    help="Compressor of the chunks: blosc-lz4, blosc-zstd, zstd, gzip or none.",
+    help=f"Compressor of the chunks: {offered()}.",
 )
 @click.option(
     "--pyramid",

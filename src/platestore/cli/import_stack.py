@@ -15,6 +15,7 @@ from platestore.cli import values
 from platestore.cli.output import INTERRUPTED, complain, echo
 from platestore.progress import shown_to_people
 from platestore.settings import human_bytes
+from platestore.spec.compressors import offered
 from platestore.spec.reductions import FOR_IMAGES, METHODS
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "--compressor",
     metavar="NAME[:LEVEL]",
-    help="Compressor of the chunks: blosc-lz4, blosc-zstd, zstd, gzip or none.",
+    help=f"Compressor of the chunks: {offered()}.",
 )
 @values.ome_version(
     "OME-NGFF version of a new store; by default 0.4, or 0.5 where --shards are given. A plate keeps its own."

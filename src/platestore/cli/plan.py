@@ -11,6 +11,7 @@ import click
 
 from platestore.cli import values
 from platestore.cli.output import complain, echo
+from platestore.spec.compressors import offered
 
 if TYPE_CHECKING:
     from platestore.arrays.layout import ArrayLayout
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--compressor",
     metavar="NAME[:LEVEL]",
-    help="Compressor of the chunks: blosc-lz4 (the default), blosc-zstd, zstd, gzip or none.",
+    help=f"Compressor of the chunks: {offered(with_default=True)}.",
 )
 @click.option("--checksum", is_flag=True, help="Store a checksum (crc32c) with each chunk; 0.5 only.")
 @values.ome_version(

@@ -10,18 +10,13 @@ import copy
 import re
 from typing import Any
 
+from platestore.spec import compressors
 from platestore.spec.findings import Finding
 
 _BITS = re.compile(r"(?:u?int|float|complex|r)(\d{1,4})")
 _RULE, _RULE_V2 = "Zarr v3 core, array metadata: ", "Zarr v2, arrays: "
 # Keys that a document of v2 must have, with what readers take that do without.
 _V2_DEFAULTS: dict[str, str | None] = {"compressor": None, "filters": None, "fill_value": None, "order": "C"}
-#: What codecs need to be told that write; one that reads does without.
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "zstd": {"level": 0},
-    "gzip": {"level": 5},
-    "blosc": {"cname": "zstd", "clevel": 5, "shuffle": "shuffle", "blocksize": 0},
-}
 #: Types of two 8-byte numbers, or of none that has a size.
 _BIG_ENOUGH = "uint64"
 
@@ -109,12 +104,8 @@ def _codec(codec: Any, dtype: Any, where: str, findings: list[Finding]) -> Any:
         settings["endian"] = "little"
         text = f"names no byte order for {dtype}, and is taken for 'little'"
         findings.append(_flaw(f"{place}.endian", text, "'little' or 'big'"))
-    elif name in _SETTINGS:
-        missing = [key for key in _SETTINGS[name] if key not in settings]
-        settings = {**_SETTINGS[name], **settings}
-        if name == "blosc" and "typesize" not in settings and settings["shuffle"] != "noshuffle":
-            settings["typesize"] = max(1, _itemsize(dtype))
-            missing.append("typesize")
+    elif name in compressors.KNOWN:
+        settings, missing = compressors.KNOWN[name].read_settings(settings, _itemsize(dtype))
         if missing:
             text = f"{name} lacks {', '.join(missing)}, which only writers need"
             findings.append(_flaw(place, text, ", ".join(missing)))

@@ -90,7 +90,7 @@ class _Salvage:
             self._storage.remove(self._key)
             return 0, len(inner)
         listed = [i for i in inner if (index[i] != ABSENT).any()]
-        proves = self._format.codec.checksum or self._format.codec.compressor is not None
+        proves = self._format.codec.is_proof
         sound = [i for i in listed if self._decodes(index[i])] if is_sound or proves else []
         if not is_sound:
             sound = self._believed(_apart(sound, index), index)

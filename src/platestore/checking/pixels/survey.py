@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ABSENT, ChunkFormat, chunk_format
+from platestore.arrays.coders import HEAD_BYTES
 from platestore.arrays.grid import ArrayGrid, Place, array_grid, cover
-from platestore.checking.pixels.headers import HEAD_BYTES, Header
 from platestore.checking.pixels.listing import list_files
 from platestore.errors import DamagedChunkError, PlatestoreError, UnsupportedError
 from platestore.spec.findings import Finding, Level
@@ -237,10 +237,7 @@ class _FileCheck:
     def __init__(self, out: ChunkSurvey) -> None:
         self._out = out
         self._buffer = ReadBuffer()
-        self._header: Header | None = None
-        if out.format is not None:
-            codec = out.format.codec
-            self._header = Header(codec.compressor, codec.checksum, codec.nbytes)
+        self._codec = None if out.format is None else out.format.codec
 
     def at(self, unit: Place, size: int) -> None:
         out, format = self._out, self._out.format
@@ -260,18 +257,18 @@ class _FileCheck:
             out.damage("unreadable", unit, f"cannot be read: {getattr(error, 'message', error)}")
 
     def _look_at_chunk(self, unit: Place, size: int) -> None:
-        header = self._header
-        assert header is not None
-        flaw = header.flaw_of_size(size)
+        codec = self._codec
+        assert codec is not None
+        flaw = codec.flaw_of_size(size)
         if flaw is not None:
             self._out.damage("chunk-truncated", unit, flaw)
-        elif header.is_useful:
+        elif codec.coder.tells_by_head:
             head = self._read(unit, 0, HEAD_BYTES)
-            flaw = header.flaw_of_head(head, size) if head else None
-            if flaw is None and head and header.tail_nbytes:
-                flaw = header.flaw_of_tail(self._read(unit, -header.tail_nbytes, header.tail_nbytes))
+            flaw = codec.flaw_of_head(head, size) if head else None
+            if flaw is None and head and codec.tail_nbytes:
+                flaw = codec.flaw_of_tail(self._read(unit, -codec.tail_nbytes, codec.tail_nbytes))
             if flaw is not None:
-                code = "chunk-truncated" if header.is_cut_off(head, size) else "chunk-damaged"
+                code = "chunk-truncated" if codec.is_cut_off(head, size) else "chunk-damaged"
                 self._out.damage(code, unit, flaw)
 
     def _read(self, unit: Place, start: int, length: int) -> bytes:
@@ -323,8 +320,8 @@ class _FileCheck:
             out.damage("shard-truncated", unit, text)
         elif (starts < np.uint64(first)).any() or (starts[1:] < ends[:-1]).any():
             out.damage("shard-index", unit, "its index tells of chunks that lie over each other")
-        elif self._header is not None:
-            flaws = (self._header.flaw_of_size(int(length)) for length in np.unique(lengths))
+        elif self._codec is not None:
+            flaws = (self._codec.flaw_of_size(int(length)) for length in np.unique(lengths))
             flaw = next((flaw for flaw in flaws if flaw is not None), None)
             if flaw is not None or not lengths.all():
                 out.damage("shard-index", unit, f"tells of a chunk that {flaw or 'has no bytes'}")
