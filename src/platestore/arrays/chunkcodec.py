@@ -17,6 +17,7 @@ import numpy.typing as npt
 from google_crc32c import value as crc32c
 
 from platestore.arrays.coders import Coder, LengthError, PlainCoder, coder_v2, coder_v3
+from platestore.arrays.content import DAMAGE, ArrayContent, Codec, array_content, named
 from platestore.errors import DamagedChunkError
 from platestore.storage.base import Piece
 from platestore.storage.extensions import is_understood
@@ -220,61 +221,54 @@ def chunk_format(document: ArrayDocument) -> ChunkFormat | None:
     """How the chunks of an array lie in files, or None if that is outside what is handled here."""
     content = document.content
     try:
-        return _from_v2(content) if document.zarr_format == 2 else _from_v3(content)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        found = array_content(content, document.zarr_format)
+        return _from_v2(content, found) if document.zarr_format == 2 else _from_v3(content, found)
+    except DAMAGE:
         return None
 
 
-def _from_v2(content: dict[str, Any]) -> ChunkFormat | None:
+def _from_v2(content: dict[str, Any], found: ArrayContent) -> ChunkFormat | None:
     dtype = np.dtype(content["dtype"])
     if content.get("filters") or content["order"] != "C" or not dtype.isnative or dtype.kind not in "biuf":
         return None
-    shape, chunks = tuple(content["shape"]), tuple(content["chunks"])
-    codec = ChunkCodec(chunks, dtype, coder_v2(content.get("compressor")), False)
-    separator = content.get("dimension_separator", ".")
-    return ChunkFormat(shape, codec, None, True, True, "", separator, _fill(content["fill_value"], dtype))
+    codec = ChunkCodec(found.units, dtype, coder_v2(content.get("compressor")), False)
+    fill = _fill(content["fill_value"], dtype)
+    return ChunkFormat(found.shape, codec, None, True, True, *found.keys, fill)
 
 
-def _from_v3(content: dict[str, Any]) -> ChunkFormat | None:
-    if content["data_type"][0] in "<>|=" or not is_understood(content):
+def _from_v3(content: dict[str, Any], found: ArrayContent) -> ChunkFormat | None:
+    if found.dtype[0] in "<>|=" or not is_understood(content):
         return None  # readers refuse both
-    dtype = np.dtype(content["data_type"])
-    grid, keys, chain = content["chunk_grid"], content["chunk_key_encoding"], content["codecs"]
-    if dtype.kind not in "biuf" or grid["name"] != "regular" or content.get("storage_transformers"):
+    dtype = np.dtype(found.dtype)
+    if dtype.kind not in "biuf" or not found.is_regular or content.get("storage_transformers"):
         return None
-    shape, outer = tuple(content["shape"]), tuple(grid["configuration"]["chunk_shape"])
-    shards, chunks, at_end, index_checksum = None, outer, True, True
-    if chain[0]["name"] == "sharding_indexed" and len(chain) == 1:
-        sharding = chain[0]["configuration"]
-        shards, chunks, chain = outer, tuple(sharding["chunk_shape"]), sharding["codecs"]
+    chain, shards, at_end, index_checksum = found.outer, None, True, True
+    chunks = units = found.units
+    if found.reads_singly:
+        sharding = found.outer[0][1]
+        shards, chunks, chain = units, found.chunks, found.codecs
         at_end = sharding.get("index_location", "end") == "end"
-        names = [c["name"] for c in sharding["index_codecs"]]
-        endian = sharding["index_codecs"][0].get("configuration", {}).get("endian")
-        if names not in (["bytes"], ["bytes", "crc32c"]) or endian != "little":
+        index = [named(codec) for codec in sharding["index_codecs"]]
+        names = [name for name, _ in index]
+        if names not in (["bytes"], ["bytes", "crc32c"]) or index[0][1].get("endian") != "little":
             return None
         index_checksum = len(names) == 2
     codec = _chain(chain, chunks, dtype)
-    if codec is None or any(u % c for u, c in zip(outer, chunks, strict=True)):
+    if codec is None or any(u % c for u, c in zip(units, chunks, strict=True)):
         return None
-    default = keys["name"] == "default"
-    separator = (keys.get("configuration") or {}).get("separator", "/" if default else ".")
-    prefix = f"c{separator}" if default else ""
     fill = _fill(content["fill_value"], dtype)
-    return ChunkFormat(shape, codec, shards, at_end, index_checksum, prefix, separator, fill)
+    return ChunkFormat(found.shape, codec, shards, at_end, index_checksum, *found.keys, fill)
 
 
-def _chain(chain: list[dict[str, Any]], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkCodec | None:
-    names = [c["name"] for c in chain]
-    checksum = names[-1] == "crc32c"
+def _chain(chain: list[Codec], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkCodec | None:
+    checksum = chain[-1][0] == "crc32c"
     inner = chain[1:-1] if checksum else chain[1:]
-    to_bytes = chain[0].get("configuration") or {}
-    if names[0] != "bytes" or len(inner) > 1:
+    name, settings = chain[0]
+    if name != "bytes" or len(inner) > 1:
         return None
-    if dtype.itemsize > 1 and (to_bytes.get("endian") != "little" or not dtype.newbyteorder("<").isnative):
+    if dtype.itemsize > 1 and (settings.get("endian") != "little" or not dtype.newbyteorder("<").isnative):
         return None
-    if not inner:
-        return ChunkCodec(chunks, dtype, PlainCoder(), checksum)
-    coder = coder_v3(inner[0]["name"], inner[0].get("configuration") or {})
+    coder = coder_v3(*inner[0]) if inner else PlainCoder()
     return None if coder is None else ChunkCodec(chunks, dtype, coder, checksum)
 
 

@@ -27,8 +27,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
+from platestore.arrays.content import DAMAGE, ArrayContent, Codec, array_content, named
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 from platestore.spec import compressors
+from platestore.storage.hierarchy import ZarrFormat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -296,7 +298,7 @@ class Found:
     checksum: bool
 
 
-def read_array_document(content: dict[str, Any], zarr_format: int, where: str) -> Found:
+def read_array_document(content: dict[str, Any], zarr_format: ZarrFormat, where: str) -> Found:
     """Read the document of an array.
 
     Parameters
@@ -316,13 +318,13 @@ def read_array_document(content: dict[str, Any], zarr_format: int, where: str) -
         If its chunks form no regular grid, or its elements are no numbers.
     """
     try:
-        found = _read_v2(content, where) if zarr_format == 2 else _read_v3(content, where)
+        found = _found(array_content(content, zarr_format), zarr_format, where)
         units = found.shards or found.chunks
         if not len(found.shape) == len(found.chunks) == len(units) or 0 in found.chunks or 0 in units:
             raise ValueError(f"chunks {units} do not fit the shape {found.shape}")
         if any(u % c for u, c in zip(units, found.chunks, strict=True)):
             raise ValueError(f"shards {units} are not whole chunks {found.chunks}")
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except DAMAGE as error:
         raise InvalidMetadataError(
             f"the array's document is damaged: {type(error).__name__}: {error}", path=where or None
         ) from None
@@ -344,7 +346,7 @@ def with_shapes(
     content["chunk_grid"]["configuration"]["chunk_shape"] = list(shards or chunks)
     if shards:
         content["codecs"][0]["configuration"]["chunk_shape"] = list(chunks)
-    content["data_type"] = dtype = _named(content["data_type"])[0]
+    content["data_type"] = dtype = named(content["data_type"])[0]
     content["codecs"] = complete_chain(content["codecs"], _itemsize(dtype), len(content["shape"]))
     content["dimension_names"] = list(dimension_names)
     return content
@@ -361,70 +363,40 @@ def holds_shapes(content: dict[str, Any]) -> bool:
     """Whether codecs hold shapes that a smaller chunk would contradict (shards behind other codecs)."""
     if content["zarr_format"] == 2:
         return False
-    chain = content["codecs"]
-    inner = chain[0]["configuration"]["codecs"] if _is_sharded(chain) else chain
+    found = array_content(content, 3)
+    inner = found.codecs if found.reads_singly else found.outer
     return '"sharding_indexed"' in json.dumps(inner)
 
 
-def _is_sharded(chain: list[dict[str, Any]]) -> bool:
-    """Whether chunks inside shards can be read singly: sharding is the only codec."""
-    return len(chain) == 1 and _named(chain[0])[0] == "sharding_indexed"
-
-
-def _named(extension: Any) -> tuple[str, dict[str, Any]]:
-    """Name and configuration of a codec or data type; zarr 3.1 also lets its bare name stand for it."""
-    if isinstance(extension, str):
-        return extension, {}
-    return extension["name"], extension.get("configuration") or {}
-
-
-def _read_v2(content: dict[str, Any], where: str) -> Found:
-    dtype = content["dtype"]
-    if not isinstance(dtype, str) or not _NUMBER_V2.fullmatch(dtype):
+def _found(content: ArrayContent, zarr_format: int, where: str) -> Found:
+    dtype = content.json["dtype"] if zarr_format == 2 else content.dtype
+    number = _NUMBER_V2 if zarr_format == 2 else _NUMBER_V3
+    if not isinstance(dtype, str) or not number.fullmatch(dtype):
         raise UnsupportedError(f"elements of type {dtype!r} are no numbers", path=where or None)
-    shape, chunks = _read_shape(content["shape"]), _read_shape(content["chunks"])
-    return Found(shape, dtype, chunks, None, _recognise_v2(content), checksum=False)
-
-
-def _read_v3(content: dict[str, Any], where: str) -> Found:
-    (dtype, configured), grid = _named(content["data_type"]), content["chunk_grid"]
-    if configured or not _NUMBER_V3.fullmatch(dtype):
-        raise UnsupportedError(f"elements of type {dtype!r} are no numbers", path=where or None)
-    if grid["name"] != "regular":
+    if not content.is_regular:
+        name = content.json["chunk_grid"]["name"]
         raise UnsupportedError(
-            f"the array's chunks form a {grid['name']!r} grid, not a regular one", path=where or None
+            f"the array's chunks form a {name!r} grid, not a regular one", path=where or None
         )
-    shape, outer = _read_shape(content["shape"]), _read_shape(grid["configuration"]["chunk_shape"])
-    chain = content["codecs"]
-    if not isinstance(chain, list) or not chain:
-        raise ValueError(f"{chain!r} are no codecs")
-    if not _is_sharded(chain):
-        known, checksum = _recognise_v3(chain)
-        return Found(shape, dtype, outer, None, known, checksum)
-    inner = chain[0]["configuration"]
-    known, checksum = _recognise_v3(inner["codecs"])
-    return Found(shape, dtype, _read_shape(inner["chunk_shape"]), outer, known, checksum)
+    shards = content.units if content.reads_singly else None
+    if zarr_format == 2:
+        filtered = bool(content.json.get("filters"))
+        known, checksum = (None if filtered else _recognise_v2(content)), False
+    else:
+        known, checksum = _recognise_v3(content.outer if shards is None else content.codecs)
+    return Found(
+        content.shape, dtype, content.units if shards is None else content.chunks, shards, known, checksum
+    )
 
 
-def _read_shape(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(v) is int and v >= 0 for v in values):
-        raise ValueError(f"{values!r} is no shape")
-    return tuple(values)
-
-
-def _recognise_v2(content: dict[str, Any]) -> Compressor | None:
+def _recognise_v2(content: ArrayContent) -> Compressor | None:
     """The compressor that a ``.zarray`` names, or None if it is outside the vocabulary."""
-    if content.get("filters"):
-        return None
-    codec = content.get("compressor")
-    if codec is None:
-        return Compressor(compressors.NONE, 0)
-    return _known(codec.get("id"), {key: value for key, value in codec.items() if key != "id"})
+    return _known(*content.outer[0]) if content.outer else Compressor(compressors.NONE, 0)
 
 
-def _recognise_v3(chain: list[dict[str, Any]]) -> tuple[Compressor | None, bool]:
+def _recognise_v3(chain: list[Codec]) -> tuple[Compressor | None, bool]:
     """The compressor of a codec chain (None outside the vocabulary), and whether chunks are checksummed."""
-    codecs = [_named(codec) for codec in chain]
+    codecs = list(chain)
     checksum = bool(codecs) and codecs[-1][0] == "crc32c"
     if checksum:
         codecs.pop()

@@ -24,7 +24,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from platestore.arrays.codecs import Found, _named, read_array_document
+from platestore.arrays.codecs import Found, read_array_document
+from platestore.arrays.content import DAMAGE, named, read_separator
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 from platestore.spec import compressors
 from platestore.spec.compressors import NoFormError
@@ -131,7 +132,7 @@ def convert_array(
             converted = _to_v2(content, found)
     except NoFormError as error:
         return Unconvertible(str(error))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except DAMAGE as error:
         raise InvalidMetadataError(
             f"the array's document is damaged: {type(error).__name__}: {error}", path=document.path or None
         ) from None
@@ -160,7 +161,7 @@ def _to_v3(content: dict[str, Any], found: Found) -> Converted:
     if filters:
         names = ", ".join(str(f["id"]) for f in filters)
         raise NoFormError(f"its chunks are filtered ({names}), which zarr v3 lacks")
-    separator = _separator(content.get("dimension_separator") or ".")
+    separator = read_separator(content.get("dimension_separator") or ".")
     codecs: list[dict[str, Any]] = []
     if content["order"] not in ("C", "F"):
         raise ValueError(f"{content['order']!r} is no order of elements")
@@ -205,7 +206,7 @@ def _to_v2(content: dict[str, Any], found: Found) -> Converted:
             raise NoFormError(f"its document has the field {field!r}, whose meaning is not known")
     if content.get("storage_transformers"):
         raise NoFormError("its storage is transformed (storage_transformers), which zarr v2 lacks")
-    chain = [_named(codec) for codec in content["codecs"]]
+    chain = [named(codec) for codec in content["codecs"]]
     names = [name for name, _ in chain]
     if "sharding_indexed" in names:
         raise NoFormError("its chunks lie in shards, which zarr v2 lacks")
@@ -254,10 +255,10 @@ def _endian(configuration: dict[str, Any], itemsize: int) -> Literal["<", ">"]:
 
 def _keys_v3(encoding: Any, ndim: int) -> tuple[str, str]:
     """Separator and prefix of the chunk keys of an array of v3."""
-    name, configuration = _named(encoding)
+    name, configuration = named(encoding)
     if name not in ("default", "v2"):
         raise NoFormError(f"its chunk files are named by the encoding {name!r}, which zarr v2 lacks")
-    separator = _separator(configuration.get("separator", "/" if name == "default" else "."))
+    separator = read_separator(configuration.get("separator", "/" if name == "default" else "."))
     if name == "v2":
         return separator, ""
     return separator, f"c{separator}" if ndim else "c"
@@ -271,12 +272,6 @@ def _compressor_v2(name: str, given: dict[str, Any], itemsize: int) -> dict[str,
 
 
 # --- what both directions share -------------------------------------------------------------------
-
-
-def _separator(value: Any) -> str:
-    if value not in (".", "/"):
-        raise ValueError(f"{value!r} is no separator of chunk keys")
-    return str(value)
 
 
 def _fill(value: Any, dtype: np.dtype[Any], zarr_format: ZarrFormat) -> Any:

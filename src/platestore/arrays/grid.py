@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from platestore.arrays.content import DAMAGE, array_content
 from platestore.errors import NodeNotFoundError, StoreWarning, UnsupportedError
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.hierarchy import ArrayDocument
@@ -84,37 +84,14 @@ def box_of(place: Place, sizes: tuple[int, ...], shape: tuple[int, ...]) -> Box:
 
 def array_grid(document: ArrayDocument) -> ArrayGrid | None:
     """How an array is cut, or None if its document does not tell, or of another grid than a regular one."""
-    content = document.content
     try:
-        return _from_v2(content) if document.zarr_format == 2 else _from_v3(content)
-    except (KeyError, TypeError, ValueError, AttributeError):
+        found = array_content(document.content, document.zarr_format)
+        shape, units, (prefix, separator) = found.shape, found.units, found.keys
+        if not found.is_regular or not all(units) or len(shape) != len(units):
+            return None
+    except DAMAGE:
         return None
-
-
-def _from_v2(content: dict[str, Any]) -> ArrayGrid | None:
-    return _checked(content["shape"], content["chunks"], "", content.get("dimension_separator", "."))
-
-
-def _from_v3(content: dict[str, Any]) -> ArrayGrid | None:
-    grid, keys = content["chunk_grid"], content["chunk_key_encoding"]
-    if grid["name"] != "regular":
-        return None
-    name = keys if isinstance(keys, str) else keys["name"]
-    configuration = {} if isinstance(keys, str) else keys.get("configuration") or {}
-    if name not in ("default", "v2"):
-        return None
-    separator = configuration.get("separator", "/" if name == "default" else ".")
-    prefix = f"c{separator}" if name == "default" else ""
-    return _checked(content["shape"], grid["configuration"]["chunk_shape"], prefix, separator)
-
-
-def _checked(shape: Any, units: Any, prefix: str, separator: Any) -> ArrayGrid | None:
-    sizes = (*shape, *units)
-    if not all(type(n) is int and n >= 0 for n in sizes) or not all(units) or len(shape) != len(units):
-        return None
-    if separator not in (".", "/"):
-        return None
-    return ArrayGrid(tuple(shape), tuple(units), prefix, separator)
+    return ArrayGrid(shape, units, prefix, separator)
 
 
 def misnamed(storage: Storage, document: ArrayDocument) -> str | None:

@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from platestore.arrays.content import DAMAGE, array_content
 from platestore.errors import InvalidMetadataError
 from platestore.spec.compressors import describe
 from platestore.storage.base import Storage
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat, array_key
-
-_V2_KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,59 +56,16 @@ def summarise(document: ArrayDocument) -> ArraySummary:
     InvalidMetadataError
         If the document lacks one of them.
     """
-    content = document.content
     try:
-        if document.zarr_format == 2:
-            return _from_v2(document.path, content)
-        return _from_v3(document.path, content)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        found = array_content(document.content, document.zarr_format)
+        words = [describe(name, settings) for name, settings in found.compression]
+        shards = None if found.sharding is None else found.units
+        codec = ", ".join(words) or "none"
+        return ArraySummary(document.path, found.shape, found.dtype, found.chunks, shards, codec)
+    except DAMAGE as error:
         raise InvalidMetadataError(
             f"the array's document is damaged: {type(error).__name__} {error}", path=document.path
         ) from None
-
-
-def _from_v2(path: str, content: dict[str, Any]) -> ArraySummary:
-    dtype = content["dtype"]
-    compressor = content.get("compressor")
-    return ArraySummary(
-        path=path,
-        shape=_shape(content["shape"]),
-        dtype=_v2_dtype(dtype) if isinstance(dtype, str) else str(dtype),
-        chunks=_shape(content["chunks"]),
-        shards=None,
-        codec=describe(compressor["id"], compressor) if compressor else "none",
-    )
-
-
-def _v2_dtype(dtype: str) -> str:
-    kind, size = dtype.lstrip("<>|=")[:1], dtype.lstrip("<>|=")[1:]
-    if kind == "b":
-        return "bool"
-    return f"{_V2_KINDS[kind]}{8 * int(size)}" if kind in _V2_KINDS and size.isdigit() else dtype
-
-
-def _from_v3(path: str, content: dict[str, Any]) -> ArraySummary:
-    outer = _shape(content["chunk_grid"]["configuration"]["chunk_shape"])
-    codecs, shards, chunks = content["codecs"], None, outer
-    sharding = next((c for c in codecs if c["name"] == "sharding_indexed"), None)
-    if sharding is not None:
-        shards, chunks = outer, _shape(sharding["configuration"]["chunk_shape"])
-        codecs = sharding["configuration"]["codecs"]
-    named = [describe(c["name"], c.get("configuration") or {}) for c in codecs if c["name"] not in ("bytes",)]
-    return ArraySummary(
-        path=path,
-        shape=_shape(content["shape"]),
-        dtype=str(content["data_type"]),
-        chunks=chunks,
-        shards=shards,
-        codec=", ".join(named) or "none",
-    )
-
-
-def _shape(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(isinstance(v, int) and v >= 0 for v in values):
-        raise ValueError(f"{values!r} is no shape")
-    return tuple(values)
 
 
 def grow_axis(storage: Storage, path: str, zarr_format: ZarrFormat, axis: int, size: int) -> None:

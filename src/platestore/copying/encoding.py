@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from platestore.arrays.content import array_content
 from platestore.arrays.convert import Converted, Unconvertible, convert_array, nested
-from platestore.arrays.grid import ArrayGrid, array_grid
+from platestore.arrays.grid import ArrayGrid, array_grid, cover
 from platestore.arrays.layout import ArrayLayout, layout_of, level_layout
 from platestore.arrays.metadata import summarise
 from platestore.arrays.options import LayoutOptions
@@ -297,8 +298,5 @@ def target_document(path: str, zarr_format: ZarrFormat, content: dict[str, Any])
 
 def unit_count(content: dict[str, Any], zarr_format: ZarrFormat) -> int:
     """Number of chunks or shards that a whole array has."""
-    if zarr_format == 2:
-        units = content["chunks"]
-    else:
-        units = content["chunk_grid"]["configuration"]["chunk_shape"]
-    return math.prod(-(-n // u) for n, u in zip(content["shape"], units, strict=True))
+    found = array_content(content, zarr_format)
+    return math.prod(cover(found.shape, found.units))
