@@ -68,7 +68,7 @@ class PyramidReport:
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _Wanted:
     """The arguments that every position gets."""
 
     levels: int | str | None
@@ -124,7 +124,7 @@ def compute_pyramids(
     force : bool
         Whether positions that are complete are computed too, and levels replaced that another program made.
     progress : bool or callable, optional
-        True shows a bar; a function is called with the bytes of level 0 that are done, and all there are.
+        True shows a bar; a function is called with the bytes of level 0 done and the total.
 
     Returns
     -------
@@ -138,18 +138,18 @@ def compute_pyramids(
     start = time.monotonic()
     resources = Resources(max_memory, workers)
     number, budget = resources.threads, resources.memory
-    wish = _Wish(levels, method, dims, factors, force)
+    wanted = _Wanted(levels, method, dims, factors, force)
     report = PyramidReport()
-    tasks = list(_tasks(paths, wish, report))
+    tasks = list(_tasks(paths, wanted, report))
     with shown(progress, "pyramids") as tell:
-        _Run(wish, report, number, budget, sum(t.nbytes for t in tasks), tell).run(tasks)
+        _Run(wanted, report, number, budget, sum(t.nbytes for t in tasks), tell).run(tasks)
     report.seconds = time.monotonic() - start
     return report
 
 
 def _tasks(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    wish: _Wish,
+    wanted: _Wanted,
     report: PyramidReport,
 ) -> Iterator[_Task]:
     """What there is to do; whatever can be checked without pixels is checked."""
@@ -157,10 +157,10 @@ def _tasks(
     from platestore.pyramid.kernels import check_method
     from platestore.spec.geometry import check_levels
 
-    check_method(wish.method, "uint8")
-    if wish.levels not in (None, "auto"):
-        check_levels(wish.levels)
-    if wish.dims is not None and not list(wish.dims):
+    check_method(wanted.method, "uint8")
+    if wanted.levels not in (None, "auto"):
+        check_levels(wanted.levels)
+    if wanted.dims is not None and not list(wanted.dims):
         raise ArgumentError("dims names no axis")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     opened = [(os.fspath(path), open_editor(path, mode="r+")) for path in given]
@@ -174,13 +174,18 @@ def _tasks(
             path = root if inner == "." else f"{root.rstrip('/')}/{inner}"
             try:
                 found = survey(
-                    position, wish.count(position), wish.method, wish.dims, wish.factors, force=wish.force
+                    position,
+                    wanted.count(position),
+                    wanted.method,
+                    wanted.dims,
+                    wanted.factors,
+                    force=wanted.force,
                 )
             except (PlatestoreError, OSError) as error:
                 report.failed[path] = str(error)
                 continue
             report.left += found.left
-            if found.is_current and not wish.force:
+            if found.is_current and not wanted.force:
                 report.skipped.append(path)
             else:
                 # Positions are opened again when their turn comes: thousands of open ones take memory.
@@ -239,14 +244,14 @@ class _Run:
 
     def __init__(
         self,
-        wish: _Wish,
+        wanted: _Wanted,
         report: PyramidReport,
         workers: int,
         budget: int,
         total: int,
         progress: Progress | None,
     ) -> None:
-        self._wish = wish
+        self._options = wanted
         self._report = report
         self._workers = workers
         self._budget = budget
@@ -277,7 +282,7 @@ class _Run:
             self._tell(task, round(done / max(1, total) * task.nbytes))
 
         try:
-            _compute(task.open(), self._wish, budget, workers, tell)
+            _compute(task.open(), self._options, budget, workers, tell)
         except _Stopped:
             return True
         except BudgetError as error:
@@ -340,7 +345,7 @@ def _finished(futures: dict[Future[Any], Any], pool: Executor) -> Iterator[tuple
 
 def _compute(
     position: ImageEditor,
-    wish: _Wish,
+    wanted: _Wanted,
     budget: int,
     workers: int,
     progress: Progress | None,
@@ -348,5 +353,7 @@ def _compute(
     from platestore.images.pyramids import compute_surveyed
 
     resources = Resources(budget, workers, progress)
-    count = wish.count(position)
-    compute_surveyed(position, count, wish.method, wish.dims, wish.factors, resources, force=wish.force)
+    count = wanted.count(position)
+    compute_surveyed(
+        position, count, wanted.method, wanted.dims, wanted.factors, resources, force=wanted.force
+    )

@@ -13,7 +13,7 @@ from platestore.settings import human_bytes
 # Columns of a terminal from which on the remaining time, and sizes and speed, fit in one line.
 _NARROW, _WIDE = 36, 76
 
-#: Called with the bytes that are done, and all there are.
+#: Called with the bytes done and the total.
 Progress: TypeAlias = Callable[[int, int], None]
 
 

@@ -82,19 +82,19 @@ def plan_with(
     *,
     zarr_format: ZarrFormat,
     axis_names: Sequence[str] | None,
-    **wishes: Any,
+    **options: Any,
 ) -> ArrayLayout:
     """As :func:`platestore.arrays.layout.plan`, with any compressor; None is the default.
 
     Raises
     ------
     ArgumentError
-        If a wish cannot be fulfilled.
+        If an option cannot be fulfilled.
     """
     plain = compressor is None or isinstance(compressor, Compressor)
     named = isinstance(compressor, str) and compressor.partition(":")[0].strip().lower() not in _NUMCODECS
     given: Any = compressor if plain or named else None
-    layout = plan(shape, dtype, zarr_format=zarr_format, axis_names=axis_names, compressor=given, **wishes)
+    layout = plan(shape, dtype, zarr_format=zarr_format, axis_names=axis_names, compressor=given, **options)
     if plain or named:
         return layout
     return with_compressor(layout, compressor, zarr_format, axis_labels(len(layout.shape), axis_names))

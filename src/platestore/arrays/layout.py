@@ -1,4 +1,4 @@
-"""From a shape and a wish to an array's layout: data types, chunks, shards.
+"""From a shape and options to an array's layout: data types, chunks, shards.
 
 A *unit* is what one file holds and one task writes: a shard, or a chunk where there are no shards.
 """
@@ -26,7 +26,7 @@ from platestore.storage.hierarchy import ZarrFormat
 
 #: What ``shards=`` takes: a shape, a size ("1GB", or bytes), or axes ("ZYX").
 Shards: TypeAlias = str | int | Sequence[int] | Sequence[str]
-_Wish: TypeAlias = tuple[int, ...] | int | frozenset[str]
+_GivenShards: TypeAlias = tuple[int, ...] | int | frozenset[str]
 
 #: Chunks of the default layout stay below this size (uncompressed): a chunk and the pyramid made from it
 #: must fit into the default memory budget of 1 GiB.
@@ -130,7 +130,7 @@ def plan(
     checksum: bool = False,
     axis_names: Sequence[str] | None = None,
 ) -> ArrayLayout:
-    """Check the wishes for a new array and fill in what was left open.
+    """Check the options for a new array and fill in what was left open.
 
     Parameters
     ----------
@@ -181,13 +181,13 @@ def plan(
         )
     if shards is not None and shards_ratio is not None:
         raise ArgumentError("shards and shards_ratio both say what a shard holds", hint="pass one of them")
-    wish = None if shards is None else _parse_shards(shards, labels)
+    given = None if shards is None else _parse_shards(shards, labels)
     if chunks is not None:
         sizes = check_integers(chunks, "chunks")
-    elif wish is None:
+    elif given is None:
         sizes = _default_chunks(full, kind.itemsize, labels)
     else:
-        sizes = _inner_chunks(full, wish, labels)
+        sizes = _inner_chunks(full, given, labels)
     if len(sizes) != len(full):
         raise ArgumentError(f"chunks {sizes} has {len(sizes)} values; the shape {full} has {len(full)}")
     sizes = tuple(min(c, s) for c, s in zip(sizes, full, strict=True))
@@ -197,8 +197,8 @@ def plan(
             hint="codecs take less than 2 GiB; pass smaller chunks=",
         )
     outer = None
-    if wish is not None:
-        outer = _shard_shape(wish, full, sizes, kind.itemsize, labels)
+    if given is not None:
+        outer = _shard_shape(given, full, sizes, kind.itemsize, labels)
     elif shards_ratio is not None:
         ratio = check_integers(shards_ratio, "shards_ratio")
         if len(ratio) != len(full):
@@ -271,7 +271,7 @@ def _default_chunks(shape: tuple[int, ...], itemsize: int, labels: tuple[str, ..
     return tuple(sizes)
 
 
-def _parse_shards(value: Shards, labels: tuple[str, ...]) -> _Wish:
+def _parse_shards(value: Shards, labels: tuple[str, ...]) -> _GivenShards:
     """The three forms of ``shards=``: a shape, a number of bytes, or a set of axes."""
     if isinstance(value, str):
         if value.strip()[:1].isdigit() and value.strip()[-1:] in "bB":
@@ -291,14 +291,14 @@ def _parse_shards(value: Shards, labels: tuple[str, ...]) -> _Wish:
         raise ArgumentError(error.message, hint=_SHARDS_HINT) from None
 
 
-def _inner_chunks(shape: tuple[int, ...], wish: _Wish, labels: tuple[str, ...]) -> tuple[int, ...]:
+def _inner_chunks(shape: tuple[int, ...], given: _GivenShards, labels: tuple[str, ...]) -> tuple[int, ...]:
     """Part of one YX plane: the plane in the fewest equal parts of at most 1024 x 1024."""
     plane = stack_axes(labels)[-2:]
     sizes = [1] * len(shape)
     for i in plane:
         sizes[i] = -(-shape[i] // -(-shape[i] // _INNER_CHUNK))
-        if isinstance(wish, tuple) and i < len(wish) and wish[i] < shape[i]:
-            sizes[i] = _divisor(wish[i])
+        if isinstance(given, tuple) and i < len(given) and given[i] < shape[i]:
+            sizes[i] = _divisor(given[i])
     return tuple(sizes)
 
 
@@ -309,23 +309,27 @@ def _divisor(extent: int) -> int:
 
 
 def _shard_shape(
-    wish: _Wish, shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, labels: tuple[str, ...]
+    given: _GivenShards,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    itemsize: int,
+    labels: tuple[str, ...],
 ) -> tuple[int, ...]:
     """The shape of a shard of whole chunks, never more of them than cover the array."""
     cover = grid(shape, chunks)
-    if isinstance(wish, tuple):
-        return _explicit_shard(wish, shape, chunks, labels)
-    if isinstance(wish, frozenset):
-        counts = [n if label in wish else 1 for n, label in zip(cover, labels, strict=True)]
+    if isinstance(given, tuple):
+        return _explicit_shard(given, shape, chunks, labels)
+    if isinstance(given, frozenset):
+        counts = [n if label in given else 1 for n, label in zip(cover, labels, strict=True)]
     else:
         one = math.prod(chunks) * itemsize
-        if wish < one:
+        if given < one:
             raise ArgumentError(
-                f"a shard of {wish} bytes cannot hold one chunk: {chunks} has {one} bytes "
+                f"a shard of {given} bytes cannot hold one chunk: {chunks} has {one} bytes "
                 f"({one / 2**20:.1f} MiB)",
                 hint="ask for larger shards=, or pass smaller chunks=",
             )
-        counts, left = [1] * len(shape), wish // one
+        counts, left = [1] * len(shape), given // one
         stack = stack_axes(labels)
         for i in [*reversed(stack), *(i for i in reversed(range(len(shape))) if i not in stack)]:
             counts[i] = min(cover[i], left)
@@ -334,12 +338,12 @@ def _shard_shape(
 
 
 def _explicit_shard(
-    wish: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, ...], labels: tuple[str, ...]
+    given: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, ...], labels: tuple[str, ...]
 ) -> tuple[int, ...]:
-    if len(wish) != len(shape):
-        raise ArgumentError(f"shards {wish} has {len(wish)} values; the shape {shape} has {len(shape)}")
+    if len(given) != len(shape):
+        raise ArgumentError(f"shards {given} has {len(given)} values; the shape {shape} has {len(shape)}")
     out = []
-    for asked, size, chunk, label in zip(wish, shape, chunks, labels, strict=True):
+    for asked, size, chunk, label in zip(given, shape, chunks, labels, strict=True):
         if asked >= size:
             out.append(-(-size // chunk) * chunk)
         elif asked % chunk == 0:
@@ -347,8 +351,8 @@ def _explicit_shard(
         else:
             nearest = max(1, (2 * asked + chunk) // (2 * chunk)) * chunk
             raise ArgumentError(
-                f"shards {wish} is no multiple of chunks {chunks} along {label}: {asked} is not whole chunks "
-                f"of {chunk}",
+                f"shards {given} is no multiple of chunks {chunks} along {label}: {asked} is not whole "
+                f"chunks of {chunk}",
                 hint=f"{nearest} is the nearest that is",
             )
     return tuple(out)

@@ -41,7 +41,7 @@ class LayoutOptions:
         Raises
         ------
         ArgumentError
-            If a wish cannot be fulfilled.
+            If an option cannot be fulfilled.
         """
         from platestore.arrays.codec_objects import plan_with
 

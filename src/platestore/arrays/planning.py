@@ -179,8 +179,8 @@ def plan_for(
     Parameters
     ----------
     existing : ArrayLayout, optional
-        Layout of an existing array. With any of the wishes below, or the other version of zarr, the plan
-        is that of a new array of its shape and data type; what no wish names is the default of a new
+        Layout of an existing array. With any of the options below, or the other version of zarr, the plan
+        is that of a new array of its shape and data type; what no option names is the default of a new
         array, not what the array has.
     shape, dtype : sequence of int, dtype-like
         Shape and data type, where there is no ``existing``.
@@ -202,9 +202,13 @@ def plan_for(
     """
     if (existing is None) == (shape is None) or (existing is None) == (dtype is None):
         raise ArgumentError("name an existing array, or a shape and a dtype")
-    wishes = [chunks, shards_ratio, shards, compressor]
+    options = [chunks, shards_ratio, shards, compressor]
     if existing is not None:
-        if all(wish is None for wish in wishes) and not checksum and _format(existing) in (None, zarr_format):
+        if (
+            all(option is None for option in options)
+            and not checksum
+            and _format(existing) in (None, zarr_format)
+        ):
             return explain(existing, axis_names, zarr_format)
         shape, dtype = existing.shape, existing.dtype
     from platestore.arrays.codec_objects import plan_with

@@ -122,7 +122,7 @@ def check(
     workers : int, optional
         Number of threads; that of ``platestore.config`` by default.
     progress : bool or callable, optional
-        True shows a bar; a function is called with the bytes that are decoded, and all there are so far.
+        True shows a bar; a function is called with the bytes decoded and the total so far.
 
     Returns
     -------

@@ -216,15 +216,15 @@ def _import(
         "resume",
         "max_memory",
     )
-    wishes = {name: options[name] for name in names}
-    wishes.update(spatial_unit=options["unit"], channel_name=options["channel"])
+    given = {name: options[name] for name in names}
+    given.update(spatial_unit=options["unit"], channel_name=options["channel"])
     planes = paths[0] if len(paths) == 2 else list(paths[:-1])
     if options["jobs"] is not None or options["dry_run"]:
-        prepared = plan(planes, paths[-1], jobs=options["jobs"], dry_run=options["dry_run"], **wishes)
+        prepared = plan(planes, paths[-1], jobs=options["jobs"], dry_run=options["dry_run"], **given)
         _print_plan(prepared, as_json, dry_run=options["dry_run"])
         return
     with shown_to_people("importing") as show:
-        position = import_stack(planes, paths[-1], workers=resources["workers"], progress=show, **wishes)
+        position = import_stack(planes, paths[-1], workers=resources["workers"], progress=show, **given)
     _report(position, as_json, start)
 
 

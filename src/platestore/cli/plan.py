@@ -64,7 +64,7 @@ def command(
     axes: str | None,
     version: str | None,
     as_json: bool,
-    **wishes: Any,
+    **layout: Any,
 ) -> None:
     """Say what a layout means: files, memory per writer, and which writes rewrite data.
 
@@ -75,10 +75,10 @@ def command(
     from platestore.spec.versions import adapter, new_version
 
     existing, names, zarr_format = None, None if axes is None else _split(axes), None
-    if path is None and (wishes["shape"] is None or wishes["dtype"] is None):
+    if path is None and (layout["shape"] is None or layout["dtype"] is None):
         raise click.UsageError("Name a PATH, or a --shape and a --dtype.")
     if path is not None:
-        given = [name for name in ("shape", "dtype") if wishes[name] is not None] + (["axes"] if axes else [])
+        given = [name for name in ("shape", "dtype") if layout[name] is not None] + (["axes"] if axes else [])
         if given:
             raise click.UsageError(f"PATH says its own {' and '.join(given)}.")
         with warnings.catch_warnings(record=True) as caught:
@@ -87,9 +87,9 @@ def command(
         for warning in caught:
             complain(warning.message, "Warning")
     if version is not None or zarr_format is None:
-        sharded = any(wishes[name] for name in ("shards", "shards_ratio", "checksum"))
+        sharded = any(layout[name] for name in ("shards", "shards_ratio", "checksum"))
         zarr_format = adapter(new_version(version, sharded=sharded)).zarr_format
-    result = plan_for(existing, zarr_format=zarr_format, axis_names=names, **wishes)
+    result = plan_for(existing, zarr_format=zarr_format, axis_names=names, **layout)
     echo(json.dumps(result.to_json(), indent=2) if as_json else result.render())
 
 

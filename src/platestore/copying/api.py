@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from platestore.arrays.options import LayoutOptions
-from platestore.copying.ask import Ask, check_ask, read_moves
 from platestore.copying.destination import Destination, find_destination
 from platestore.copying.files import can_share, free_bytes, scan, stamp_of
 from platestore.copying.members import own_place, with_known_channels
+from platestore.copying.options import CopyOptions, check_options, read_moves
 from platestore.copying.place import LockedPlace, check_apart, installed, require_same
 from platestore.copying.plan import Plan
 from platestore.copying.planner import Planner, open_sources, version_of
@@ -144,7 +144,7 @@ def copy(
     durability : {"process", "metadata", "full"}
         What is flushed to the device before the copy gets its name.
     progress : bool or callable, optional
-        True shows a bar; a function is called with the bytes that are done, and all there are.
+        True shows a bar; a function is called with the bytes done and the total.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def copy(
     DamagedChunkError, SourceChangedError, VerifyError
         If a chunk of the source cannot be read, the source changed, or the copy differs from it.
     """
-    ask = check_ask(
+    options = check_options(
         positions=positions,
         wells=wells,
         channels=channels,
@@ -187,7 +187,7 @@ def copy(
     given = _listed(src)
     with shown(progress, "copying") as tell:
         resources = Resources(max_memory, workers, tell)
-        how = _How(
+        how = _RunOptions(
             overwrite=bool(overwrite),
             resume=bool(resume),
             verify=bool(verify),
@@ -199,7 +199,7 @@ def copy(
             progress=resources.progress,
             resident=resident,
         )
-        report = _Copy(open_sources(given), ask, find_destination(dst), how).run()
+        report = _Copy(open_sources(given), options, find_destination(dst), how).run()
     report.seconds = clock.monotonic() - start
     return report
 
@@ -222,7 +222,7 @@ def _sizes(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _RunOptions:
     """The arguments that say how, and not what."""
 
     overwrite: bool
@@ -240,9 +240,11 @@ class _How:
 class _Copy:
     """One call of :func:`copy`."""
 
-    def __init__(self, nodes: list[Editor[Any]], ask: Ask, destination: Destination, how: _How) -> None:
+    def __init__(
+        self, nodes: list[Editor[Any]], options: CopyOptions, destination: Destination, how: _RunOptions
+    ) -> None:
         self._nodes = nodes
-        self._ask = with_known_channels(ask, nodes)
+        self._options = with_known_channels(options, nodes)
         self._destination = destination
         self._place = destination.place
         self._how = how
@@ -269,11 +271,11 @@ class _Copy:
             self._destination.check_fits(self._nodes[0])
             plate = self._destination.plate(how.durability, how.lock_timeout)
             self._destination.check_free(plate)
-            same = SameLook(self._ask.channels_differ)
-            same.check_pair(plate, self._nodes[0], self._ask.selection.channels)
+            same = SameLook(self._options.channels_differ)
+            same.check_pair(plate, self._nodes[0], self._options.selection.channels)
             note = same.note()
-        version = version_of(self._nodes, self._ask, self._destination, plate)
-        plan = Planner(self._nodes, self._ask, self._destination, version).make()
+        version = version_of(self._nodes, self._options, self._destination, plate)
+        plan = Planner(self._nodes, self._options, self._destination, version).make()
         report = CopyReport(self._sources, place.final, version, plan.positions, plan.arrays)
         plan.notes += [] if note is None else [note]
         report.notes, report.memory = plan.notes, self._memory(plan)
@@ -290,7 +292,7 @@ class _Copy:
 
     def _make_plate(self) -> None:
         """Let the copy go into a plate that is made for it."""
-        if len(self._nodes) > 1 or self._ask.moves:
+        if len(self._nodes) > 1 or self._options.moves:
             what = "several sources" if len(self._nodes) > 1 else "map="
             raise ArgumentError(
                 f"{what} and a place in a plate that is not there do not go together",
@@ -298,7 +300,7 @@ class _Copy:
                 hint="name the plate, and give the places in a map (map=, --map)",
             )
         self._destination.check_fits(self._nodes[0])
-        self._ask = replace(self._ask, moves=self._destination.moves(self._nodes[0]))
+        self._options = replace(self._options, moves=self._destination.moves(self._nodes[0]))
 
     def _require_other_store(self, target: ZarrStorage) -> None:
         """Refuse to copy a store over itself."""
@@ -323,7 +325,7 @@ class _Copy:
     def _finish(self, plan: Plan, report: CopyReport, plate: PlateEditor | None) -> CopyReport:
         """Finish what was interrupted after the copy got its name."""
         place = self._place
-        require_same(place, plan, self._options())
+        require_same(place, plan, self._journalled())
         report.resumed, report.dry_run = True, self._how.dry_run
         report.files, report.nbytes = plan.files(), plan.estimate
         if self._how.dry_run:
@@ -338,8 +340,8 @@ class _Copy:
         place.remove()
         return report
 
-    def _options(self) -> dict[str, Any]:
-        return {**self._ask.to_json(), "sources": self._sources}
+    def _journalled(self) -> dict[str, Any]:
+        return {**self._options.to_json(), "sources": self._sources}
 
     def _add(self, plate: PlateEditor, path: str) -> None:
         """Add the finished copy, which lies at a path, to the plate."""
@@ -390,7 +392,7 @@ class _Copy:
             self._into_store(target, plan, report)
             return
         work = LockedPlace(self._place, plan, how.durability, resume=how.resume, overwrite=how.overwrite)
-        with work.opened(options=self._options()) as storage:
+        with work.opened(options=self._journalled()) as storage:
             run = Work(
                 plan=plan,
                 target=storage,

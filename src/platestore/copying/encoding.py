@@ -194,10 +194,10 @@ def _anew(
     """The document of an array whose encoding has no form in the other version: same chunks, our codecs."""
     shape = picked_shape(picks, found.shape)
     chunks = _clipped(found.chunks, shape)
-    wishes = LayoutOptions(
+    options = LayoutOptions(
         chunks=chunks, compressor=None if found.compressor is None else str(found.compressor)
     )
-    return wishes.layout(shape, found.dtype, zarr_format, axis_names).document(zarr_format, axis_names)
+    return options.layout(shape, found.dtype, zarr_format, axis_names).document(zarr_format, axis_names)
 
 
 def _asked(
@@ -213,17 +213,17 @@ def _asked(
     if found is None:
         raise UnsupportedError("only arrays of numbers on a regular grid can be laid out anew", path=where)
     shape = picked_shape(picks, found.shape)
-    wishes = layout
+    options = layout
     if layout.compressor is None and found.compressor is not None:
-        wishes = replace(wishes, compressor=str(found.compressor))
+        options = replace(options, compressor=str(found.compressor))
     if not layout.checksum and zarr_format == 3:
-        wishes = replace(wishes, checksum=found.checksum)
+        options = replace(options, checksum=found.checksum)
     if layout.shards in (None, NO_SHARDS) and layout.shards_ratio is None:
-        wishes = replace(wishes, shards=None, chunks=layout.chunks or _clipped(found.chunks, shape))
+        options = replace(options, shards=None, chunks=layout.chunks or _clipped(found.chunks, shape))
         if layout.shards is None and found.shards is not None and zarr_format == 3:
-            wishes = replace(wishes, shards=_kept_shards(found, wishes.chunks or (), shape))
+            options = replace(options, shards=_kept_shards(found, options.chunks or (), shape))
     try:
-        planned = wishes.layout(shape, found.dtype, zarr_format, axis_names)
+        planned = options.layout(shape, found.dtype, zarr_format, axis_names)
     except ArgumentError as error:
         raise type(error)(error.message, path=where, hint=error.hint) from None
     if array.zarr_format != zarr_format:

@@ -11,10 +11,10 @@ from typing import Any
 from platestore.arrays.layout import layout_of, level_layout
 from platestore.arrays.metadata import summarise
 from platestore.arrays.options import LayoutOptions
-from platestore.copying.ask import Ask
 from platestore.copying.encoding import NO_SHARDS, Encoding, choose_encoding, target_document, unit_count
 from platestore.copying.groups import GroupWriter
 from platestore.copying.levels import LevelChoice, choose_levels, method_of
+from platestore.copying.options import CopyOptions
 from platestore.copying.plan import LevelsCopy, PixelCopy, Plan
 from platestore.copying.report import ArrayReport
 from platestore.copying.selection import Pick, is_whole, level_pick, picked_transform
@@ -103,19 +103,19 @@ class ImagePlanner:
     ----------
     plan : Plan
         Gets the work.
-    ask : Ask
+    options : CopyOptions
         What is asked for.
     groups : GroupWriter
         Makes the documents of groups.
     """
 
-    def __init__(self, plan: Plan, ask: Ask, groups: GroupWriter) -> None:
+    def __init__(self, plan: Plan, options: CopyOptions, groups: GroupWriter) -> None:
         self.plan = plan
-        self.ask = ask
+        self.options = options
         self.groups = groups
         self.zarr_format = groups.zarr_format
-        self._edits = bool(ask.selection) or ask.levels != "all" or ask.pyramid is not None
-        self._edits = self._edits or ask.axes_case is not None
+        self._edits = bool(options.selection) or options.levels != "all" or options.pyramid is not None
+        self._edits = self._edits or options.axes_case is not None
         # Arrays of one plate have the same document more often than not.
         self._main_names: list[str] = []
         self._encodings: dict[tuple[bytes, str, tuple[str, ...]], Encoding] = {}
@@ -144,7 +144,7 @@ class ImagePlanner:
         others = set(meta.paths())
         channels: Pick | None = None
         for image in meta.multiscales:
-            if self.ask.axes_case is not None:
+            if self.options.axes_case is not None:
                 changed = True
                 image.axes = lowered(image.axes)
             if not image.datasets:
@@ -154,7 +154,7 @@ class ImagePlanner:
             names = [axis.name.lower() for axis in image.axes]
             if main is None:
                 where = node.location.where
-                selection = self.ask.selection
+                selection = self.options.selection
                 picks = selection.resolve(names, shapes[0], node.channel_names, where=where)
                 main = MainImage(names, shapes[0], picks)
             else:
@@ -164,9 +164,9 @@ class ImagePlanner:
                 channels = picks[names.index("c")]
             choice = self._choose(node, image, documents, shapes, picks, others)
             changed = self._arrays(node, image, documents, shapes, choice, target) or changed
-        if main is None and self.ask.selection.channels is not None and meta.omero is not None:
+        if main is None and self.options.selection.channels is not None and meta.omero is not None:
             names = [c.label or "" for c in meta.omero.channels]
-            channels = tuple(edits.index_of(names, name) for name in self.ask.selection.channels)
+            channels = tuple(edits.index_of(names, name) for name in self.options.selection.channels)
             _select_channels(meta.omero, channels)
             changed = True
         if main is not None and not main.is_whole and meta.omero is not None:
@@ -190,8 +190,8 @@ class ImagePlanner:
             image,
             shapes,
             picks,
-            levels=self.ask.levels,
-            pyramid=self.ask.pyramid,
+            levels=self.options.levels,
+            pyramid=self.options.pyramid,
             method=method_of(image, summarise(documents[0]).dtype, fallback),
             taken=others - {d.path for d in image.datasets},
             where=node.location.where,
@@ -236,14 +236,14 @@ class ImagePlanner:
         if key not in self._encodings:
             layout = self._layout(axis_names)
             encoding = choose_encoding(array, picks, self.zarr_format, layout, axis_names, where)
-            if self.ask.axes_case is not None:
+            if self.options.axes_case is not None:
                 lower_dimensions(encoding.content)
             self._encodings[key] = encoding
         return self._encodings[key]
 
     def _layout(self, axis_names: Sequence[str]) -> LayoutOptions:
         """The layout that is asked for; a label image may lack some axes of the image it follows."""
-        layout, main = self.ask.layout, self._main_names
+        layout, main = self.options.layout, self._main_names
         names = [name.lower() for name in axis_names]
         if names == main:
             return layout
@@ -269,7 +269,7 @@ class ImagePlanner:
         """Plan the documents of an array."""
         storage = node.location.storage
         attributes: dict[str, Any] = {}
-        if not self.ask.only_ome:
+        if not self.options.only_ome:
             attributes = array_attributes(storage, array.path, array.zarr_format)
         files = array_files(self.zarr_format, encoding.content, attributes, where=path)
         if self.zarr_format == 2 and not attributes:
@@ -288,7 +288,7 @@ class ImagePlanner:
     ) -> None:
         """Plan what becomes of the pixels of an array."""
         storage, plan = node.location.storage, self.plan
-        if self.ask.levels == "none":
+        if self.options.levels == "none":
             plan.arrays.append(ArrayReport(target.path, "empty", "no pixels are asked for", 0, 0))
             return
         path = join(array.path, encoding.inner)
@@ -346,7 +346,7 @@ class ImagePlanner:
                 made.append(target_document(path, self.zarr_format, content))
             count = unit_count(content, self.zarr_format)
             nbytes = summarise(made[-1]).nbytes
-            if self.ask.levels == "none":
+            if self.options.levels == "none":
                 nbytes = 0
             self.plan.arrays.append(ArrayReport(path, "levels", why, count, nbytes))
             self.plan.estimate += nbytes // 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from platestore.copying.ask import Ask
+from platestore.copying.options import CopyOptions
 from platestore.copying.selection import split_channels
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.spec.names import check_field_name
@@ -84,29 +84,29 @@ class CopyMembers:
     ----------
     nodes : sequence of node
         The sources: plates, wells, positions.
-    ask : Ask
+    options : CopyOptions
         What is asked for.
     in_plate : bool
         Whether they go into a plate, and so need the name of a well.
     """
 
-    def __init__(self, nodes: Sequence[Editor[Any]], ask: Ask, *, in_plate: bool) -> None:
-        self._ask = ask
+    def __init__(self, nodes: Sequence[Editor[Any]], options: CopyOptions, *, in_plate: bool) -> None:
+        self._options = options
         self._in_plate = in_plate
-        self._moves = _Moves(ask, len(nodes))
+        self._moves = _Moves(options, len(nodes))
         self._matched: set[str] = set()
         found = [entry for i, node in enumerate(nodes) for entry in self._of(i, node)]
         self._check_globs(nodes)
         self._moves.check_used()
-        chosen = ask.positions or ask.wells or ask.acquisitions
+        chosen = options.positions or options.wells or options.acquisitions
         if not found and (chosen or not all(isinstance(node, (PlateEditor, WellEditor)) for node in nodes)):
             raise ArgumentError("nothing is left to be copied", hint=self._hint())
         _check_unique(found)
         self.entries = found
 
     def _hint(self) -> str:
-        if self._ask.acquisitions is not None:
-            return f"no field has acquisition {', '.join(map(str, self._ask.acquisitions))}"
+        if self._options.acquisitions is not None:
+            return f"no field has acquisition {', '.join(map(str, self._options.acquisitions))}"
         return "positions=, wells= and acquisition= leave nothing, or the source is empty"
 
     def _of(self, number: int, node: Editor[Any]) -> Iterator[Entry]:
@@ -114,7 +114,7 @@ class CopyMembers:
             path = join(well, name)
             itself = isinstance(node, ImageEditor)
             new_well, new_name = self._moves.apply(number, well, name, itself=itself)
-            if not (self._wanted(well, path) and self._acquired(acquisition)):
+            if not (self._takes(well, path) and self._acquired(acquisition)):
                 continue
             if self._in_plate and new_well.count("/") != 1:
                 raise ArgumentError(
@@ -141,13 +141,13 @@ class CopyMembers:
             if (
                 not images
                 and isinstance(node, PlateEditor)
-                and not (self._ask.positions or self._ask.acquisitions)
+                and not (self._options.positions or self._options.acquisitions)
             ):
                 yield well, path, "", None
 
-    def _wanted(self, well: str, path: str) -> bool:
+    def _takes(self, well: str, path: str) -> bool:
         taken = True
-        for globs, name in ((self._ask.wells, well), (self._ask.positions, path)):
+        for globs, name in ((self._options.wells, well), (self._options.positions, path)):
             if globs is not None:
                 hits = [glob for glob in globs if matches(glob, name)]
                 self._matched.update(hits)
@@ -155,11 +155,11 @@ class CopyMembers:
         return taken
 
     def _acquired(self, acquisition: int | None) -> bool:
-        return self._ask.acquisitions is None or (acquisition or 0) in self._ask.acquisitions
+        return self._options.acquisitions is None or (acquisition or 0) in self._options.acquisitions
 
     def _check_globs(self, nodes: Sequence[Editor[Any]]) -> None:
         """Refuse a glob that matches nothing: it is a mistake more often than not."""
-        for option, globs in (("wells", self._ask.wells), ("positions", self._ask.positions)):
+        for option, globs in (("wells", self._options.wells), ("positions", self._options.positions)):
             for glob in globs or ():
                 if glob not in self._matched:
                     raise ArgumentError(
@@ -169,11 +169,11 @@ class CopyMembers:
                     )
 
 
-def with_known_channels(ask: Ask, nodes: Sequence[Editor[Any]]) -> Ask:
+def with_known_channels(options: CopyOptions, nodes: Sequence[Editor[Any]]) -> CopyOptions:
     """The same with texts such as ``"GFP,DAPI"`` taken apart, unless a channel has such a name."""
-    given = ask.selection.channels or ()
+    given = options.selection.channels or ()
     if not any("," in text for text in given):
-        return ask
+        return options
     known: set[str] = set()
     for node in nodes:
         if isinstance(node, (PlateEditor, WellEditor, SeriesEditor)):
@@ -182,7 +182,7 @@ def with_known_channels(ask: Ask, nodes: Sequence[Editor[Any]]) -> Ask:
         else:
             known.update(node.channel_names)
     names = tuple(split_channels(given, known))
-    return replace(ask, selection=replace(ask.selection, channels=names))
+    return replace(options, selection=replace(options.selection, channels=names))
 
 
 def own_well(well: Editor[Any]) -> str:
@@ -204,19 +204,19 @@ def own_place(node: Editor[Any]) -> tuple[str, str, int | None]:
 
 def matches(glob: str, path: str) -> bool:
     """Whether a path matches a glob, segment by segment; a shorter glob takes all below what it matches."""
-    wanted, parts = glob.split("/"), path.split("/")
-    return len(wanted) <= len(parts) and all(
-        fnmatch.fnmatchcase(part, pattern) for pattern, part in zip(wanted, parts, strict=False)
+    options, parts = glob.split("/"), path.split("/")
+    return len(options) <= len(parts) and all(
+        fnmatch.fnmatchcase(part, pattern) for pattern, part in zip(options, parts, strict=False)
     )
 
 
 class _Moves:
     """The map of wells and positions."""
 
-    def __init__(self, ask: Ask, sources: int) -> None:
+    def __init__(self, options: CopyOptions, sources: int) -> None:
         self._table: dict[tuple[int | None, str], str] = {}
         self._used: set[tuple[int | None, str]] = set()
-        for source, old, new in ask.moves:
+        for source, old, new in options.moves:
             if source is not None and source >= sources:
                 raise ArgumentError(f"map: there is no source {source + 1}", hint=f"there are {sources}")
             if self._table.setdefault((source, old), new) != new:

@@ -1,4 +1,4 @@
-"""From sources and wishes to a plan."""
+"""From sources and options to a plan."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from platestore.copying.ask import Ask
 from platestore.copying.destination import Destination
 from platestore.copying.groups import GroupWriter, is_image
 from platestore.copying.images import ImagePlanner, MainImage
 from platestore.copying.members import CopyMembers, Entry, matches
+from platestore.copying.options import CopyOptions
 from platestore.copying.plain import plan_plain
 from platestore.copying.plan import Plan
 from platestore.copying.plates import SameLook, plan_plate, plan_well_document
@@ -64,7 +64,7 @@ class Planner:
     ----------
     nodes : sequence of node
         The sources.
-    ask : Ask
+    options : CopyOptions
         What is asked for.
     destination : Destination
         Where the copy goes.
@@ -73,21 +73,21 @@ class Planner:
     """
 
     def __init__(
-        self, nodes: Sequence[Editor[Any]], ask: Ask, destination: Destination, version: Version
+        self, nodes: Sequence[Editor[Any]], options: CopyOptions, destination: Destination, version: Version
     ) -> None:
         self.plan = Plan()
         self._nodes = nodes
-        self._ask = ask
+        self._options = options
         self._destination = destination
-        self._groups = GroupWriter(self.plan, version, only_ome=ask.only_ome)
-        self._images = ImagePlanner(self.plan, ask, self._groups)
+        self._groups = GroupWriter(self.plan, version, only_ome=options.only_ome)
+        self._images = ImagePlanner(self.plan, options, self._groups)
         self._same_version = all(node.location.version == version for node in nodes)
 
     def make(self) -> Plan:
         """Make the plan."""
         node, several = self._nodes[0], len(self._nodes) > 1
-        plain = self._ask.is_plain and self._same_version and not several and not self._destination.made
-        itself = isinstance(node, ImageEditor) and bool(self._ask.moves)
+        plain = self._options.is_plain and self._same_version and not several and not self._destination.made
+        itself = isinstance(node, ImageEditor) and bool(self._options.moves)
         if plain and plan_plain(self.plan, node.location):
             self.plan.positions = _count(node)
         elif several or isinstance(node, PlateEditor) or self._destination.made or itself:
@@ -98,7 +98,7 @@ class Planner:
             self._series(node)
         else:
             assert isinstance(node, ImageEditor)
-            CopyMembers([node], self._ask, in_plate=False)
+            CopyMembers([node], self._options, in_plate=False)
             self._groups.register(node.location.where, "")
             self._position(node, "")
         self.plan.note_remarks()
@@ -110,18 +110,18 @@ class Planner:
                 raise UnsupportedError(
                     "a series is not merged", path=node.location.where, hint="copy its positions: SERIES/0"
                 )
-        entries = CopyMembers(self._nodes, self._ask, in_plate=True).entries
-        ask = self._ask
-        chosen, name = ask.selection.channels, self._destination.name
-        plan_plate(self._groups, self._nodes, entries, chosen, name, ask.axes_case)
+        entries = CopyMembers(self._nodes, self._options, in_plate=True).entries
+        options = self._options
+        chosen, name = options.selection.channels, self._destination.name
+        plan_plate(self._groups, self._nodes, entries, chosen, name, options.axes_case)
         several = len(self._nodes) > 1
-        same = SameLook(self._ask.channels_differ) if several else None
+        same = SameLook(self._options.channels_differ) if several else None
         self._positions(entries, same=same)
         note = None if same is None else same.note()
         self.plan.notes += [] if note is None else [note]
 
     def _well(self, well: WellEditor) -> None:
-        entries = CopyMembers([well], self._ask, in_plate=False).entries
+        entries = CopyMembers([well], self._options, in_plate=False).entries
         images = [(e.name, e.new_name, e.acquisition) for e in entries]
         plan_well_document(self._groups, well, "", images)
         self._positions(entries, same=None)
@@ -134,21 +134,21 @@ class Planner:
             position = entry.open()
             self._groups.register(entry.where, entry.path)  # this copy of it, if there are several
             if same is not None:
-                same.check(position, self._ask.selection.channels)
+                same.check(position, self._options.selection.channels)
             self._position(position, entry.path)
 
     def _series(self, series: SeriesEditor) -> None:
-        ask, keys = self._ask, series.names()
-        if ask.wells is not None or ask.acquisitions is not None or ask.moves:
+        options, keys = self._options, series.names()
+        if options.wells is not None or options.acquisitions is not None or options.moves:
             raise ArgumentError("a series has no wells and no acquisitions", path=series.location.where)
-        for glob in ask.positions or ():
+        for glob in options.positions or ():
             if not any(matches(glob, key) for key in keys):
                 raise ArgumentError(
                     f"positions: nothing matches {glob!r}",
                     path=series.location.where,
                     hint=f"images: {keys}",
                 )
-        kept = [k for k in keys if ask.positions is None or any(matches(g, k) for g in ask.positions)]
+        kept = [k for k in keys if options.positions is None or any(matches(g, k) for g in options.positions)]
         plan_series(self._groups, series, kept)
         left = {key.partition("/")[0] for key in keys if key not in kept}
         self._members(series.location, "", kept, known={*left, OME} if has_ome(series.location) else left)
@@ -163,7 +163,7 @@ class Planner:
         main = self._images.image(position, target)
         contents, place = self._groups.contents(position.location), position.location.child(LABELS)
         known = {LABELS}
-        if self._ask.labels and LABELS in contents[0]:
+        if self._options.labels and LABELS in contents[0]:
             # An array of that name is somebody else's; in zarr v3 the list is in the same document.
             unlike = place.zarr_format == 2 or position.listing() is None
             if unlike and read_array(place.storage, place.path, place.zarr_format) is not None:
@@ -225,7 +225,7 @@ class Planner:
 
 
 def version_of(
-    nodes: Sequence[Editor[Any]], ask: Ask, destination: Destination, plate: PlateEditor | None
+    nodes: Sequence[Editor[Any]], options: CopyOptions, destination: Destination, plate: PlateEditor | None
 ) -> Version:
     """Version of the copy.
 
@@ -239,10 +239,10 @@ def version_of(
         fixed = sharding().name
     elif plate is not None:
         fixed = plate.location.version
-    if fixed is not None and ask.version not in (None, fixed):
+    if fixed is not None and options.version not in (None, fixed):
         what = f"an archive holds {fixed} (RFC-9)" if plate is None else f"the plate is {fixed}"
-        raise ArgumentError(f"the copy cannot be {ask.version}: {what}", path=destination.place.final)
-    return fixed or ask.version or nodes[0].location.version
+        raise ArgumentError(f"the copy cannot be {options.version}: {what}", path=destination.place.final)
+    return fixed or options.version or nodes[0].location.version
 
 
 def _count(node: Editor[Any]) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from platestore.copying.ask import ChannelsDiffer
 from platestore.copying.groups import GroupWriter
 from platestore.copying.members import Entry
+from platestore.copying.options import ChannelsDiffer
 from platestore.copying.series import OME, has_ome, moved_series, plan_ome
 from platestore.errors import ArgumentError
 from platestore.spec import versions

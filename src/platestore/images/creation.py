@@ -51,12 +51,12 @@ def create_zeros(
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
-    wishes: LayoutOptions,
+    options: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
 ) -> ImageArray:
     """Create an array of zeros and list it."""
-    layout = _plan(position, name, shape, dtype, wishes, transform, check_shape)
+    layout = _plan(position, name, shape, dtype, options, transform, check_shape)
     with position.location.storage.lock(position.location.path):
         replaces = _check_absent(position, name)
         if replaces:
@@ -82,7 +82,7 @@ def create_tiles(
     dtype: npt.DTypeLike,
     transform: Sequence[TransformationMeta] | None,
     chunk_dims: int,
-    wishes: LayoutOptions,
+    options: LayoutOptions,
 ) -> ImageArray:
     """Create an array of zeros whose chunks are tiles."""
     grid, tile = check_integers(grid_shape, "grid_shape"), check_integers(tile_shape, "tile_shape")
@@ -97,11 +97,11 @@ def create_tiles(
         )
     shape = (*tile[:-2], grid[0] * tile[-2], grid[1] * tile[-1])
     sizes = (*([1] * (len(tile) - chunk_dims)), *tile[len(tile) - chunk_dims :])
-    if wishes.chunks is not None:
-        sizes = check_integers(wishes.chunks, "chunks")
+    if options.chunks is not None:
+        sizes = check_integers(options.chunks, "chunks")
         if sizes[-2:] != tile[-2:]:
             raise ArgumentError(f"chunks {sizes} must be those of a tile in Y and X, {tile[-2:]}")
-    laid_out = replace(wishes, chunks=sizes)
+    laid_out = replace(options, chunks=sizes)
     return create_zeros(position, name, shape, dtype, laid_out, transform, True)
 
 
@@ -109,7 +109,7 @@ def create_image(
     position: ImageEditor,
     name: str,
     data: npt.ArrayLike,
-    wishes: LayoutOptions,
+    options: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
     pyramid: PyramidOptions,
@@ -133,7 +133,7 @@ def create_image(
     if is_dask(data):
         as_source(data)  # an unknown shape is an error of its own
     require_there(pixels)
-    layout = _plan(position, name, pixels.shape, pixels.dtype, wishes, transform, check_shape)
+    layout = _plan(position, name, pixels.shape, pixels.dtype, options, transform, check_shape)
     levels = _plan_levels(position, name, layout, pyramid)
     storage, path = position.location.storage, position.location.path
     with storage.lock(path):
@@ -286,7 +286,7 @@ def _plan(
     name: str,
     shape: Sequence[int],
     dtype: npt.DTypeLike,
-    wishes: LayoutOptions,
+    options: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     check_shape: bool,
 ) -> ArrayLayout:
@@ -303,7 +303,7 @@ def _plan(
             hint="pass one dimension per axis (data[np.newaxis]), or create the store with other axes="
             + ("" if check_shape else "; check_shape=False lifts the check of channels, which is all it can"),
         )
-    layout = wishes.layout(full, dtype, location.zarr_format, [axis.name for axis in axes])
+    layout = options.layout(full, dtype, location.zarr_format, [axis.name for axis in axes])
     normalise(transform, len(axes))
     axis = channel_index(axes)
     if check_shape and axis is not None and position.meta.omero is not None:
@@ -413,7 +413,7 @@ def _swap_in(
 
 
 def plan_layout(
-    position: ImageEditor, shape: Sequence[int] | None, dtype: npt.DTypeLike | None, wishes: LayoutOptions
+    position: ImageEditor, shape: Sequence[int] | None, dtype: npt.DTypeLike | None, options: LayoutOptions
 ) -> LayoutPlan:
     """Say what a layout means, for an image like level 0 or of another shape."""
     from platestore.arrays.planning import plan_for
@@ -431,9 +431,9 @@ def plan_layout(
         dtype=None if existing is not None else dtype,
         zarr_format=location.zarr_format,
         axis_names=[axis.name for axis in position.axes],
-        chunks=wishes.chunks,
-        shards_ratio=wishes.shards_ratio,
-        shards=wishes.shards,
-        compressor=wishes.compressor,
-        checksum=wishes.checksum,
+        chunks=options.chunks,
+        shards_ratio=options.shards_ratio,
+        shards=options.shards,
+        compressor=options.compressor,
+        checksum=options.checksum,
     )

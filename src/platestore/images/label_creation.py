@@ -60,7 +60,7 @@ def create_label(
     data: Any,
     colors: Any,
     properties: Any,
-    wishes: LayoutOptions,
+    options: LayoutOptions,
     pyramid: PyramidOptions,
 ) -> LabelImageEditor:
     """Create a label image; see :meth:`Position.create_label`."""
@@ -82,7 +82,7 @@ def create_label(
     labels = position.labels_group
     if labels is not None:
         _check_absent(labels, name)
-    return _Creation(position, name, document).run(pixels, wishes, levels)
+    return _Creation(position, name, document).run(pixels, options, levels)
 
 
 # --- what is asked for ----------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class _Creation:
         self.name = name
         self.document = document
 
-    def run(self, pixels: Any, wishes: LayoutOptions, levels: PyramidOptions) -> LabelImageEditor:
+    def run(self, pixels: Any, options: LayoutOptions, levels: PyramidOptions) -> LabelImageEditor:
         storage, path = self.position.location.storage, self.position.location.path
         with storage.lock(path):
             made = self.position.labels_group is None
@@ -326,7 +326,7 @@ class _Creation:
         try:
             transform = self.position.meta.multiscales[0].datasets[0].coordinate_transformations
             steps = _copied(transform, len(pixels.shape))
-            create_image(label, _LEVEL, pixels, wishes, steps, False, levels, Resources(None, None))
+            create_image(label, _LEVEL, pixels, options, steps, False, levels, Resources(None, None))
         except BaseException:
             self._abandon(labels, staged, made)
             raise

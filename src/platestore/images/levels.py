@@ -53,7 +53,7 @@ def existing(
     image: MultiScaleMeta,
     documents: Sequence[ArrayDocument],
     method: str,
-    wishes: LayoutOptions = _AS_BEFORE,
+    options: LayoutOptions = _AS_BEFORE,
 ) -> Levels:
     """The levels that an image has, in another layout if one is asked for.
 
@@ -67,7 +67,7 @@ def existing(
         Its documents, as :func:`documents_of` gives them.
     method : str
         How windows are to be reduced.
-    wishes : LayoutOptions
+    options : LayoutOptions
         The layout that is asked for.
 
     Raises
@@ -87,8 +87,8 @@ def existing(
         )
     names = [d.path for d in image.datasets[1:]]
     others = list(documents[1:])
-    if wishes:
-        others = _new_documents(position, image, documents[0], names, shapes[1:], wishes)
+    if options:
+        others = _new_documents(position, image, documents[0], names, shapes[1:], options)
     return Levels(
         base=documents[0],
         name=image.datasets[0].path,
@@ -105,14 +105,14 @@ def _new_documents(
     base: ArrayDocument,
     names: Sequence[str],
     shapes: Sequence[tuple[int, ...]],
-    wishes: LayoutOptions,
+    options: LayoutOptions,
 ) -> list[ArrayDocument]:
     """Documents of new levels: as asked for, or else like level 0."""
     location, fmt = position.location, position.location.zarr_format
     layout = layout_of(base.data, fmt, where=location.storage.where(base.path))
     axis_names = [axis.name for axis in image.axes]
-    if wishes:
-        layouts = [wishes.layout(s, layout.dtype, fmt, axis_names) for s in shapes]
+    if options:
+        layouts = [options.layout(s, layout.dtype, fmt, axis_names) for s in shapes]
     else:
         layouts = [level_layout(layout, s) for s in shapes]
     out = []
@@ -131,7 +131,7 @@ def wanted(
     method: str,
     dims: Sequence[str] | None,
     factors: Sequence[Step] | None,
-    wishes: LayoutOptions = _AS_BEFORE,
+    options: LayoutOptions = _AS_BEFORE,
     names: list[str] | None = None,
 ) -> Levels:
     """The levels that are asked for, in the layout of level 0 unless another one is."""
@@ -147,7 +147,7 @@ def wanted(
         names=names,
         factors=steps,
         method=method,
-        documents=_new_documents(position, image, base, names, shapes, wishes),
+        documents=_new_documents(position, image, base, names, shapes, options),
     )
 
 

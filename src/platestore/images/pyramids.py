@@ -32,7 +32,7 @@ class Request:
     dims: Sequence[str] | None = None
     factors: Sequence[Step] | None = None
     region: Any = None
-    wishes: LayoutOptions = field(default_factory=LayoutOptions)
+    options: LayoutOptions = field(default_factory=LayoutOptions)
     keep_foreign: bool = False
 
 
@@ -261,16 +261,16 @@ def _job(node: ImageEditor, request: Request, of_image: dict[str, slice] | None 
                 hint="compute the whole pyramid first",
             )
         new = levels.wanted(
-            node, image, base, request.levels, request.method, request.dims, request.factors, request.wishes
+            node, image, base, request.levels, request.method, request.dims, request.factors, request.options
         )
         return _Job(node, new, "build")
-    if request.wishes and (request.region is not None or pyramids.incomplete(image)):
+    if request.options and (request.region is not None or pyramids.incomplete(image)):
         raise ArgumentError(
             "levels that are filled in place keep their layout",
             path=where,
             hint="call delete_pyramid() first",
         )
-    found = levels.existing(node, image, documents, request.method, request.wishes)
+    found = levels.existing(node, image, documents, request.method, request.options)
     if request.levels is not None or request.dims is not None or request.factors is not None:
         _require_same(node, image, base, found, request.levels, request.dims, request.factors)
     if request.region is not None:

@@ -195,11 +195,11 @@ class ImageNode(NGFFNode[ImagesMeta]):
         from platestore.images.creation import create_image
         from platestore.progress import shown as shown_progress
 
-        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        options = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         pyramid = PyramidOptions(pyramid_levels, pyramid_method, pyramid_factors)
         with shown_progress(progress, name) as tell:
             resources = Resources(max_memory, workers, tell)
-            return create_image(self._editor, name, data, wishes, transform, check_shape, pyramid, resources)
+            return create_image(self._editor, name, data, options, transform, check_shape, pyramid, resources)
 
     def create_zeros(
         self,
@@ -239,8 +239,8 @@ class ImageNode(NGFFNode[ImagesMeta]):
         """
         from platestore.images.creation import create_zeros
 
-        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
-        return create_zeros(self._editor, name, shape, dtype, wishes, transform, check_shape)
+        options = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        return create_zeros(self._editor, name, shape, dtype, options, transform, check_shape)
 
     def plan_layout(
         self,
@@ -277,8 +277,8 @@ class ImageNode(NGFFNode[ImagesMeta]):
         """
         from platestore.images.creation import plan_layout
 
-        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
-        return plan_layout(self._editor, shape, dtype, wishes)
+        options = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        return plan_layout(self._editor, shape, dtype, options)
 
     def __setitem__(self, key: int | str, value: Any) -> None:
         """Write an image with default settings."""
@@ -389,9 +389,9 @@ class ImageNode(NGFFNode[ImagesMeta]):
         """
         from platestore.images.pyramids import Request, initialise
 
-        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        options = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         method = self._editor.pyramid_method
-        initialise(self._editor, Request(levels, method, dims, factors, wishes=wishes))
+        initialise(self._editor, Request(levels, method, dims, factors, options=options))
 
     def compute_pyramid(
         self,
@@ -440,7 +440,7 @@ class ImageNode(NGFFNode[ImagesMeta]):
         workers : int, optional
             Number of threads; that of ``platestore.config`` by default.
         progress : bool or callable, optional
-            True shows a bar; a function is called with the bytes that are done, and all there are.
+            True shows a bar; a function is called with the bytes done and the total.
         chunks, shards_ratio, shards, compressor, checksum
             Layout of the levels, as for :meth:`create_image`; by default the levels keep theirs, and new
             ones get that of level 0, with chunks of the same shape.
@@ -463,8 +463,8 @@ class ImageNode(NGFFNode[ImagesMeta]):
         from platestore.progress import shown as shown_progress
 
         loaded = max(2**20, resident_bytes() - before) if is_first else 0
-        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
-        request = Request(levels, method, dims, factors, region, wishes)
+        options = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        request = Request(levels, method, dims, factors, region, options)
         with shown_progress(progress, "pyramid") as tell:
             left = compute(self._editor, request, Resources(max_memory, workers, tell, loaded))
         warn_of(left, 3)

@@ -256,8 +256,8 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         """
         plate, planned = self._editor, None
         if shape is not None or dtype is not None:
-            wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
-            planned = array_plan(plate, image, shape, dtype, wishes, transform, channel_names)
+            layout = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+            planned = array_plan(plate, image, shape, dtype, layout, transform, channel_names)
         made = grow_plate(
             plate, positions, planned=planned, overwriting=plate.overwriting, channel_names=channel_names
         )

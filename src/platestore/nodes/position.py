@@ -169,9 +169,9 @@ class Position(ImageNode, editor=ImageEditor):
         """
         from platestore.images.label_creation import create_label
 
-        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        options = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         pyramid = PyramidOptions(pyramid_levels, pyramid_method)
-        label: LabelImage = over(create_label(self._editor, name, data, colors, properties, wishes, pyramid))
+        label: LabelImage = over(create_label(self._editor, name, data, colors, properties, options, pyramid))
         return label
 
     def delete_label(self, name: str) -> None:
@@ -240,9 +240,9 @@ class TiledPosition(Position, editor=TiledEditor):
         """
         from platestore.images.creation import create_tiles
 
-        wishes = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
+        options = LayoutOptions(chunks, shards_ratio, shards, compressor, checksum)
         array: Any = create_tiles(
-            self._editor, name, grid_shape, tile_shape, dtype, transform, chunk_dims, wishes
+            self._editor, name, grid_shape, tile_shape, dtype, transform, chunk_dims, options
         )
         return array  # type: ignore[no-any-return]
 

@@ -157,7 +157,7 @@ class PyramidBuild:
         Parameters
         ----------
         progress : callable, optional
-            Called with the bytes of level 0 that are done, and all there are.
+            Called with the bytes of level 0 done and the total.
         """
         total = math.prod(self._levels[0].shape) * self._dtype.itemsize
         per_leaf = total / max(1, self.tree.leaves)

@@ -98,7 +98,7 @@ class StepwiseBuild:
         Parameters
         ----------
         progress : callable, optional
-            Called with the bytes of level 0 that are done, and all there are: as if all levels were it.
+            Called with the bytes of level 0 done and the total: as if all levels were it.
         """
         total, before = sum(self._sizes), 0
         for step, size in zip(self._steps, self._sizes, strict=True):

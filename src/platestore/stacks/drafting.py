@@ -1,4 +1,4 @@
-"""From a stack and wishes to all that is written: documents, blocks, memory. Nothing is written here."""
+"""From a stack and options to all that is written: documents, blocks, memory. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Home:
         return versions.adapter(self.version).zarr_format
 
 
-def find_home(place: StackWorkPlace, wishes: VolumeOptions, *, overwrite: bool) -> Home:
+def find_home(place: StackWorkPlace, options: VolumeOptions, *, overwrite: bool) -> Home:
     """Look at the place of the image, and refuse one that must not be written.
 
     Raises
@@ -109,8 +109,8 @@ def find_home(place: StackWorkPlace, wishes: VolumeOptions, *, overwrite: bool) 
     ArgumentError
         If units or versions contradict what is there.
     """
-    unit = normalise_unit(wishes.spatial_unit, "space")
-    asked = None if wishes.version is None else versions.check_version(wishes.version)
+    unit = normalise_unit(options.spatial_unit, "space")
+    asked = None if options.version is None else versions.check_version(options.version)
     destination, final = place.destination, place.final
     plate = destination.plate("process") if destination.root is not None else None
     if plate is not None:
@@ -123,9 +123,9 @@ def find_home(place: StackWorkPlace, wishes: VolumeOptions, *, overwrite: bool) 
         found = _existing(final, plate, overwrite)
         if found is not None:
             return _checked(found, final, unit, asked, fills=True)
-        return Home(space_axes(unit), None, wishes.new_version, destination.name, replaces=True)
+        return Home(space_axes(unit), None, options.new_version, destination.name, replaces=True)
     if plate is None:
-        return Home(space_axes(unit), None, wishes.new_version, destination.name)
+        return Home(space_axes(unit), None, options.new_version, destination.name)
     destination.check_free(plate)
     return _checked(plate, final, unit, asked, fills=False)
 
@@ -222,7 +222,7 @@ class VolumeDraft:
         return [layout.document(self.home.zarr_format, names) for layout in self.layouts.levels]
 
 
-def make_draft(intake: Intake, home: Home, wishes: VolumeOptions, *, where: str) -> VolumeDraft:
+def make_draft(intake: Intake, home: Home, options: VolumeOptions, *, where: str) -> VolumeDraft:
     """Decide everything.
 
     Parameters
@@ -231,7 +231,7 @@ def make_draft(intake: Intake, home: Home, wishes: VolumeOptions, *, where: str)
         The stack.
     home : Home
         Where it goes.
-    wishes : VolumeOptions
+    options : VolumeOptions
         What is asked for.
     where : str
         The image, for errors.
@@ -243,21 +243,21 @@ def make_draft(intake: Intake, home: Home, wishes: VolumeOptions, *, where: str)
     """
     names = [axis.name for axis in home.axes]
     lower = [name.lower() for name in names]
-    size = check_voxel_size(wishes.voxel_size, len(_SPATIAL), ", ".join(_SPATIAL))
+    size = check_voxel_size(options.voxel_size, len(_SPATIAL), ", ".join(_SPATIAL))
     source = rearranged(intake, names, where=where)
-    if not isinstance(wishes.method, str):
-        raise ArgumentError(f"method must be the name of a method, not {wishes.method!r}")
-    check_method(wishes.method, source.dtype)
+    if not isinstance(options.method, str):
+        raise ArgumentError(f"method must be the name of a method, not {options.method!r}")
+    check_method(options.method, source.dtype)
     layouts = plan_levels(
         tuple(source.shape),
         source.dtype,
         names,
         home.zarr_format,
-        levels=wishes.levels,
-        chunks=wishes.chunks,
-        shards=wishes.shards,
-        compressor=wishes.compressor,
-        max_memory=wishes.budget,
+        levels=options.levels,
+        chunks=options.chunks,
+        shards=options.shards,
+        compressor=options.compressor,
+        max_memory=options.budget,
     )
     axis = lower.index("z") if "z" in lower else 0
     grid = grids(layouts.levels, layouts.factors, axis)
@@ -266,13 +266,13 @@ def make_draft(intake: Intake, home: Home, wishes: VolumeOptions, *, where: str)
         volumes.append(volumes[-1] * math.prod(step))
     shape = tuple(source.shape)
     nbytes = math.prod(shape) // shape[axis] * source.dtype.itemsize
-    blocks = choose_blocks(shape[axis], grid, nbytes, volumes, jobs=wishes.jobs, block=wishes.block)
+    blocks = choose_blocks(shape[axis], grid, nbytes, volumes, jobs=options.jobs, block=options.block)
     made = made_levels(blocks, grid)
-    if reduction(wishes.method).overlaps and len(blocks) > 1:
+    if reduction(options.method).overlaps and len(blocks) > 1:
         made = 1  # its windows reach beyond the block
     scale = [size[_SPATIAL.index(name)] if name in _SPATIAL else 1.0 for name in lower]
-    channels = _channels(_asked(wishes, intake, where), _count(source, lower), home.channels, where)
-    meta = _metadata(home, layouts, wishes, scale, channels)
+    channels = _channels(_asked(options, intake, where), _count(source, lower), home.channels, where)
+    meta = _metadata(home, layouts, options, scale, channels)
     return VolumeDraft(source, layouts, meta, blocks, made, axis, home)
 
 
@@ -280,9 +280,9 @@ def _count(source: Source, names: list[str]) -> int:
     return int(source.shape[names.index("c")]) if "c" in names else 1
 
 
-def _asked(wishes: VolumeOptions, intake: Intake, where: str) -> Any:
+def _asked(options: VolumeOptions, intake: Intake, where: str) -> Any:
     """Names of the channels that are asked for, or that the files have."""
-    asked, found = wishes.channel_name, intake.channels
+    asked, found = options.channel_name, intake.channels
     if asked is None or found is None or isinstance(asked, str):
         return found if asked is None else asked
     names = list(asked)
@@ -320,16 +320,16 @@ def _channels(asked: Any, count: int, known: list[str] | None, where: str) -> li
 
 
 def _metadata(
-    home: Home, layouts: Layouts, wishes: VolumeOptions, scale: list[float], channels: list[str]
+    home: Home, layouts: Layouts, options: VolumeOptions, scale: list[float], channels: list[str]
 ) -> ImagesMeta:
     """The image's metadata, all levels listed."""
     base = layouts.levels[0]
-    if wishes.name is not None and not isinstance(wishes.name, str):
-        raise ArgumentError(f"name must be a string, not {wishes.name!r}")
-    meta = edits.empty_image(home.axes, channels, wishes.name or home.name)
+    if options.name is not None and not isinstance(options.name, str):
+        raise ArgumentError(f"name must be a string, not {options.name!r}")
+    meta = edits.empty_image(home.axes, channels, options.name or home.name)
     steps = [TransformationMeta(type="scale", scale=scale)]
     edits.list_image(meta, "0", base.shape, None, steps, base.dtype.name)
-    add_levels(meta, layouts.factors, wishes.method)
+    add_levels(meta, layouts.factors, options.method)
     return meta
 
 

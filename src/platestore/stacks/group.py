@@ -242,7 +242,7 @@ class MultiScaleGroup:
         max_memory : int or str, optional
             Bytes by which the process may grow; that of ``platestore.config`` by default.
         progress : bool or callable, optional
-            Whether a bar is shown; or called with the bytes that are done, and all there are.
+            Whether a bar is shown; or called with the bytes done and the total.
 
         Raises
         ------

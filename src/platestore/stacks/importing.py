@@ -84,7 +84,7 @@ def import_stack(
     workers : int, optional
         Number of threads; that of ``platestore.config`` by default.
     progress : bool or callable, optional
-        Whether a bar is shown; or called with the bytes that are done, and all there are.
+        Whether a bar is shown; or called with the bytes done and the total.
     overwrite : bool
         Whether a store that is there is replaced when the new one is complete.
     resume : bool
@@ -177,7 +177,7 @@ def estimate_memory(
     BudgetError
         If ``max_memory`` is too small.
     """
-    wishes = VolumeOptions(
+    options = VolumeOptions(
         (1, 1, 1),
         chunks=chunks,
         shards=shards,
@@ -186,6 +186,6 @@ def estimate_memory(
         version=version,
         max_memory=max_memory,
     )
-    home = Home(space_axes("micrometer"), None, wishes.new_version, "image")
-    draft = make_draft(take(planes), home, wishes, where="")
-    return needed_memory(draft, method, wishes.budget, workers)
+    home = Home(space_axes("micrometer"), None, options.new_version, "image")
+    draft = make_draft(take(planes), home, options, where="")
+    return needed_memory(draft, method, options.budget, workers)

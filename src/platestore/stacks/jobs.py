@@ -246,7 +246,7 @@ def run_job(
     workers : int, optional
         Number of threads; that of ``platestore.config`` by default.
     progress : bool or callable, optional
-        Whether a bar is shown; or called with the bytes of the block that are done, and all there are.
+        Whether a bar is shown; or called with the bytes of the block done and the total.
 
     Returns
     -------

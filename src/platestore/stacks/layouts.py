@@ -94,17 +94,17 @@ def plan_levels(
         sizes = default_chunks(shape, kind, labels, plain=plain, slab=slab)
     else:
         sizes = _full(chunks, len(shape), "chunks")
-    wish = None if unwanted else shards
-    if wish is None and not plain:
-        wish = default_shards(shape, sizes, kind, labels)
-    elif wish is not None and not isinstance(wish, (str, int)) and not _is_axes(wish):
-        wish = _full(wish, len(shape), "shards")
+    wanted = None if unwanted else shards
+    if wanted is None and not plain:
+        wanted = default_shards(shape, sizes, kind, labels)
+    elif wanted is not None and not isinstance(wanted, (str, int)) and not _is_axes(wanted):
+        wanted = _full(wanted, len(shape), "shards")
     base = plan_layout(
         shape,
         kind,
         zarr_format=zarr_format,
         chunks=sizes,
-        shards=wish,
+        shards=wanted,
         compressor=compressor,
         axis_names=names,
     )
@@ -124,8 +124,8 @@ def is_none(shards: Any) -> bool:
     return isinstance(shards, str) and shards.strip().lower() == "none"
 
 
-def _is_axes(wish: Any) -> bool:
-    return all(isinstance(item, str) for item in wish)
+def _is_axes(wanted: Any) -> bool:
+    return all(isinstance(item, str) for item in wanted)
 
 
 def _full(values: Sequence[int], ndim: int, name: str) -> tuple[int, ...]:

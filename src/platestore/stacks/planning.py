@@ -77,7 +77,7 @@ def plan(
     ArgumentError, NodeExistsError, UnsafeTargetError, BudgetError
         If something cannot be had; nothing is written then.
     """
-    wishes = VolumeOptions(
+    options = VolumeOptions(
         voxel_size,
         spatial_unit,
         name,
@@ -105,21 +105,21 @@ def plan(
     intake = take(planes)
     if resume and place.exists():
         former = place.read()
-        _require_same(former, wishes, intake, place.final)
+        _require_same(former, options, intake, place.final)
         return StackPlan(place, former, intake)
     intake.check_apart(place.final)
-    draft = make_draft(intake, find_home(place, wishes, overwrite=overwrite), wishes, where=place.final)
-    content = _content(draft, intake, wishes, overwrite, place.final)
+    draft = make_draft(intake, find_home(place, options, overwrite=overwrite), options, where=place.final)
+    content = _content(draft, intake, options, overwrite, place.final)
     if not dry_run:
         _store(place, draft, content)
     return StackPlan(place, content, intake, stored=not dry_run)
 
 
 def _content(
-    draft: VolumeDraft, intake: Intake, wishes: VolumeOptions, overwrite: bool, where: str
+    draft: VolumeDraft, intake: Intake, options: VolumeOptions, overwrite: bool, where: str
 ) -> dict[str, Any]:
     try:
-        memory = needed_memory(draft, wishes.method, wishes.budget)
+        memory = needed_memory(draft, options.method, options.budget)
     except BudgetError as error:
         raise BudgetError(error.message, path=where, hint=error.hint, needed=error.needed) from None
     shape, dtype = draft.layouts.levels[0].shape, draft.layouts.levels[0].dtype
@@ -133,7 +133,7 @@ def _content(
         "attributes": draft.attributes(),
         "documents": draft.documents(),
         "factors": [list(step) for step in draft.layouts.factors],
-        "method": wishes.method,
+        "method": options.method,
         "blocks": [list(block) for block in draft.blocks],
         "made": draft.made,
         "nbytes": math.prod(shape) * dtype.itemsize,
@@ -141,13 +141,13 @@ def _content(
         "memory": memory,
         "overwrite": overwrite,
         "fills": draft.home.fills,
-        "options": _options(wishes),
+        "options": _as_json(options),
     }
 
 
-def _options(wishes: VolumeOptions) -> dict[str, Any]:
-    """The wishes as they come back from the plan."""
-    rows = {name: getattr(wishes, name) for name in VolumeOptions.__slots__ if name != "max_memory"}
+def _as_json(options: VolumeOptions) -> dict[str, Any]:
+    """The options as they come back from the plan."""
+    rows = {name: getattr(options, name) for name in VolumeOptions.__slots__ if name != "max_memory"}
     out: dict[str, Any] = json.loads(json.dumps(rows, default=_plain))
     return out
 
@@ -216,9 +216,9 @@ def _store(place: StackWorkPlace, draft: VolumeDraft, content: dict[str, Any]) -
         place.write(content)
 
 
-def _require_same(former: dict[str, Any], wishes: VolumeOptions, intake: Intake, where: str) -> None:
+def _require_same(former: dict[str, Any], options: VolumeOptions, intake: Intake, where: str) -> None:
     """Refuse to continue an import that was begun from another stack, or with other options."""
-    old, new = former["options"], _options(wishes)
+    old, new = former["options"], _as_json(options)
     other = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
     if other:
         what = "; ".join(f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in other)

@@ -52,7 +52,7 @@ def array_plan(
     name: str,
     shape: Sequence[int] | None,
     dtype: npt.DTypeLike | None,
-    wishes: LayoutOptions,
+    options: LayoutOptions,
     transform: Sequence[TransformationMeta] | None,
     channel_names: Sequence[str] | None = None,
 ) -> ArrayPlan:
@@ -65,7 +65,7 @@ def array_plan(
     full = check_integers(shape, "shape")
     if len(full) != len(axes):
         raise ArgumentError(f"shape {full} has {len(full)} values; there are {len(axes)} axes")
-    layout = wishes.layout(full, dtype, plate.location.zarr_format, [axis.name for axis in axes])
+    layout = options.layout(full, dtype, plate.location.zarr_format, [axis.name for axis in axes])
     axis = channel_index(axes)
     if axis is not None and names and layout.shape[axis] > len(names):
         raise ArgumentError(f"the shape has {layout.shape[axis]} channels, but only {len(names)} are named")

@@ -105,10 +105,10 @@ def create_multiscale_group(
     ReadOnlyError
         If the store is read-only.
     """
-    wishes = _Wishes(
+    options = _Wishes(
         transform_precision, ngff_version, chunks, compressor, fill_value, shards, name, irregular
     )
-    return _make(store, path, arrays, wishes, overwrite, pixels=False)
+    return _make(store, path, arrays, options, overwrite, pixels=False)
 
 
 def write_multiscale_group(
@@ -148,24 +148,24 @@ def write_multiscale_group(
     NodeExistsError, UnsafeTargetError, ArgumentError, UnsupportedVersionError, ReadOnlyError
         As for :func:`create_multiscale_group`; nothing was written then.
     """
-    wishes = _Wishes(
+    options = _Wishes(
         transform_precision, ngff_version, chunks, compressor, fill_value, shards, name, irregular
     )
-    return _make(store, path, arrays, wishes, overwrite, pixels=True)
+    return _make(store, path, arrays, options, overwrite, pixels=True)
 
 
 def _make(
     store: Any,
     path: str,
     arrays: Mapping[str, xr.DataArray],
-    wishes: _Wishes,
+    options: _Wishes,
     overwrite: bool,
     *,
     pixels: bool,
 ) -> zarr.Group:
     import_xarray()
     place = find_place(store, path)
-    model = named(wishes.model(arrays), place.name)
+    model = named(options.model(arrays), place.name)
     replaces = check_place(place, model.zarr_format, overwrite=overwrite)
     data = arrays if pixels else None
     require_there([array.variable for array in arrays.values()] if pixels else [])

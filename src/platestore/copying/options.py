@@ -20,7 +20,7 @@ ChannelsDiffer: TypeAlias = Literal["keep", "refuse"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CopyOptions:
     """The options of one copy.
 
     Attributes
@@ -110,7 +110,7 @@ def _range_text(part: slice) -> str:
     return ":".join("" if v is None else str(v) for v in (part.start, part.stop, part.step))
 
 
-def check_ask(
+def check_options(
     *,
     positions: str | Sequence[str] | None,
     wells: str | Sequence[str] | None,
@@ -128,7 +128,7 @@ def check_ask(
     only_ome: bool,
     channels_differ: str = "keep",
     axes_case: str | None = None,
-) -> Ask:
+) -> CopyOptions:
     """Check the arguments of :func:`platestore.copy`.
 
     Raises
@@ -146,7 +146,7 @@ def check_ask(
         raise ArgumentError(f"channels_differ must be 'keep' or 'refuse', not {channels_differ!r}")
     if axes_case not in (None, "lower"):
         raise ArgumentError(f"axes_case must be 'lower', not {axes_case!r}")
-    return Ask(
+    return CopyOptions(
         positions=_globs(positions, "positions"),
         wells=_globs(wells, "wells"),
         acquisitions=_numbers(acquisition),
