@@ -24,8 +24,8 @@ def shown(progress: bool | Progress | None, label: str) -> Iterator[Progress | N
     Parameters
     ----------
     progress : bool or callable, optional
-        True shows a bar on standard error. A function is called with the bytes that are done, and all
-        there are.
+        True shows a bar on standard error. A function is called with the bytes done and the
+        total.
     label : str
         What is being done, for the bar.
 

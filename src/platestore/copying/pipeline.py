@@ -35,7 +35,7 @@ class Block(Protocol):
 
 
 class _Live:
-    """How far a block is."""
+    """How many pieces of a block are read, computed and written."""
 
     def __init__(self, block: Block) -> None:
         self.block = block

@@ -133,8 +133,8 @@ def to_ngff_zarr(
     chunk_store : None
         Not supported.
     progress : bool, callable, NgffProgress, NgffProgressCallback or rich.progress.Progress, optional
-        Whom to tell: True shows a bar; a callable gets the bytes of pixels that are done,
-        and all there are.
+        Whom to tell: True shows a bar; a callable gets the bytes of pixels done and
+        the total.
     chunks_per_shard : int, tuple or dict, optional
         Chunks in a shard: along every spatial axis (1 along t and c), or for each axis, or by axis. None for
         no shards, but 2 in an archive. Needs 0.5.

@@ -90,8 +90,8 @@ def telling(progress: Any) -> Iterator[Progress | None]:
     Parameters
     ----------
     progress : bool, callable, NgffProgress, NgffProgressCallback, rich.progress.Progress or None
-        None and False tell nobody; True shows a bar. A callable is called with the bytes that are done and
-        all there are. Objects of ngff-zarr's own classes are understood.
+        None and False tell nobody; True shows a bar. A callable is called with the bytes done and the
+        total. Objects of ngff-zarr's own classes are understood.
 
     Raises
     ------
