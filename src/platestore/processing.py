@@ -31,7 +31,7 @@ from platestore.tree.opening import open_editor
 
 if TYPE_CHECKING:
     from platestore.spec.geometry import Step
-    from platestore.tree.editor import Editor
+    from platestore.tree.editor import AnyEditor
     from platestore.tree.image import ImageEditor
 
 #: Positions below this are worked on side by side, larger ones one by one with all threads.
@@ -192,7 +192,7 @@ def _tasks(
                 yield _Task(path, found.nbytes, functools.partial(_reopen, node, inner))
 
 
-def _reopen(node: Editor[Any], inner: str) -> ImageEditor:
+def _reopen(node: AnyEditor, inner: str) -> ImageEditor:
     position: Any = node
     if inner != ".":
         well, _, name = inner.rpartition("/")
@@ -200,7 +200,7 @@ def _reopen(node: Editor[Any], inner: str) -> ImageEditor:
     return position  # type: ignore[no-any-return]
 
 
-def _readable(node: Editor[Any], report: PyramidReport) -> Iterator[tuple[str, ImageEditor]]:
+def _readable(node: AnyEditor, report: PyramidReport) -> Iterator[tuple[str, ImageEditor]]:
     """Positions below a node; those that cannot be opened are reported as failed."""
     positions = _positions(node)
     while True:
@@ -218,7 +218,7 @@ def _readable(node: Editor[Any], report: PyramidReport) -> Iterator[tuple[str, I
         yield found
 
 
-def _positions(node: Editor[Any]) -> Iterator[tuple[str, ImageEditor]]:
+def _positions(node: AnyEditor) -> Iterator[tuple[str, ImageEditor]]:
     from platestore.tree.image import ImageEditor
 
     if isinstance(node, ImageEditor):

@@ -18,7 +18,7 @@ from platestore.errors import UnreadableWarning
 from platestore.settings import human_bytes
 from platestore.spec import pyramids
 from platestore.spec.edits import effective_scale, effective_translation
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.image import ImageEditor, LabelImageEditor, LabelsEditor
 from platestore.tree.opening import open_editor
 from platestore.tree.plate import PlateEditor, RowEditor
@@ -158,7 +158,7 @@ def describe(path: str | os.PathLike[str], *, verbose: bool = False) -> NodeInfo
         node = open_editor(path)
         wells = _wells(node, verbose=verbose)
         inner, position = _first_position(node, wells)
-        described: Editor[Any] = position or node
+        described: AnyEditor = position or node
         info = NodeInfo(
             path=os.fspath(path),
             kind=_kind(node),
@@ -200,7 +200,7 @@ def positions(path: str | os.PathLike[str]) -> Iterator[str]:
         yield relative
 
 
-def _paths(node: Editor[Any]) -> Iterator[tuple[str, Editor[Any]]]:
+def _paths(node: AnyEditor) -> Iterator[tuple[str, AnyEditor]]:
     """Position paths, each with the node that lists it."""
     if isinstance(node, ImageEditor):
         yield ".", node
@@ -213,12 +213,12 @@ def _paths(node: Editor[Any]) -> Iterator[tuple[str, Editor[Any]]]:
             yield name, node
 
 
-def _kind(node: Editor[Any]) -> Any:
+def _kind(node: AnyEditor) -> Any:
     kinds = {PlateEditor: "plate", RowEditor: "row", WellEditor: "well", SeriesEditor: "series"}
     return {**kinds, LabelImageEditor: "label", LabelsEditor: "labels"}.get(type(node), "position")
 
 
-def _wells(node: Editor[Any], *, verbose: bool) -> dict[str, WellEditor]:
+def _wells(node: AnyEditor, *, verbose: bool) -> dict[str, WellEditor]:
     """The wells that are read, by their paths from the node: of a plate the first, unless verbose."""
     if isinstance(node, PlateEditor):
         return dict(node.wells() if verbose else itertools.islice(node.wells(), 1))
@@ -227,7 +227,7 @@ def _wells(node: Editor[Any], *, verbose: bool) -> dict[str, WellEditor]:
     return {"": node} if isinstance(node, WellEditor) else {}
 
 
-def _first_position(node: Editor[Any], wells: dict[str, WellEditor]) -> tuple[str | None, ImageEditor | None]:
+def _first_position(node: AnyEditor, wells: dict[str, WellEditor]) -> tuple[str | None, ImageEditor | None]:
     """The position that is described: the node itself, or the first below it."""
     if isinstance(node, ImageEditor):
         return "", node
@@ -241,7 +241,7 @@ def _first_position(node: Editor[Any], wells: dict[str, WellEditor]) -> tuple[st
     return None, None
 
 
-def _names(node: Editor[Any], wells: dict[str, WellEditor]) -> list[str] | None:
+def _names(node: AnyEditor, wells: dict[str, WellEditor]) -> list[str] | None:
     """Positions of what is small enough to list them."""
     if isinstance(node, (PlateEditor, ImageEditor)):
         return None
@@ -250,7 +250,7 @@ def _names(node: Editor[Any], wells: dict[str, WellEditor]) -> list[str] | None:
     return [f"{path}/{name}".lstrip("/") for path, well in wells.items() for name in well.names()]
 
 
-def _named(node: Editor[Any]) -> list[ChannelInfo]:
+def _named(node: AnyEditor) -> list[ChannelInfo]:
     return [ChannelInfo(name=name, color=None, window=None) for name in node.channel_names]
 
 
@@ -321,7 +321,7 @@ def _plate(plate: PlateEditor, wells: dict[str, WellEditor], *, verbose: bool) -
     )
 
 
-def _size(node: Editor[Any], first: ImageEditor | None) -> SizeInfo | None:
+def _size(node: AnyEditor, first: ImageEditor | None) -> SizeInfo | None:
     """Files and bytes on disk, and the bytes of all decoded pixels."""
     storage, path = node.location.storage, node.location.path
     if not storage.knows_sizes:
@@ -337,7 +337,7 @@ def _size(node: Editor[Any], first: ImageEditor | None) -> SizeInfo | None:
     )
 
 
-def _all_positions(node: Editor[Any], first: ImageEditor | None) -> Iterator[ImageEditor]:
+def _all_positions(node: AnyEditor, first: ImageEditor | None) -> Iterator[ImageEditor]:
     if isinstance(node, (PlateEditor, WellEditor, SeriesEditor)):
         for _, position in node.positions():
             yield position

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import ArgumentError
 
 _BLOCK = 2**18
 
 
-def exact(data: npt.ArrayLike, dtype: npt.DTypeLike, *, what: str) -> npt.NDArray[Any]:
+def exact(data: npt.ArrayLike, dtype: npt.DTypeLike, *, what: str) -> Pixels:
     """Data as an array of a type, if that holds every value.
 
     Whole numbers must lie within the type's range. Floats go into integer types if they are whole numbers and
@@ -60,7 +60,7 @@ def check_kind(source: npt.DTypeLike, target: npt.DTypeLike, *, what: str) -> No
         )
 
 
-def _advice(source: np.dtype[Any], target: np.dtype[Any]) -> str:
+def _advice(source: DType, target: DType) -> str:
     """How the values are cast on purpose."""
     if source.kind == "f" and target.kind in "iu":
         return (
@@ -70,7 +70,7 @@ def _advice(source: np.dtype[Any], target: np.dtype[Any]) -> str:
     return f'data.astype("{target.name}"), if that is meant; or an image of type {source.name}'
 
 
-def _problem(array: npt.NDArray[Any], target: np.dtype[Any]) -> str | None:
+def _problem(array: Pixels, target: DType) -> str | None:
     """What the type cannot hold; block by block, so that little memory is taken."""
     if array.dtype.kind not in "biufc" or target.kind not in "biufc":
         return "they are no numbers"
@@ -87,7 +87,7 @@ def _problem(array: npt.NDArray[Any], target: np.dtype[Any]) -> str | None:
     return None
 
 
-def _block_problem(block: npt.NDArray[Any], target: np.dtype[Any]) -> str | None:
+def _block_problem(block: Pixels, target: DType) -> str | None:
     if target.kind in "fc":
         return _float_problem(block, target)
     low, high = (0, 1) if target.kind == "b" else (np.iinfo(target).min, np.iinfo(target).max)
@@ -104,7 +104,7 @@ def _block_problem(block: npt.NDArray[Any], target: np.dtype[Any]) -> str | None
     return None
 
 
-def _float_problem(block: npt.NDArray[Any], target: np.dtype[Any]) -> str | None:
+def _float_problem(block: Pixels, target: DType) -> str | None:
     with np.errstate(over="ignore"):
         cast = block.astype(target)
     if block.dtype.kind in "iu":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from platestore.arrays.types import DType, Pixels
 
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
@@ -31,7 +32,7 @@ class ArrayReader:
     def __init__(self, array: ImageArray) -> None:
         self._array = array
 
-    def read(self, place: Place, out: npt.NDArray[Any]) -> bool:
+    def read(self, place: Place, out: Pixels) -> bool:
         """Read a chunk into a block of the whole chunk's shape; True, since absent ones read as fill."""
         starts = [p * c for p, c in zip(place, self._array.chunks, strict=True)]
         stops = [min(s + c, n) for s, c, n in zip(starts, self._array.chunks, self._array.shape, strict=True)]
@@ -45,7 +46,7 @@ class ArrayReader:
 
 
 class _Unit:
-    def __init__(self, shape: list[int], dtype: np.dtype[Any], missing: int) -> None:
+    def __init__(self, shape: list[int], dtype: DType, missing: int) -> None:
         self.data = np.empty(shape, dtype)
         self.missing = missing
 
@@ -87,7 +88,7 @@ class ArrayWriter:
         """The most bytes of units under way, decoded; the engine has two more of a complete one."""
         return (self.most_open + 2) * math.prod(self._array._units) * self._array.dtype.itemsize
 
-    def write(self, place: Place, block: npt.NDArray[Any] | None) -> None:
+    def write(self, place: Place, block: Pixels | None) -> None:
         """Write a chunk, of the whole chunk's shape; None stands for the fill value."""
         number = self._unit_of(place)
         region = self._region(number)

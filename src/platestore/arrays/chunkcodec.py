@@ -18,7 +18,9 @@ from google_crc32c import value as crc32c
 
 from platestore.arrays.coders import Coder, LengthError, PlainCoder, coder_v2, coder_v3
 from platestore.arrays.content import DAMAGE, ArrayContent, Codec, array_content, named
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import DamagedChunkError
+from platestore.spec.values import Json
 from platestore.storage.base import Piece
 from platestore.storage.extensions import is_understood
 from platestore.storage.hierarchy import ArrayDocument
@@ -43,7 +45,7 @@ class ChunkCodec:
         Whether a crc32c follows.
     """
 
-    def __init__(self, chunks: tuple[int, ...], dtype: np.dtype[Any], coder: Coder, checksum: bool) -> None:
+    def __init__(self, chunks: tuple[int, ...], dtype: DType, coder: Coder, checksum: bool) -> None:
         self.chunks = chunks
         self.dtype = dtype
         self.nbytes = math.prod(chunks) * dtype.itemsize
@@ -64,7 +66,7 @@ class ChunkCodec:
         copies = self.coder.encoding_copies + (2 if self.checksum else 0)
         return copies * self.max_encoded + self.coder.tables_nbytes(self.nbytes)
 
-    def encode(self, block: npt.NDArray[Any]) -> Piece:
+    def encode(self, block: Pixels) -> Piece:
         """Encode a C-contiguous block of the chunk's shape and type."""
         data = self.coder.encode(block.reshape(-1))
         if self.checksum:
@@ -73,7 +75,7 @@ class ChunkCodec:
             return plain + checksum.to_bytes(_CRC_BYTES, "little")
         return data
 
-    def decode(self, data: memoryview, out: npt.NDArray[Any], where: str) -> None:
+    def decode(self, data: memoryview, out: Pixels, where: str) -> None:
         """Decode a chunk into a C-contiguous block of its shape and type.
 
         Raises
@@ -189,7 +191,7 @@ class ChunkFormat:
         """Key of a chunk or shard, relative to the array."""
         return self.key_prefix + self.separator.join(map(str, place))
 
-    def is_fill(self, block: npt.NDArray[Any]) -> bool:
+    def is_fill(self, block: Pixels) -> bool:
         """Whether a block holds the fill value only, to the bit."""
         size = block.dtype.itemsize
         bits = block.reshape(-1).view(f"u{size}")
@@ -227,7 +229,7 @@ def chunk_format(document: ArrayDocument) -> ChunkFormat | None:
         return None
 
 
-def _from_v2(content: dict[str, Any], found: ArrayContent) -> ChunkFormat | None:
+def _from_v2(content: Json, found: ArrayContent) -> ChunkFormat | None:
     dtype = np.dtype(content["dtype"])
     if content.get("filters") or content["order"] != "C" or not dtype.isnative or dtype.kind not in "biuf":
         return None
@@ -236,7 +238,7 @@ def _from_v2(content: dict[str, Any], found: ArrayContent) -> ChunkFormat | None
     return ChunkFormat(found.shape, codec, None, True, True, *found.keys, fill)
 
 
-def _from_v3(content: dict[str, Any], found: ArrayContent) -> ChunkFormat | None:
+def _from_v3(content: Json, found: ArrayContent) -> ChunkFormat | None:
     if found.dtype[0] in "<>|=" or not is_understood(content):
         return None  # readers refuse both
     dtype = np.dtype(found.dtype)
@@ -260,7 +262,7 @@ def _from_v3(content: dict[str, Any], found: ArrayContent) -> ChunkFormat | None
     return ChunkFormat(found.shape, codec, shards, at_end, index_checksum, *found.keys, fill)
 
 
-def _chain(chain: list[Codec], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkCodec | None:
+def _chain(chain: list[Codec], chunks: tuple[int, ...], dtype: DType) -> ChunkCodec | None:
     checksum = chain[-1][0] == "crc32c"
     inner = chain[1:-1] if checksum else chain[1:]
     name, settings = chain[0]
@@ -272,7 +274,7 @@ def _chain(chain: list[Codec], chunks: tuple[int, ...], dtype: np.dtype[Any]) ->
     return None if coder is None else ChunkCodec(chunks, dtype, coder, checksum)
 
 
-def _fill(value: Any, dtype: np.dtype[Any]) -> Any:
+def _fill(value: Any, dtype: DType) -> Any:
     """A fill value from JSON; other spellings than numbers and the named ones are a ValueError."""
     if value is None:
         return dtype.type(0)

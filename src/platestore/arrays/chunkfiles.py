@@ -12,12 +12,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ABSENT, ChunkFormat
+from platestore.arrays.types import Pixels
 from platestore.errors import DamagedChunkError, MissingChunkError
 from platestore.storage.base import Appender, Piece, ReadBuffer, Storage, join
 
@@ -52,7 +52,7 @@ class ChunkReader:
         self._lock = threading.Lock()
         self._local = _ThreadBuffer()
 
-    def read(self, place: Place, out: npt.NDArray[Any]) -> bool:
+    def read(self, place: Place, out: Pixels) -> bool:
         """Decode a chunk.
 
         Parameters
@@ -315,7 +315,7 @@ class ChunkWriter:
         one = self.format.codec.max_encoded * math.prod(self.format.per_shard) + self.format.index_nbytes
         return one * (self.most_open + 1)  # the complete one is joined to a copy
 
-    def write(self, place: Place, block: npt.NDArray[Any] | None) -> None:
+    def write(self, place: Place, block: Pixels | None) -> None:
         """Encode and write a chunk.
 
         Parameters
@@ -327,7 +327,7 @@ class ChunkWriter:
         """
         self.put(place, self.encode(block))
 
-    def encode(self, block: npt.NDArray[Any] | None) -> Piece | None:
+    def encode(self, block: Pixels | None) -> Piece | None:
         """Encode a chunk.
 
         Parameters

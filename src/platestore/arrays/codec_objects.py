@@ -19,8 +19,10 @@ from platestore.arrays.codecs import (
 )
 from platestore.arrays.convert import Unconvertible, convert_array
 from platestore.arrays.layout import ArrayLayout, axis_labels, layout_of, plan
+from platestore.arrays.types import DType
 from platestore.errors import ArgumentError
 from platestore.spec.compressors import BLOSC, NONE
+from platestore.spec.values import Json
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
 _HINT = (
@@ -100,26 +102,24 @@ def plan_with(
     return with_compressor(layout, compressor, zarr_format, axis_labels(len(layout.shape), axis_names))
 
 
-def _of_numcodecs(name: str) -> dict[str, Any]:
+def _of_numcodecs(name: str) -> Json:
     """The JSON of a compressor of numcodecs, with its level if one follows."""
     kind, colon, level = name.strip().lower().partition(":")
     if colon and not level.isdecimal():
         raise ArgumentError(f"{level!r} in the compressor {name!r} is no level", hint="'bz2:9'")
-    content: dict[str, Any] = {"id": kind}
+    content: Json = {"id": kind}
     if colon:
         content[_NUMCODECS[kind]] = int(level)
     import numcodecs
 
     try:
-        found: dict[str, Any] = numcodecs.get_codec(content).get_config()
+        found: Json = numcodecs.get_codec(content).get_config()
     except (ValueError, TypeError) as error:
         raise ArgumentError(f"the compressor {name!r} cannot be had: {error}", hint=_HINT) from None
     return found
 
 
-def _put_codec(
-    document: dict[str, Any], wanted: dict[str, Any], dtype: np.dtype[Any], zarr_format: ZarrFormat
-) -> None:
+def _put_codec(document: Json, wanted: Json, dtype: DType, zarr_format: ZarrFormat) -> None:
     """Put a codec into a document."""
     source: ZarrFormat = 2 if "id" in wanted else 3
     chosen = wanted if source == zarr_format else _converted(wanted, source, zarr_format, dtype)
@@ -132,7 +132,7 @@ def _put_codec(
     chain[1:2] = complete_chain([chosen], dtype.itemsize, len(document["shape"]))
 
 
-def codec_json(codec: Any) -> dict[str, Any]:
+def codec_json(codec: Any) -> Json:
     """A codec as the document of its own version names it: with ``"id"`` in zarr v2, ``"name"`` in v3.
 
     Raises
@@ -146,7 +146,7 @@ def codec_json(codec: Any) -> dict[str, Any]:
             found = getattr(codec, method)()
     if not isinstance(found, Mapping) or not {"id", "name"} & found.keys():
         raise ArgumentError(f"{codec!r} is no compressor", hint=_HINT)
-    content: dict[str, Any] = json.loads(json.dumps(dict(found), default=_plain))
+    content: Json = json.loads(json.dumps(dict(found), default=_plain))
     settings = content if "id" in content else content.get("configuration") or {}
     if BLOSC.name in (content.get("id"), content.get("name")):
         for key, known in _BLOSC.items():
@@ -157,7 +157,7 @@ def codec_json(codec: Any) -> dict[str, Any]:
     return content
 
 
-def _require_known(content: dict[str, Any]) -> None:
+def _require_known(content: Json) -> None:
     import numcodecs
 
     try:
@@ -170,9 +170,7 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", None) if hasattr(value, "value") else str(value)
 
 
-def _converted(
-    codec: dict[str, Any], source: ZarrFormat, target: ZarrFormat, dtype: np.dtype[Any]
-) -> dict[str, Any]:
+def _converted(codec: Json, source: ZarrFormat, target: ZarrFormat, dtype: DType) -> Json:
     """A codec in the other version, by way of a document that has it."""
     document = plan((1,), dtype, zarr_format=source, axis_names=["x"]).document(source, ["x"])
     if source == 2:
@@ -184,11 +182,11 @@ def _converted(
     name = codec.get("id") or codec.get("name")
     if isinstance(found, Unconvertible):
         raise ArgumentError(f"the codec {name!r} has no form in zarr v{target}: {found.reason}", hint=_HINT)
-    converted: dict[str, Any] = found.content["compressor"] if target == 2 else found.content["codecs"][-1]
+    converted: Json = found.content["compressor"] if target == 2 else found.content["codecs"][-1]
     return converted
 
 
-def fill_json(value: Any, dtype: np.dtype[Any]) -> Any:
+def fill_json(value: Any, dtype: DType) -> Any:
     """A fill value as both versions of zarr write it.
 
     Raises

@@ -30,16 +30,17 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from platestore.arrays.content import DAMAGE, ArrayContent, Codec, array_content, named
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 from platestore.spec import compressors
+from platestore.spec.values import Json
 from platestore.storage.hierarchy import ZarrFormat
 
 if TYPE_CHECKING:
-    import numpy as np
+    from platestore.arrays.types import DType
 
 #: The names that ``compressor=`` takes.
 COMPRESSORS = (*compressors.CHOICES, compressors.NONE)
 
 #: Checksum of a chunk, four bytes at its end; a changed bit is an error when it is read.
-_CRC32C: dict[str, Any] = {"name": "crc32c"}
+_CRC32C: Json = {"name": "crc32c"}
 
 # Data types that numpy computes with.
 _NUMBER_V2 = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c8|c16)")
@@ -134,12 +135,12 @@ class Compressor:
                 f"{level!r} in the compressor {value!r} is no level", hint="'zstd:3'"
             ) from None
 
-    def v2(self) -> dict[str, Any] | None:
+    def v2(self) -> Json | None:
         """The compressor as ``.zarray`` names it; None for ``"none"``."""
         known = compressors.CHOICES.get(self.name)
         return None if known is None else known[0].v2(self.name, self.level)
 
-    def v3(self, itemsize: int) -> list[dict[str, Any]]:
+    def v3(self, itemsize: int) -> list[Json]:
         """The compressor as ``zarr.json`` names it: no codec or one.
 
         Parameters
@@ -167,7 +168,7 @@ DEFAULT_COMPRESSOR = Compressor()
 
 def v3_codecs(
     itemsize: int, compressor: Compressor = DEFAULT_COMPRESSOR, *, checksum: bool = False
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """A codec chain as ``zarr.json`` names it.
 
     Parameters
@@ -179,7 +180,7 @@ def v3_codecs(
     checksum : bool
         Whether a crc32c follows each chunk.
     """
-    to_bytes: dict[str, Any] = {"name": "bytes"}
+    to_bytes: Json = {"name": "bytes"}
     if itemsize > 1:
         to_bytes["configuration"] = {"endian": "little"}
     return [to_bytes, *compressor.v3(itemsize), *([dict(_CRC32C)] if checksum else [])]
@@ -191,7 +192,7 @@ def v3_sharding(
     compressor: Compressor = DEFAULT_COMPRESSOR,
     *,
     checksum: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """The codec chain of a sharded array.
 
     Parameters
@@ -210,7 +211,7 @@ def v3_sharding(
     return [{"name": "sharding_indexed", "configuration": configuration}]
 
 
-def complete_chain(chain: Sequence[Any], itemsize: int, ndim: int) -> list[dict[str, Any]]:
+def complete_chain(chain: Sequence[Any], itemsize: int, ndim: int) -> list[Json]:
     """A codec chain of v3 as a strict reader takes it: every codec an object with all that it must say.
 
     What is left out gets zarr-python's defaults. Codecs that are not known here stay as they are.
@@ -228,7 +229,7 @@ def complete_chain(chain: Sequence[Any], itemsize: int, ndim: int) -> list[dict[
     return [_completed(codec, itemsize, ndim) for codec in codecs]
 
 
-def _completed(codec: dict[str, Any], itemsize: int, ndim: int) -> dict[str, Any]:
+def _completed(codec: Json, itemsize: int, ndim: int) -> Json:
     """A v3 codec with what zarr fills in when it knows the array."""
     name = codec["name"]
     settings = dict(codec.get("configuration") or {})
@@ -252,8 +253,8 @@ def _completed(codec: dict[str, Any], itemsize: int, ndim: int) -> dict[str, Any
 
 
 def new_document(
-    zarr_format: int, dtype: np.dtype[Any], compressor: Compressor, checksum: bool, sharded: bool
-) -> dict[str, Any]:
+    zarr_format: int, dtype: DType, compressor: Compressor, checksum: bool, sharded: bool
+) -> Json:
     """The document of an array that follows no other, whose shapes :func:`with_shapes` fills in."""
     fill: bool | int | float = {"b": False, "f": 0.0}.get(dtype.kind, 0)
     if zarr_format == 2:
@@ -298,7 +299,7 @@ class Found:
     checksum: bool
 
 
-def read_array_document(content: dict[str, Any], zarr_format: ZarrFormat, where: str) -> Found:
+def read_array_document(content: Json, zarr_format: ZarrFormat, where: str) -> Found:
     """Read the document of an array.
 
     Parameters
@@ -332,12 +333,12 @@ def read_array_document(content: dict[str, Any], zarr_format: ZarrFormat, where:
 
 
 def with_shapes(
-    content: dict[str, Any],
+    content: Json,
     shape: Sequence[int],
     chunks: Sequence[int],
     shards: Sequence[int] | None,
     dimension_names: Sequence[str],
-) -> dict[str, Any]:
+) -> Json:
     """Put other shapes into the document of an array, which must be the caller's own copy."""
     content["shape"] = list(shape)
     if content["zarr_format"] == 2:
@@ -359,7 +360,7 @@ def _itemsize(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
-def holds_shapes(content: dict[str, Any]) -> bool:
+def holds_shapes(content: Json) -> bool:
     """Whether codecs hold shapes that a smaller chunk would contradict (shards behind other codecs)."""
     if content["zarr_format"] == 2:
         return False

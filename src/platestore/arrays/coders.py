@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.frames import ZSTD_HEAD_BYTES, ZSTD_MAGIC, zstd_content_size
+from platestore.arrays.types import Pixels
 from platestore.spec.compressors import BLOSC
 
 #: So many bytes at the beginning of a file tell all that they can.
@@ -50,7 +51,7 @@ class Coder:
     def __init__(self, compressor: Any) -> None:
         self._compressor = compressor
 
-    def encode(self, flat: npt.NDArray[Any]) -> memoryview:
+    def encode(self, flat: Pixels) -> memoryview:
         """Encode the pixels of a chunk."""
         return memoryview(self._compressor.encode(flat))
 
@@ -126,7 +127,7 @@ class PlainCoder(Coder):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def encode(self, flat: npt.NDArray[Any]) -> memoryview:
+    def encode(self, flat: Pixels) -> memoryview:
         """The bytes of the pixels."""
         return flat.view(np.uint8).data
 
@@ -213,7 +214,7 @@ class GzipCoder(Coder):
     magic = b"\x1f\x8b"
     tail_nbytes = 4
 
-    def encode(self, flat: npt.NDArray[Any]) -> memoryview:
+    def encode(self, flat: Pixels) -> memoryview:
         """Encode without the time, which would make other bytes of the same chunk."""
         encoded = self._compressor.encode(flat)
         return memoryview(encoded[:4] + bytes(4) + encoded[8:])

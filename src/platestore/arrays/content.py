@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from platestore.spec.values import Json
 from platestore.storage.hierarchy import ZarrFormat
 
 #: What reading a damaged document raises.
@@ -15,7 +16,7 @@ DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 _SHARDING = "sharding_indexed"
 _KINDS_V2 = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 #: A codec: its name, and its settings.
-Codec = tuple[str, dict[str, Any]]
+Codec = tuple[str, Json]
 
 
 class ArrayContent:
@@ -27,7 +28,7 @@ class ArrayContent:
         The document, spelled out (:func:`platestore.storage.extensions.plain_array`) or as it is.
     """
 
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: Json) -> None:
         self.json = content
 
     @property
@@ -60,7 +61,7 @@ class ArrayContent:
         return [named(codec) for codec in chain]
 
     @property
-    def sharding(self) -> dict[str, Any] | None:
+    def sharding(self) -> Json | None:
         """The settings of its shards, wherever they stand among the codecs; None if there are none."""
         return next((settings for name, settings in self.outer if name == _SHARDING), None)
 
@@ -140,7 +141,7 @@ class ArrayContentV2(ArrayContent):
         return "", read_separator(self.json.get("dimension_separator", "."))
 
 
-def array_content(content: dict[str, Any], zarr_format: ZarrFormat) -> ArrayContent:
+def array_content(content: Json, zarr_format: ZarrFormat) -> ArrayContent:
     """The document of an array of either version of zarr."""
     return ArrayContentV2(content) if zarr_format == 2 else ArrayContent(content)
 

@@ -26,9 +26,11 @@ import numpy as np
 
 from platestore.arrays.codecs import Found, read_array_document
 from platestore.arrays.content import DAMAGE, named, read_separator
+from platestore.arrays.types import DType
 from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedError
 from platestore.spec import compressors
 from platestore.spec.compressors import NoFormError
+from platestore.spec.values import Json
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
 _NAMED_NUMBERS = ("NaN", "Infinity", "-Infinity")
@@ -54,7 +56,7 @@ class Converted:
         Whether ``rest`` has ``.`` between the numbers in the source, and ``/`` in the target.
     """
 
-    content: dict[str, Any]
+    content: Json
     source_prefix: str
     target_prefix: str
     is_nested_anew: bool = False
@@ -153,7 +155,7 @@ def nested(converted: Converted) -> Converted:
 # --- from v2 to v3 --------------------------------------------------------------------------------
 
 
-def _to_v3(content: dict[str, Any], found: Found) -> Converted:
+def _to_v3(content: Json, found: Found) -> Converted:
     dtype = np.dtype(found.dtype)
     if dtype.itemsize > 1 and found.dtype[0] not in "<>":
         raise NoFormError(f"its data type {found.dtype!r} names no byte order")
@@ -162,7 +164,7 @@ def _to_v3(content: dict[str, Any], found: Found) -> Converted:
         names = ", ".join(str(f["id"]) for f in filters)
         raise NoFormError(f"its chunks are filtered ({names}), which zarr v3 lacks")
     separator = read_separator(content.get("dimension_separator") or ".")
-    codecs: list[dict[str, Any]] = []
+    codecs: list[Json] = []
     if content["order"] not in ("C", "F"):
         raise ValueError(f"{content['order']!r} is no order of elements")
     if content["order"] == "F" and len(found.shape) > 1:
@@ -189,7 +191,7 @@ def _to_v3(content: dict[str, Any], found: Found) -> Converted:
     return Converted(converted, "", "")
 
 
-def _compressor_v3(name: str, given: dict[str, Any], itemsize: int) -> dict[str, Any]:
+def _compressor_v3(name: str, given: Json, itemsize: int) -> Json:
     """The codec of v3 for a compressor of v2."""
     if name not in compressors.KNOWN:
         raise NoFormError(f"its chunks are compressed with {name}, which zarr v3 lacks")
@@ -199,7 +201,7 @@ def _compressor_v3(name: str, given: dict[str, Any], itemsize: int) -> dict[str,
 # --- from v3 to v2 --------------------------------------------------------------------------------
 
 
-def _to_v2(content: dict[str, Any], found: Found) -> Converted:
+def _to_v2(content: Json, found: Found) -> Converted:
     for field in content.keys() - _FIELDS_V3:
         value = content[field]
         if not isinstance(value, dict) or value.get("must_understand") is not False:
@@ -242,7 +244,7 @@ def _order(axes: list[int], ndim: int) -> str:
     raise NoFormError(f"its chunks are transposed by {axes}; zarr v2 has only a reversal of all axes")
 
 
-def _endian(configuration: dict[str, Any], itemsize: int) -> Literal["<", ">"]:
+def _endian(configuration: Json, itemsize: int) -> Literal["<", ">"]:
     """The byte order that a ``bytes`` codec states, as numpy writes it."""
     unknown = configuration.keys() - {"endian"}
     if unknown:
@@ -264,7 +266,7 @@ def _keys_v3(encoding: Any, ndim: int) -> tuple[str, str]:
     return separator, f"c{separator}" if ndim else "c"
 
 
-def _compressor_v2(name: str, given: dict[str, Any], itemsize: int) -> dict[str, Any]:
+def _compressor_v2(name: str, given: Json, itemsize: int) -> Json:
     """The compressor of v2 for a codec of v3."""
     if name not in compressors.KNOWN:
         raise NoFormError(f"its chunks are encoded by {name}, which zarr v2 lacks")
@@ -274,7 +276,7 @@ def _compressor_v2(name: str, given: dict[str, Any], itemsize: int) -> dict[str,
 # --- what both directions share -------------------------------------------------------------------
 
 
-def _fill(value: Any, dtype: np.dtype[Any], zarr_format: ZarrFormat) -> Any:
+def _fill(value: Any, dtype: DType, zarr_format: ZarrFormat) -> Any:
     """A fill value in the spelling that both formats take."""
     if value is None and zarr_format == 2:
         # Nothing is promised of chunks that are missing; readers give zeros.
@@ -294,7 +296,7 @@ def _fill(value: Any, dtype: np.dtype[Any], zarr_format: ZarrFormat) -> Any:
     raise _no_fill(value, dtype)
 
 
-def _real(value: Any, dtype: np.dtype[Any], zarr_format: ZarrFormat) -> float | str:
+def _real(value: Any, dtype: DType, zarr_format: ZarrFormat) -> float | str:
     if value in _NAMED_NUMBERS:
         return str(value)
     if zarr_format == 3 and isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]+", value):
@@ -309,7 +311,7 @@ def _real(value: Any, dtype: np.dtype[Any], zarr_format: ZarrFormat) -> float | 
     raise _no_fill(value, dtype)
 
 
-def _from_bits(text: str, dtype: np.dtype[Any]) -> float | str:
+def _from_bits(text: str, dtype: DType) -> float | str:
     """A number that is written as its bits: as a number, or by its name."""
     digits = text.removeprefix("0x")
     if len(digits) != 2 * dtype.itemsize:
@@ -325,5 +327,5 @@ def _from_bits(text: str, dtype: np.dtype[Any]) -> float | str:
     return number
 
 
-def _no_fill(value: Any, dtype: np.dtype[Any]) -> NoFormError:
+def _no_fill(value: Any, dtype: DType) -> NoFormError:
     return NoFormError(f"its fill value {value!r} is none of {dtype.name}")

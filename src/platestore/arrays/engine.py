@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from platestore.arrays.indexing import ArraySelection
+from platestore.arrays.types import DType
 from platestore.errors import DamagedChunkError, ForkError, MissingChunkError, UnsupportedError
 from platestore.settings import config
 from platestore.storage.base import Storage
@@ -79,7 +80,7 @@ class Engine:
 
     __slots__ = ("_document", "_dtype", "_flushed", "_handles", "_storage", "refusal")
 
-    def __init__(self, storage: Storage, document: ArrayDocument, dtype: np.dtype[Any]) -> None:
+    def __init__(self, storage: Storage, document: ArrayDocument, dtype: DType) -> None:
         self._storage = storage
         self._document = document
         self._dtype = dtype

@@ -18,6 +18,7 @@ import zarr
 from platestore.arrays.casting import exact
 from platestore.arrays.engine import Engine, open_tensorstore, refuse_in_child
 from platestore.arrays.pixels import PixelArray
+from platestore.arrays.types import Pixels
 from platestore.errors import ArgumentError, InvalidMetadataError, StoreWarning, UnsupportedError
 from platestore.spec.own import NAMESPACE
 from platestore.storage import zarr_compat
@@ -144,7 +145,7 @@ class ImageArray(PixelArray):
         """Width in pixels (size of the X axis)."""
         return self._axis_size("x", 1)
 
-    def numpy(self) -> npt.NDArray[Any]:
+    def numpy(self) -> Pixels:
         """The whole image in memory.
 
         Returns

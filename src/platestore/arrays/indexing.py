@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import ArgumentError
 
 #: One integer or step-positive slice within the bounds, per axis.
@@ -149,7 +149,7 @@ def orthogonal(selection: Any, shape: tuple[int, ...]) -> OrthogonalIndex | None
     return tuple(out)
 
 
-def coordinates(selection: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], ...] | None:
+def coordinates(selection: Any, shape: tuple[int, ...]) -> tuple[Pixels, ...] | None:
     """Coordinates of single points: one array of integers per axis, broadcast against each other."""
     items = selection if isinstance(selection, tuple) else (selection,)
     if len(items) != len(shape):
@@ -167,7 +167,7 @@ def coordinates(selection: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any
     return tuple(together) if together[0].ndim else None
 
 
-def points(mask: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], ...] | None:
+def points(mask: Any, shape: tuple[int, ...]) -> tuple[Pixels, ...] | None:
     """Coordinates of the points where a mask of the array's shape is true."""
     if isinstance(mask, tuple) and len(mask) == 1:
         mask = mask[0]
@@ -206,7 +206,7 @@ def result_shape(index: Sequence[Any]) -> tuple[int, ...]:
     return tuple(out)
 
 
-def fit(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def fit(value: Any, shape: tuple[int, ...], dtype: DType) -> Pixels:
     """Values as an array of the type and shape of what they are written to.
 
     Arrays are cast as by ``astype``; Python numbers must fit the type.
@@ -262,7 +262,7 @@ def _plain(item: Any, size: int) -> int | slice | None:
     return value if 0 <= value < size else None
 
 
-def _vector(item: Any, size: int) -> npt.NDArray[Any] | None:
+def _vector(item: Any, size: int) -> Pixels | None:
     if not isinstance(item, (list, np.ndarray)):
         return None
     array = np.asarray(item)
@@ -274,7 +274,7 @@ def _vector(item: Any, size: int) -> npt.NDArray[Any] | None:
     return wrapped if wrapped is not None and _wrap(wrapped, size) else None
 
 
-def _integers(item: Any) -> npt.NDArray[Any] | None:
+def _integers(item: Any) -> Pixels | None:
     if isinstance(item, (slice, bool, type(Ellipsis), type(None))):
         return None
     try:
@@ -286,7 +286,7 @@ def _integers(item: Any) -> npt.NDArray[Any] | None:
     return array.astype(np.int64)
 
 
-def _wrap(array: npt.NDArray[Any], size: int) -> bool:
+def _wrap(array: Pixels, size: int) -> bool:
     """Count negative indices from the end; False if one lies outside."""
     array[array < 0] += size
     return not array.size or (int(array.min()) >= 0 and int(array.max()) < size)

@@ -10,15 +10,17 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays import codecs
 from platestore.arrays.codecs import DEFAULT_COMPRESSOR, Compressor
+from platestore.arrays.types import DType
 from platestore.errors import ArgumentError, UnsupportedError
 from platestore.settings import parse_bytes
+from platestore.spec.values import Json
 from platestore.spec.versions import assumed, sharding
 from platestore.storage.documents import parse
 from platestore.storage.extensions import plain_array
@@ -64,7 +66,7 @@ class ArrayLayout:
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None = None
     compressor: Compressor | None = DEFAULT_COMPRESSOR
@@ -91,7 +93,7 @@ class ArrayLayout:
         """Bytes of a whole unit, decoded."""
         return math.prod(self.units) * self.dtype.itemsize
 
-    def document(self, zarr_format: ZarrFormat, dimension_names: Sequence[str]) -> dict[str, Any]:
+    def document(self, zarr_format: ZarrFormat, dimension_names: Sequence[str]) -> Json:
         """The array's JSON document.
 
         Parameters
@@ -106,7 +108,7 @@ class ArrayLayout:
         UnsupportedError
             If the layout follows an array of the other zarr format whose codecs are outside the vocabulary.
         """
-        content: dict[str, Any] = {} if self.template is None else json.loads(self.template)
+        content: Json = {} if self.template is None else json.loads(self.template)
         if content.get("zarr_format") != zarr_format:
             if self.compressor is None or self.dtype.kind not in _KINDS:
                 raise UnsupportedError(
@@ -207,7 +209,7 @@ def plan(
     return ArrayLayout(full, kind, sizes, outer, how, bool(checksum))
 
 
-def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+def check_dtype(dtype: npt.DTypeLike) -> DType:
     """The data type in little-endian order, if an image may have it.
 
     Raises
@@ -216,7 +218,7 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
         If it is no boolean, integer or float type.
     """
     try:
-        kind: np.dtype[Any] = np.dtype(dtype)
+        kind: DType = np.dtype(dtype)
     except TypeError as error:
         raise ArgumentError(f"{dtype!r} is no data type: {error}") from None
     if kind.kind not in _KINDS or kind.itemsize > 8 or dtype is None:
@@ -361,7 +363,7 @@ def _explicit_shard(
 # --- existing arrays and levels -------------------------------------------------------------------
 
 
-def layout_of(document: bytes | dict[str, Any], zarr_format: ZarrFormat, *, where: str = "") -> ArrayLayout:
+def layout_of(document: bytes | Json, zarr_format: ZarrFormat, *, where: str = "") -> ArrayLayout:
     """The layout of an existing array, for arrays that should be stored as it is.
 
     Parameters

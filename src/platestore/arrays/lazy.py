@@ -16,6 +16,7 @@ import numpy as np
 
 from platestore.arrays.casting import check_kind, exact
 from platestore.arrays.indexing import Region, full_region, result_shape
+from platestore.arrays.types import DType
 from platestore.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class LazyTarget(Protocol):
     """An array that is written to: its type, its chunks and shards, and its boxes."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """Type of the pixels."""
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from platestore.arrays.content import DAMAGE, array_content
 from platestore.errors import InvalidMetadataError
 from platestore.spec.compressors import describe
+from platestore.spec.values import Json
 from platestore.storage.base import Storage
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat, array_key
@@ -85,7 +85,7 @@ def grow_axis(storage: Storage, path: str, zarr_format: ZarrFormat, axis: int, s
         The new size; a smaller one than the present is ignored.
     """
 
-    def change(content: dict[str, Any]) -> None:
+    def change(content: Json) -> None:
         content["shape"][axis] = max(size, content["shape"][axis])
 
     commit(storage, array_key(path, zarr_format), change)

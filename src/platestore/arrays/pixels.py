@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import zarr
 
 from platestore.arrays import indexing, lazy
@@ -23,6 +22,7 @@ from platestore.arrays.engine import Engine, refuse_in_child
 from platestore.arrays.grid import warn_misnamed
 from platestore.arrays.indexing import ArraySelection, Region
 from platestore.arrays.layout import ArrayLayout, is_aligned, write_units
+from platestore.arrays.types import Pixels
 from platestore.errors import (
     ArgumentError,
     DamagedChunkError,
@@ -122,7 +122,7 @@ class PixelArray(_ZarrArray):
             self._look(found)
         return found
 
-    def _look(self, found: npt.NDArray[Any]) -> None:
+    def _look(self, found: Pixels) -> None:
         """Once: where nothing but the fill value was read, see whether the chunks have other names."""
         object.__setattr__(self, "_looked", True)
         if self._storage.options.missing == "raise" or not _is_filled(found, self.fill_value):
@@ -251,7 +251,7 @@ class PixelArray(_ZarrArray):
                     raise
                 self._storage.remove(keys[0])
 
-    def _write(self, selection: ArraySelection, data: npt.NDArray[Any], *, whole: bool = False) -> None:
+    def _write(self, selection: ArraySelection, data: Pixels, *, whole: bool = False) -> None:
         handle, region = self._engine.handle(writable=True), selection.region
         if handle is None:
             with contextlib.nullcontext() if whole else self._rewriting(), self._blaming(selection):
@@ -266,7 +266,7 @@ class PixelArray(_ZarrArray):
         if self._storage.options.durability == "full":
             self._engine.flush_directories(self._keys_of(selection))
 
-    def _write_by_zarr(self, selection: ArraySelection, data: npt.NDArray[Any]) -> None:
+    def _write_by_zarr(self, selection: ArraySelection, data: Pixels) -> None:
         """Write boxes as they are, and anything else file by file: zarr-python gets that wrong in shards."""
         if selection.region is not None:
             super().set_basic_selection(selection.index, data)
@@ -362,7 +362,7 @@ class PixelArray(_ZarrArray):
         return written
 
 
-def _is_filled(found: npt.NDArray[Any], fill: Any) -> bool:
+def _is_filled(found: Pixels, fill: Any) -> bool:
     """Whether pixels hold the fill value only, as far as they are numbers."""
     if found.dtype.kind not in "biufc":
         return False

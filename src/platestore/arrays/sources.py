@@ -12,16 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.lazy import is_dask
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import ArgumentError
 
 if TYPE_CHECKING:
     import dask.array
 
 Region: TypeAlias = tuple[slice, ...]
-Pixels: TypeAlias = npt.NDArray[Any]
 
 # What is read at once of an array that does not say how it is cut.
 _TILE_BYTES = 4 * 2**20
@@ -46,7 +45,7 @@ class Source(Protocol):
         """Number of pixels along each axis."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """Type of the pixels, in this machine's byte order."""
 
     @property
@@ -188,7 +187,7 @@ class DaskSource:
         self._largest: int = max([self._block_nbytes, *map(_largest_nbytes, layers)])
         self._tasks: int = sum(len(layer) if layer.is_materialized() else blocks for layer in layers)
 
-    def in_memory(self) -> npt.NDArray[Any] | None:
+    def in_memory(self) -> Pixels | None:
         """The NumPy array that all blocks are parts of, each in its place, as ``from_array`` makes them.
 
         Blocks that lie across its rows, such as a plane each of a stack, take many times longer one by one.
@@ -455,7 +454,7 @@ def read_tiles(
             raise
 
 
-def _tiles(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+def _tiles(array: Any, shape: tuple[int, ...], dtype: DType) -> tuple[int, ...]:
     """Chunks of an array; of one that has none, some rows or planes."""
     chunks = getattr(array, "chunks", None)
     if hasattr(array, "chunk_layout"):
@@ -471,11 +470,11 @@ def _tiles(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[in
     return tuple(tile)
 
 
-def native(dtype: Any) -> np.dtype[Any]:
+def native(dtype: Any) -> DType:
     """A type in this machine's byte order."""
-    native: np.dtype[Any] = np.dtype(getattr(dtype, "numpy_dtype", dtype)).newbyteorder("=")
+    native: DType = np.dtype(getattr(dtype, "numpy_dtype", dtype)).newbyteorder("=")
     return native
 
 
-def _nbytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+def _nbytes(shape: Sequence[int], dtype: DType) -> int:
     return math.prod(shape) * dtype.itemsize

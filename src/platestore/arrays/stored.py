@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any
 
 import numpy as np
 
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader
 from platestore.arrays.image import open_array
-from platestore.arrays.sources import ArraySource, Pixels, Region, Source, read_tiles
+from platestore.arrays.sources import ArraySource, Region, Source, read_tiles
+from platestore.arrays.types import DType, Pixels
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -41,7 +41,7 @@ class StoredSource:
         self._reader = ChunkReader(storage, document.path, found)
         self._local = threading.local()
         self.shape = found.shape
-        self.dtype: np.dtype[Any] = found.codec.dtype.newbyteorder("=")
+        self.dtype: DType = found.codec.dtype.newbyteorder("=")
         self.tiles = found.codec.chunks
 
     def load(self, region: Region, out: Pixels, workers: int) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.casting import exact
 from platestore.arrays.image import ImageArray
+from platestore.arrays.types import Pixels
 from platestore.errors import ArgumentError
 
 #: An index per axis: an integer or a slice.
@@ -41,9 +42,7 @@ class TiledImageArray(ImageArray):
         """Shape of a tile (a chunk), with a size for every dimension."""
         return self.chunks
 
-    def get_tile(
-        self, row: int, column: int, pre_dims: Sequence[int | slice | None] | None = None
-    ) -> npt.NDArray[Any]:
+    def get_tile(self, row: int, column: int, pre_dims: Sequence[int | slice | None] | None = None) -> Pixels:
         """Read one tile.
 
         Parameters

@@ -19,6 +19,7 @@ from platestore.progress import Progress, shown
 from platestore.resources import Resources
 from platestore.settings import human_bytes, parse_bytes
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.hierarchy import ZarrFormat
 from platestore.storage.local import LocalStorage
@@ -79,7 +80,7 @@ class CheckReport:
         """The findings of one level: ``"error"``, ``"warning"`` or ``"advice"``."""
         return [f for f in self.findings if f.level == level]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The report as one JSON object."""
         out = {name: getattr(self, name) for name in self.__slots__}
         out["findings"] = [f.to_json() for f in self.findings]
@@ -216,7 +217,7 @@ _OF_PIXELS = ("chunk-", "shard-", "level-", "array-unwritten", "codec-")
 
 
 def _repair(
-    look: _Examination, problems: list[Problem], resources: dict[str, Any]
+    look: _Examination, problems: list[Problem], resources: Json
 ) -> tuple[list[Problem], list[str], list[str], str | None]:
     """Repair in rounds, until nothing is left that can be."""
     from platestore.checking.whole.quarantine import Quarantine

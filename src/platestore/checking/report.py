@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 
 # What tells members apart in a message: paths and names in quotes, and numbers.
 _NAMED = re.compile(r"'[^']*'|\S*/\S*|\d+(?:\.\d+)?")
@@ -48,7 +48,7 @@ class ValidationReport:
         """The findings of one level."""
         return [f for f in self.findings if f.level == level]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The report as one JSON object."""
         return {
             "valid": self.valid,

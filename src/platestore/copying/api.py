@@ -26,7 +26,7 @@ from platestore.progress import Progress, shown
 from platestore.resources import Resources
 from platestore.settings import human_bytes, resident_bytes
 from platestore.storage.base import Durability, StorageOptions
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.holder import HasEditor, editor_of
 from platestore.tree.image import ImageEditor
 from platestore.tree.opening import open_editor
@@ -241,7 +241,7 @@ class _Copy:
     """One call of :func:`copy`."""
 
     def __init__(
-        self, nodes: list[Editor[Any]], options: CopyOptions, destination: Destination, how: _RunOptions
+        self, nodes: list[AnyEditor], options: CopyOptions, destination: Destination, how: _RunOptions
     ) -> None:
         self._nodes = nodes
         self._options = with_known_channels(options, nodes)

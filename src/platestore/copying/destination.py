@@ -20,7 +20,7 @@ from platestore.storage.base import Durability, StorageOptions
 from platestore.storage.local import find_root
 from platestore.storage.ozx import find_archive
 from platestore.tree.case import check_axis_case
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.growth import grow_plate
 from platestore.tree.image import ImageEditor
 from platestore.tree.opening import open_editor
@@ -85,7 +85,7 @@ class Destination:
             )
         return node
 
-    def check_fits(self, node: Editor[Any]) -> None:
+    def check_fits(self, node: AnyEditor) -> None:
         """Refuse what cannot become a part of the plate at this path.
 
         Raises
@@ -104,7 +104,7 @@ class Destination:
             )
         read_spec((*inner.split("/"), "0")[:3])
 
-    def moves(self, node: Editor[Any]) -> tuple[tuple[int | None, str, str], ...]:
+    def moves(self, node: AnyEditor) -> tuple[tuple[int | None, str, str], ...]:
         """Where the source goes in the plate that is made for it."""
         well = "" if isinstance(node, ImageEditor) else own_well(node)
         return ((None, "." if isinstance(node, ImageEditor) else well, self.made),)

@@ -18,6 +18,7 @@ from platestore.copying.groups import chunk_files
 from platestore.copying.plan import Rename
 from platestore.copying.selection import Pick, is_whole, picked_shape
 from platestore.errors import ArgumentError, UnsupportedError
+from platestore.spec.values import Json
 from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import ArrayDocument, ZarrFormat
 
@@ -47,7 +48,7 @@ class Encoding:
         Whether files whose names have dots get directories.
     """
 
-    content: dict[str, Any]
+    content: Json
     as_files: bool
     why: str
     inner: str = ""
@@ -190,7 +191,7 @@ def _cut_axes(found: ArrayLayout, picks: Sequence[Pick], axis_names: Sequence[st
 
 def _anew(
     found: ArrayLayout, picks: Sequence[Pick], zarr_format: ZarrFormat, axis_names: Sequence[str]
-) -> dict[str, Any]:
+) -> Json:
     """The document of an array whose encoding has no form in the other version: same chunks, our codecs."""
     shape = picked_shape(picks, found.shape)
     chunks = _clipped(found.chunks, shape)
@@ -291,12 +292,12 @@ def _describe(layout: ArrayLayout) -> str:
     return f"chunks {chunks}{shards}, {layout.compressor}"
 
 
-def target_document(path: str, zarr_format: ZarrFormat, content: dict[str, Any]) -> ArrayDocument:
+def target_document(path: str, zarr_format: ZarrFormat, content: Json) -> ArrayDocument:
     """An array of the copy, as the readers and writers of pixels take it."""
     return ArrayDocument(path, zarr_format, serialise(content, where=path))
 
 
-def unit_count(content: dict[str, Any], zarr_format: ZarrFormat) -> int:
+def unit_count(content: Json, zarr_format: ZarrFormat) -> int:
     """Number of chunks or shards that a whole array has."""
     found = array_content(content, zarr_format)
     return math.prod(cover(found.shape, found.units))

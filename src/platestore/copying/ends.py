@@ -11,20 +11,17 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from platestore.arrays.chunkarrays import ArrayReader
 from platestore.arrays.chunkcodec import ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
 from platestore.arrays.partition import Place
+from platestore.arrays.types import DType, Pixels
 from platestore.storage.base import Piece, Storage, StorageOptions, join
 from platestore.storage.hierarchy import ArrayDocument
 
 if TYPE_CHECKING:
     from platestore.arrays.image import ImageArray
 
-Pixels = npt.NDArray[Any]
 _MOST_SHARDS = 64
 _MOST_UNFINISHED_BYTES = 4 * 2**30
 
@@ -48,7 +45,7 @@ class ChunkSource:
     reader: ChunkReader | ArrayReader
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     fill: Any
 
     @classmethod
@@ -89,7 +86,7 @@ class TileTarget(Protocol):
     shape: tuple[int, ...]
     tile: tuple[int, ...]
     units: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     fill: Any
     path: str
     #: Whether :meth:`finish` must get the tiles, in the order in which they are to lie in the file.

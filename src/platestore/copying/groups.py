@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from platestore.arrays.convert import Converted, Unconvertible, convert_array
 from platestore.arrays.grid import array_grid
@@ -15,6 +14,7 @@ from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
 from platestore.errors import InvalidMetadataError, NodeNotFoundError
 from platestore.spec import versions
+from platestore.spec.values import Json
 from platestore.spec.versions import Kind, Version, assumed
 from platestore.storage.base import DOCUMENTS, Storage, belongs, join
 from platestore.storage.hierarchy import (
@@ -25,7 +25,7 @@ from platestore.storage.hierarchy import (
     read_array,
     read_group,
 )
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.location import Location
 
 _NODES = ("plate", "well", "image", "label", "series")
@@ -59,11 +59,11 @@ class GroupWriter:
         """Remember where a position goes."""
         self._places[where] = target
 
-    def place_of(self, node: Editor[Any], path: str) -> str | None:
+    def place_of(self, node: AnyEditor, path: str) -> str | None:
         """Where the node at a path of the same store goes; None if it is not copied."""
         return self._places.get(node.location.storage.where("" if path == "." else path))
 
-    def write(self, node: Editor[Any], target: str, parts: dict[str, Any] | None) -> None:
+    def write(self, node: AnyEditor, target: str, parts: Json | None) -> None:
         """Plan the document of a node.
 
         Parameters
@@ -77,7 +77,7 @@ class GroupWriter:
         """
         location = node.location
         attributes = node.group.attributes
-        own: dict[str, Any] | None = None
+        own: Json | None = None
         if parts is not None:
             own = {key: value for key, value in node.own.to_json().items() if key != "intents"}
         self.attributes(location, attributes, node.kind, target, parts, own)
@@ -85,11 +85,11 @@ class GroupWriter:
     def attributes(
         self,
         location: Location,
-        attributes: dict[str, Any],
+        attributes: Json,
         kind: Kind,
         target: str,
-        parts: dict[str, Any] | None = None,
-        own: dict[str, Any] | None = None,
+        parts: Json | None = None,
+        own: Json | None = None,
     ) -> None:
         """Plan the document of a group from its attributes in the source."""
         where = location.where
@@ -144,7 +144,7 @@ class GroupWriter:
         kept = None if folders is None else self.plan.keep(folders)
         return TreeCopy(storage, join(array.path, inner), target, False, stamp, rename, folders=kept)
 
-    def new(self, kind: Kind, target: str, parts: dict[str, Any], own: dict[str, Any]) -> None:
+    def new(self, kind: Kind, target: str, parts: Json, own: Json) -> None:
         """Plan a group that no source has."""
         attributes = {} if kind == "unknown" else versions.bare_attributes(self.version, kind, parts, own)
         self.plan.add_documents(target, group_files(self.zarr_format, attributes, where=target))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from platestore.copying.options import CopyOptions
 from platestore.copying.selection import split_channels
 from platestore.errors import ArgumentError, NodeExistsError
 from platestore.spec.names import check_field_name
 from platestore.storage.base import join
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.image import ImageEditor
 from platestore.tree.plate import PlateEditor
 from platestore.tree.series import SeriesEditor
@@ -42,7 +41,7 @@ class Entry:
     """
 
     source: int
-    node: Editor[Any]
+    node: AnyEditor
     parent: WellEditor | None
     well: str
     name: str
@@ -90,7 +89,7 @@ class CopyMembers:
         Whether they go into a plate, and so need the name of a well.
     """
 
-    def __init__(self, nodes: Sequence[Editor[Any]], options: CopyOptions, *, in_plate: bool) -> None:
+    def __init__(self, nodes: Sequence[AnyEditor], options: CopyOptions, *, in_plate: bool) -> None:
         self._options = options
         self._in_plate = in_plate
         self._moves = _Moves(options, len(nodes))
@@ -109,7 +108,7 @@ class CopyMembers:
             return f"no field has acquisition {', '.join(map(str, self._options.acquisitions))}"
         return "positions=, wells= and acquisition= leave nothing, or the source is empty"
 
-    def _of(self, number: int, node: Editor[Any]) -> Iterator[Entry]:
+    def _of(self, number: int, node: AnyEditor) -> Iterator[Entry]:
         for parent, well, name, acquisition in self._places(node):
             path = join(well, name)
             itself = isinstance(node, ImageEditor)
@@ -124,7 +123,7 @@ class CopyMembers:
                 )
             yield Entry(number, node, parent, well, name, acquisition, new_well, new_name)
 
-    def _places(self, node: Editor[Any]) -> Iterator[tuple[WellEditor | None, str, str, int | None]]:
+    def _places(self, node: AnyEditor) -> Iterator[tuple[WellEditor | None, str, str, int | None]]:
         """Well, its path, name and acquisition of each position of a source."""
         if isinstance(node, ImageEditor):
             yield None, *(own_place(node) if self._in_plate else ("", ".", None))
@@ -157,7 +156,7 @@ class CopyMembers:
     def _acquired(self, acquisition: int | None) -> bool:
         return self._options.acquisitions is None or (acquisition or 0) in self._options.acquisitions
 
-    def _check_globs(self, nodes: Sequence[Editor[Any]]) -> None:
+    def _check_globs(self, nodes: Sequence[AnyEditor]) -> None:
         """Refuse a glob that matches nothing: it is a mistake more often than not."""
         for option, globs in (("wells", self._options.wells), ("positions", self._options.positions)):
             for glob in globs or ():
@@ -169,7 +168,7 @@ class CopyMembers:
                     )
 
 
-def with_known_channels(options: CopyOptions, nodes: Sequence[Editor[Any]]) -> CopyOptions:
+def with_known_channels(options: CopyOptions, nodes: Sequence[AnyEditor]) -> CopyOptions:
     """The same with texts such as ``"GFP,DAPI"`` taken apart, unless a channel has such a name."""
     given = options.selection.channels or ()
     if not any("," in text for text in given):
@@ -185,13 +184,13 @@ def with_known_channels(options: CopyOptions, nodes: Sequence[Editor[Any]]) -> C
     return replace(options, selection=replace(options.selection, channels=names))
 
 
-def own_well(well: Editor[Any]) -> str:
+def own_well(well: AnyEditor) -> str:
     """Path of a well in its plate; empty for one that lies in none."""
     inside = well.upkeep.plate_around(well.location, 2) is not None
     return "/".join(well.location.path.split("/")[-2:]) if inside else ""
 
 
-def own_place(node: Editor[Any]) -> tuple[str, str, int | None]:
+def own_place(node: AnyEditor) -> tuple[str, str, int | None]:
     """Well, name and acquisition of a position that is a source by itself."""
     above = node.location.parent(1)
     segments = node.location.path.split("/")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from platestore.arrays.partition import Cut, Pick, Place, Span, blocks
-from platestore.copying.ends import Pixels
+from platestore.arrays.types import DType, Pixels
 from platestore.copying.pipeline import Pipeline, Stopped
 from platestore.copying.pixel_plan import PixelJob, PixelPlan, plan_comparison, plan_pixels
 from platestore.errors import VerifyError
@@ -126,7 +126,7 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self.chunks: dict[str, Pixels] = {}
 
-    def chunk(self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pixels:
+    def chunk(self, use: str, shape: tuple[int, ...], dtype: DType) -> Pixels:
         if use not in self.chunks:
             self.chunks[use] = np.empty(shape, dtype)
         return self.chunks[use]
@@ -380,7 +380,7 @@ class _Block:
         return elements * self._run.target.dtype.itemsize
 
 
-def _bits(value: Any, dtype: np.dtype[Any]) -> bytes:
+def _bits(value: Any, dtype: DType) -> bytes:
     return np.asarray(value, dtype).tobytes()
 
 

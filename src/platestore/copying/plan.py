@@ -13,6 +13,7 @@ from platestore.copying.files import Folder
 from platestore.copying.report import ArrayReport
 from platestore.copying.stamps import Stamp
 from platestore.copying.strays import Strays
+from platestore.spec.values import Json
 from platestore.storage.base import Storage
 from platestore.storage.hierarchy import ArrayDocument
 
@@ -139,7 +140,7 @@ class Plan:
     pixels: list[PixelCopy] = field(default_factory=list)
     levels: list[LevelsCopy] = field(default_factory=list)
     arrays: list[ArrayReport] = field(default_factory=list)
-    stamps: dict[str, Any] = field(default_factory=dict)
+    stamps: Json = field(default_factory=dict)
     positions: int = 0
     notes: list[str] = field(default_factory=list)
     remarks: dict[str, tuple[list[str], int]] = field(default_factory=dict)

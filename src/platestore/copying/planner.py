@@ -20,7 +20,7 @@ from platestore.errors import ArgumentError, InvalidMetadataError, UnsupportedEr
 from platestore.spec.versions import Version, sharding
 from platestore.storage.base import join
 from platestore.storage.hierarchy import read_array, read_group
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.holder import editor_of
 from platestore.tree.image import LABELS, ImageEditor, LabelImageEditor
 from platestore.tree.location import Location
@@ -30,7 +30,7 @@ from platestore.tree.series import SeriesEditor
 from platestore.tree.well import WellEditor
 
 
-def open_sources(given: Sequence[Any]) -> list[Editor[Any]]:
+def open_sources(given: Sequence[Any]) -> list[AnyEditor]:
     """Open what is to be copied.
 
     Raises
@@ -38,7 +38,7 @@ def open_sources(given: Sequence[Any]) -> list[Editor[Any]]:
     UnsupportedError
         If it is neither plate nor well, position or series.
     """
-    nodes: list[Editor[Any]] = []
+    nodes: list[AnyEditor] = []
     for item in given:
         held = editor_of(item)
         if held is None and not isinstance(item, (str, os.PathLike)) and not hasattr(item, "read_only"):
@@ -73,7 +73,7 @@ class Planner:
     """
 
     def __init__(
-        self, nodes: Sequence[Editor[Any]], options: CopyOptions, destination: Destination, version: Version
+        self, nodes: Sequence[AnyEditor], options: CopyOptions, destination: Destination, version: Version
     ) -> None:
         self.plan = Plan()
         self._nodes = nodes
@@ -225,7 +225,7 @@ class Planner:
 
 
 def version_of(
-    nodes: Sequence[Editor[Any]], options: CopyOptions, destination: Destination, plate: PlateEditor | None
+    nodes: Sequence[AnyEditor], options: CopyOptions, destination: Destination, plate: PlateEditor | None
 ) -> Version:
     """Version of the copy.
 
@@ -245,7 +245,7 @@ def version_of(
     return fixed or options.version or nodes[0].location.version
 
 
-def _count(node: Editor[Any]) -> int:
+def _count(node: AnyEditor) -> int:
     if isinstance(node, PlateEditor):
         return sum(len(node.open_child(WellEditor, path).meta.images) for path in node.entries())
     return 1 if isinstance(node, ImageEditor) else len(node.names())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from platestore.copying.groups import GroupWriter
 from platestore.copying.members import Entry
@@ -26,7 +26,7 @@ from platestore.spec.plate import (
 )
 from platestore.spec.well import ImageMeta, WellGroupMeta
 from platestore.tree.axes_case import AxesCase, lowered
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.image import ImageEditor
 from platestore.tree.plate import PlateEditor
 from platestore.tree.well import WellEditor
@@ -48,7 +48,7 @@ class Acquisitions:
         Gets a line for each acquisition that gets another number.
     """
 
-    def __init__(self, nodes: Sequence[Editor[Any]], entries: Sequence[Entry], notes: list[str]) -> None:
+    def __init__(self, nodes: Sequence[AnyEditor], entries: Sequence[Entry], notes: list[str]) -> None:
         self._numbers: dict[tuple[int, int], int] = {}
         self._items: dict[int, AcquisitionMeta] = {}
         self.declared = False
@@ -104,7 +104,7 @@ def _same(one: AcquisitionMeta, other: AcquisitionMeta) -> bool:
 
 def plan_plate(
     groups: GroupWriter,
-    nodes: Sequence[Editor[Any]],
+    nodes: Sequence[AnyEditor],
     entries: Sequence[Entry],
     channels: Sequence[str] | None,
     name: str,
@@ -163,7 +163,7 @@ def plan_plate(
     _others(groups, nodes, entries, wells)
 
 
-def _inherited(own: OwnMeta, first: Editor[Any] | None, channels: Sequence[str] | None) -> None:
+def _inherited(own: OwnMeta, first: AnyEditor | None, channels: Sequence[str] | None) -> None:
     """Channels and axes that positions created later get."""
     if own.channel_names is not None and channels is not None:
         own.channel_names = list(channels)
@@ -210,7 +210,7 @@ def _grid(
 
 def _others(
     groups: GroupWriter,
-    nodes: Sequence[Editor[Any]],
+    nodes: Sequence[AnyEditor],
     entries: Sequence[Entry],
     wells: dict[str, list[Entry]],
 ) -> None:
@@ -244,7 +244,7 @@ def _row_names(plate: PlateEditor) -> set[str]:
 
 def _rows(
     groups: GroupWriter,
-    nodes: Sequence[Editor[Any]],
+    nodes: Sequence[AnyEditor],
     entries: Sequence[Entry],
     wells: dict[str, list[Entry]],
 ) -> None:
@@ -380,7 +380,7 @@ class SameLook:
             names = list(channels)
         self._compare(position.location.where, _ChannelsAndAxes(tuple(names), _axes(position)))
 
-    def check_pair(self, plate: PlateEditor, node: Editor[Any], channels: Sequence[str] | None) -> None:
+    def check_pair(self, plate: PlateEditor, node: AnyEditor, channels: Sequence[str] | None) -> None:
         """Compare a position, or a well, with the plate that it is added to."""
         if plate.channel_names:
             self._compare(plate.location.where, _ChannelsAndAxes(tuple(plate.channel_names), _axes(plate)))
@@ -406,7 +406,7 @@ class SameLook:
                 )
 
 
-def _axes(node: Editor[Any]) -> tuple[str, ...]:
+def _axes(node: AnyEditor) -> tuple[str, ...]:
     return tuple(map(_axis, node.axes))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from platestore.spec.values import Json
 
 #: How an array comes into the copy: its files as they are; decoded and encoded again; made from a finer
 #: level; or without any pixels.
@@ -91,7 +93,7 @@ class CopyReport:
         """Number of arrays that come into the copy in one way."""
         return sum(1 for array in self.arrays if array.how == how)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The report as JSON; arrays are listed only in a plan."""
         out = asdict(self)
         arrays = out.pop("arrays")

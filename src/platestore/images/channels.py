@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from platestore.arrays.casting import exact
 from platestore.arrays.image import ImageArray
 from platestore.arrays.layout import write_units
 from platestore.arrays.metadata import summarise
+from platestore.arrays.types import Pixels
 from platestore.errors import ArgumentError
 from platestore.spec import pyramids
 from platestore.spec.axes import channel_index, is_spatial
@@ -102,7 +102,7 @@ def _level(position: ImageEditor) -> str:
     return image.datasets[0].path
 
 
-def _blocks(image: ImageArray, axis: int | None, channel: int) -> Iterator[npt.NDArray[Any]]:
+def _blocks(image: ImageArray, axis: int | None, channel: int) -> Iterator[Pixels]:
     """The finite values of a channel, one chunk after the other."""
     for region in write_units(image.shape, image.chunks):
         part = list(region)

@@ -45,8 +45,9 @@ from platestore.tree.leftovers import require_free
 from platestore.tree.levels import factors_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
+
+    from platestore.arrays.types import DType, Pixels
 
 #: Of more values the colors are left to the viewer: every reader of the document would pay for them.
 MAX_DEFAULT_COLORS = 1024
@@ -170,7 +171,7 @@ def _values(pixels: Any) -> Iterable[int]:
     return () if found is None else found
 
 
-def values_present(pixels: npt.NDArray[Any], limit: int) -> list[int] | None:
+def values_present(pixels: Pixels, limit: int) -> list[int] | None:
     """The distinct values of an array, sorted.
 
     Parameters
@@ -207,7 +208,7 @@ def values_present(pixels: npt.NDArray[Any], limit: int) -> list[int] | None:
     return sorted(found)
 
 
-def _distinct(values: npt.NDArray[Any]) -> list[int]:
+def _distinct(values: Pixels) -> list[int]:
     """The distinct values; where they lie close together, without sorting."""
     import numpy as np
 
@@ -239,7 +240,7 @@ def _levels(position: ImageEditor, pyramid: PyramidOptions) -> PyramidOptions:
     return replace(pyramid, levels=levels, factors=factors_of(position, image, documents, exact=False))
 
 
-def check_label_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+def check_label_dtype(dtype: npt.DTypeLike) -> DType:
     """The data type, if a label image may have it.
 
     Raises

@@ -34,7 +34,7 @@ from platestore.tree.leftovers import require_free
 from platestore.tree.levels import image_of
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from platestore.arrays.types import Pixels
 
 
 def build_staged(
@@ -43,7 +43,7 @@ def build_staged(
     resources: Resources,
     *,
     base: ArrayDocument | None = None,
-    data: npt.NDArray[Any] | Source | None = None,
+    data: Pixels | Source | None = None,
 ) -> list[str]:
     """Build all levels under hidden names, which are returned.
 

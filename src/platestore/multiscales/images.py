@@ -16,10 +16,10 @@ from platestore.spec.axes import AxisMeta, check_axes
 from platestore.spec.omero import check_channel_names
 from platestore.spec.orientation import AnatomicalOrientation, check_orientations
 from platestore.spec.units import known_unit, normalise_unit
+from platestore.spec.values import Json
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from platestore.arrays.types import DType
     from platestore.spec.transforms import TransformationMeta
 
 #: The axes, in the specification's order.
@@ -202,9 +202,9 @@ class CheckedImage:
 
     def axes(self) -> list[AxisMeta]:
         """The axes as the metadata has them, in the specification's order."""
-        rows: list[AxisMeta | dict[str, Any]] = []
+        rows: list[AxisMeta | Json] = []
         for d in self.order:
-            row: dict[str, Any] = {"name": d, "type": self.types[d]}
+            row: Json = {"name": d, "type": self.types[d]}
             if d in self.units:
                 row["unit"] = self.units[d]
             if d in self.orientations:
@@ -274,11 +274,11 @@ def _unit(unit: Any, dim: str, kind: str) -> str:
     return normalise_unit(unit, kind, dim)
 
 
-def type_of(data: Any) -> np.dtype[Any]:
+def type_of(data: Any) -> DType:
     """Type of an array's pixels, as numpy has it (TensorStore has types of its own)."""
     import numpy as np
 
-    found: np.dtype[Any] = np.dtype(getattr(data.dtype, "numpy_dtype", data.dtype))
+    found: DType = np.dtype(getattr(data.dtype, "numpy_dtype", data.dtype))
     return found
 
 
@@ -297,7 +297,7 @@ def _check_dims(dims: Any, shape: Sequence[int]) -> tuple[str, ...]:
     return names
 
 
-def _by_axis(given: Any, dims: Sequence[str], what: str) -> dict[str, Any]:
+def _by_axis(given: Any, dims: Sequence[str], what: str) -> Json:
     found = _mapping(given, what)
     unknown = [str(d) for d in found if d not in dims]
     if unknown:
@@ -307,7 +307,7 @@ def _by_axis(given: Any, dims: Sequence[str], what: str) -> dict[str, Any]:
     return found
 
 
-def _mapping(given: Any, what: str) -> dict[str, Any]:
+def _mapping(given: Any, what: str) -> Json:
     if given is None:
         return {}
     if not isinstance(given, Mapping):

@@ -22,6 +22,7 @@ from platestore.errors import (
 )
 from platestore.publish import targets
 from platestore.spec import versions
+from platestore.spec.values import Json
 from platestore.storage.archive import ArchiveStorage
 from platestore.storage.base import Storage, StorageOptions
 from platestore.storage.files import temporary_name
@@ -56,7 +57,7 @@ class ImagePlace(Protocol):
     def holds(self, origin: Any) -> bool:
         """Whether pixels that come from somewhere come from here."""
 
-    def foreign(self, version: versions.Version) -> dict[str, Any]:
+    def foreign(self, version: versions.Version) -> Json:
         """Root attributes of others, as they are in a version."""
 
     def building(self) -> contextlib.AbstractContextManager[Storage]:
@@ -174,7 +175,7 @@ class DirectoryPlace(_Beside):
             targets.check_replaceable(self.where, check_name=False)
         self._require_apart()
 
-    def foreign(self, version: versions.Version) -> dict[str, Any]:
+    def foreign(self, version: versions.Version) -> Json:
         """Root attributes of others."""
         return _foreign(LocalStorage(self.where, _READ), "", version) if self.exists() else {}
 
@@ -216,7 +217,7 @@ class ArchivePlace(_Beside):
         if os.path.lexists(self.where):
             check_archive(self.where)
 
-    def foreign(self, version: versions.Version) -> dict[str, Any]:
+    def foreign(self, version: versions.Version) -> Json:
         """Root attributes of others."""
         return _foreign(OzxStorage(self.where, _READ), "", version) if self.exists() else {}
 
@@ -291,7 +292,7 @@ class StorePlace:
             return isinstance(origin, str) and isinstance(mine, str) and _is_below(origin, mine)
         return origin is mine or bool(_read_only(origin) == _read_only(mine))
 
-    def foreign(self, version: versions.Version) -> dict[str, Any]:
+    def foreign(self, version: versions.Version) -> Json:
         """Root attributes of others."""
         return _foreign(self._whole, "", version)
 
@@ -315,7 +316,7 @@ def _read_only(store: Any) -> Any:
     return store
 
 
-def _foreign(storage: Storage, path: str, version: versions.Version) -> dict[str, Any]:
+def _foreign(storage: Storage, path: str, version: versions.Version) -> Json:
     """Root attributes of a store that are neither the specification's nor this library's."""
     group = read_group(storage, path)
     if group is None:

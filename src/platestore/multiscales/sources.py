@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.sources import Rearranged, Region, Source, as_source, read_tiles
+from platestore.arrays.types import Pixels
 from platestore.pyramid.windows import needed, reduce_region
 from platestore.spec.geometry import next_shape
 
@@ -46,10 +46,10 @@ class LevelSource:
         self.dtype = above.dtype
         self.tiles = tuple(max(1, t // f) for t, f in zip(above.tiles, self.factors, strict=True))
 
-    def load(self, region: Region, out: npt.NDArray[Any], workers: int) -> None:
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
         """Make a box, part by part."""
 
-        def make(part: Region, target: npt.NDArray[Any]) -> None:
+        def make(part: Region, target: Pixels) -> None:
             wanted = needed(part, self.above.shape, self.factors, self.method)
             block = np.empty([w.stop - w.start for w in wanted], self.dtype)
             self.above.load(wanted, block, 1)
@@ -87,7 +87,7 @@ class SourceArray:
         self.source = source
         self.shape, self.dtype, self.ndim = source.shape, source.dtype, len(source.shape)
 
-    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+    def __getitem__(self, index: Any) -> Pixels:
         """Read a selection: what dask asks for is a box, and, where it joins selections, a part of one."""
         parts = index if isinstance(index, tuple) else (index,)
         parts = (*parts, *(slice(None),) * (self.ndim - len(parts)))

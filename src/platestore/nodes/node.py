@@ -12,7 +12,7 @@ from platestore.errors import ArgumentError, UnsupportedError
 from platestore.spec.axes import AxisMeta
 from platestore.spec.base import Model
 from platestore.spec.edits import index_of
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor, Editor
 from platestore.tree.listing import children, print_tree
 from platestore.tree.location import Location, location_of
 from platestore.tree.removal import remove
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 
-_NODES: dict[type[Editor[Any]], type[NGFFNode[Any]]] = {}
+_NODES: dict[type[AnyEditor], type[NGFFNode[Any]]] = {}
 
 
 class NGFFNode(Generic[M]):
@@ -50,10 +50,10 @@ class NGFFNode(Generic[M]):
         ``FileExistsError``).
     """
 
-    _editor_class: ClassVar[type[Editor[Any]]] = Editor
+    _editor_class: ClassVar[type[AnyEditor]] = Editor
     _editor: Editor[M]
 
-    def __init_subclass__(cls, editor: type[Editor[Any]] | None = None) -> None:
+    def __init_subclass__(cls, editor: type[AnyEditor] | None = None) -> None:
         super().__init_subclass__()
         if editor is not None:
             cls._editor_class = editor

@@ -15,9 +15,9 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from platestore.errors import ArgumentError, NodeExistsError, ReadOnlyError, UnsafeTargetError
+from platestore.spec.values import Json
 from platestore.spec.versions import NAMESPACE
 from platestore.storage.base import DOCUMENTS
 from platestore.storage.files import is_left, rename, sync_directory, temporary_name
@@ -189,7 +189,7 @@ def _is_array(directory: str) -> bool:
     return _document(directory, "zarr.json").get("node_type") == "array"
 
 
-def _document(directory: str, name: str) -> dict[str, Any]:
+def _document(directory: str, name: str) -> Json:
     """A document; empty if there is none, or it cannot be read."""
     try:
         with open(os.path.join(directory, name), "rb") as file:
@@ -199,7 +199,7 @@ def _document(directory: str, name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _attributes(directory: str) -> dict[str, Any]:
+def _attributes(directory: str) -> Json:
     found = _document(directory, "zarr.json").get("attributes")
     return {**(found if isinstance(found, dict) else {}), **_document(directory, ".zattrs")}
 

@@ -14,10 +14,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from platestore.errors import LockTimeoutError, NodeNotFoundError, UnsafeTargetError
 from platestore.publish import targets
+from platestore.spec.values import Json
 from platestore.storage import locks
 from platestore.storage.base import belongs
 from platestore.storage.files import CREATE, rename, sync_directory, write_over
@@ -97,7 +97,7 @@ class WorkPlace:
         """Whether something is under way, or was when it was interrupted."""
         return os.path.lexists(self.journal) or os.path.lexists(self.data)
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Json:
         """The journal; empty if there is none, or it cannot be read."""
         try:
             with open(self.journal, "rb") as file:
@@ -106,7 +106,7 @@ class WorkPlace:
             return {}
         return content if isinstance(content, dict) else {}
 
-    def write(self, content: dict[str, Any]) -> None:
+    def write(self, content: Json) -> None:
         """Write the journal: from then on, the work is under way."""
         write_over(self.journal, json.dumps(content).encode())
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.sources import Source
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import BudgetError
 from platestore.pyramid.blocks import BlockTree, Join
 from platestore.pyramid.kernels import SCRATCH_BYTES
@@ -63,10 +60,10 @@ class Account:
     def __init__(
         self,
         levels: Sequence[LevelTarget],
-        dtype: np.dtype[Any],
+        dtype: DType,
         tree: BlockTree,
         *,
-        data: npt.NDArray[Any] | None = None,
+        data: Pixels | None = None,
         stages: Stages | None = None,
         spent: int = 0,
     ) -> None:
@@ -205,10 +202,10 @@ class Account:
 
 def choose_account(
     levels: Sequence[LevelTarget],
-    dtype: np.dtype[Any],
+    dtype: DType,
     *,
     max_memory: int,
-    data: npt.NDArray[Any] | None = None,
+    data: Pixels | None = None,
     source: Source | None = None,
     halo: tuple[int, ...] = (),
     region: tuple[slice, ...] | None = None,

@@ -14,12 +14,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.sources import Source
+from platestore.arrays.types import DType, Pixels
 from platestore.progress import Progress
 from platestore.pyramid.blocks import BlockTree, Place
 from platestore.pyramid.budget import choose_account
@@ -41,7 +40,7 @@ class _Open:
     missing: int
     nbytes: int
     has_gaps: bool = False
-    data: npt.NDArray[Any] | None = None
+    data: Pixels | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -49,9 +48,9 @@ class _ThreadBlocks(threading.local):
     """Blocks of one thread that are used again: fresh pages cost as much as decoding."""
 
     def __init__(self) -> None:
-        self.blocks: dict[str, npt.NDArray[Any]] = {}
+        self.blocks: dict[str, Pixels] = {}
 
-    def block(self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    def block(self, use: str, shape: tuple[int, ...], dtype: DType) -> Pixels:
         size = math.prod(shape)
         if use not in self.blocks or self.blocks[use].size < size:
             self.blocks.pop(use, None)  # the old one goes first
@@ -93,12 +92,12 @@ class PyramidBuild:
     def __init__(
         self,
         levels: Sequence[LevelTarget],
-        dtype: np.dtype[Any],
+        dtype: DType,
         method: Method,
         *,
         max_memory: int,
         workers: int,
-        data: npt.NDArray[Any] | Source | None = None,
+        data: Pixels | Source | None = None,
         region: tuple[slice, ...] | None = None,
         spent: int = 0,
         where: str = "",
@@ -301,7 +300,7 @@ class PyramidBuild:
                 block = gathered
         self._complete(0, place, block)
 
-    def _read(self, k: int, region: tuple[slice, ...]) -> npt.NDArray[Any] | None:
+    def _read(self, k: int, region: tuple[slice, ...]) -> Pixels | None:
         """A region of whole chunks; None if none of them was ever written."""
         level, reader = self.tree.levels[k], self._levels[k].reader
         assert reader is not None
@@ -332,7 +331,7 @@ class PyramidBuild:
             target[...] = self._fill
         return out[tuple(slice(0, r.stop - r.start) for r in region)]
 
-    def _complete(self, k: int, place: Place, block: npt.NDArray[Any] | None) -> None:
+    def _complete(self, k: int, place: Place, block: Pixels | None) -> None:
         """Write a complete block and reduce it into the next level, and go on with the one this completes."""
         while True:
             if self._levels[k].writer is not None:
@@ -351,9 +350,7 @@ class PyramidBuild:
                     return
             k, place, block = k + 1, above, parent.data
 
-    def _deposit(
-        self, k: int, place: Place, block: npt.NDArray[Any] | None, above: Place, parent: _Open
-    ) -> None:
+    def _deposit(self, k: int, place: Place, block: Pixels | None, above: Place, parent: _Open) -> None:
         """Reduce a block into its place in a block of the next level."""
         source, target = self.tree.levels[k].region(place), self.tree.levels[k + 1].region(above)
         factors = self._levels[k + 1].factors
@@ -378,9 +375,7 @@ class PyramidBuild:
         else:
             reduce_block(block, factors, self._method, out=parent.data[inner])
 
-    def _start(
-        self, k: int, region: tuple[slice, ...], absent: bool, parent: _Open
-    ) -> npt.NDArray[Any] | None:
+    def _start(self, k: int, region: tuple[slice, ...], absent: bool, parent: _Open) -> Pixels | None:
         """The pixels of a block under way: what is there already where only a region is made anew."""
         shape = tuple(r.stop - r.start for r in region)
         made = zip(region, self.tree.written(k), strict=True)
@@ -394,7 +389,7 @@ class PyramidBuild:
             return np.full(shape, self._fill, self._dtype)
         return np.empty(shape, self._dtype)
 
-    def _write(self, k: int, place: Place, block: npt.NDArray[Any] | None) -> None:
+    def _write(self, k: int, place: Place, block: Pixels | None) -> None:
         """Write the chunks of a complete block."""
         level, writer = self.tree.levels[k], self._levels[k].writer
         assert writer is not None
@@ -424,7 +419,7 @@ class PyramidBuild:
                 self._changed.notify()
 
 
-def _all_of(data: npt.NDArray[Any], tree: BlockTree) -> Stage:
+def _all_of(data: Pixels, tree: BlockTree) -> Stage:
     return Stage(tree.walked(0), tuple(slice(0, n) for n in data.shape), data)
 
 

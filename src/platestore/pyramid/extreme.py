@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from platestore.arrays.types import DType, Pixels
 from platestore.pyramid.scratch import Scratch, offsets, settle
 
 
@@ -26,7 +24,7 @@ class Extreme:
     work_bytes = 2**20
     fixed_cost = 0
 
-    def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, largest: bool) -> None:
+    def __init__(self, dtype: DType, factors: tuple[int, ...], *, largest: bool) -> None:
         self._better = np.maximum if largest else np.minimum
         self._dtype = dtype
         self._rows = (*factors[:-1], 1)
@@ -34,15 +32,15 @@ class Extreme:
         self.cost: float = dtype.itemsize * (self._along + 1)
         self.full_cost: float = self.cost
 
-    def wants_copy(self, piece: NDArray[Any]) -> bool:
+    def wants_copy(self, piece: Pixels) -> bool:
         """Whether every comparison would otherwise swap bytes."""
         return not piece.dtype.isnative
 
-    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+    def run(self, piece: Pixels, out: Pixels, work: Scratch) -> None:
         """Reduce a piece of complete windows into `out`."""
         places = offsets(self._rows)
         rows = piece[next(places)]
-        best: NDArray[Any] | None = None
+        best: Pixels | None = None
         for offset in places:
             if best is None:
                 best = work.take(rows.shape, self._dtype)

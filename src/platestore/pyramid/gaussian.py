@@ -12,11 +12,10 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from platestore.arrays.types import DType, Pixels
 from platestore.pyramid.rounding import rounded
 from platestore.pyramid.scratch import Scratch, scratch
 
@@ -61,9 +60,7 @@ def halo(factor: int) -> int:
     return (taps(factor) - factor) // 2
 
 
-def reduce_gaussian(
-    block: NDArray[Any], lead: Sequence[int], factors: Sequence[int], out: NDArray[Any]
-) -> None:
+def reduce_gaussian(block: Pixels, lead: Sequence[int], factors: Sequence[int], out: Pixels) -> None:
     """Reduce a block by whole factors with gaussian weights.
 
     What lies beyond the block counts as the pixel at its edge. Every pixel is summed in one order, in floats
@@ -113,12 +110,12 @@ def _piece(shape: tuple[int, ...], factors: tuple[int, ...], itemsize: int) -> t
 
 
 def _reduce(
-    block: NDArray[Any],
+    block: Pixels,
     lead: Sequence[int],
     factors: Sequence[int],
     region: tuple[slice, ...],
-    out: NDArray[Any],
-    work_type: np.dtype[Any],
+    out: Pixels,
+    work_type: DType,
 ) -> None:
     """One piece of the result: axis after axis, the slowest first, since what it leaves is contiguous."""
     wanted = [
@@ -149,7 +146,7 @@ def _nbytes(shape: Sequence[int], factors: Sequence[int], itemsize: int) -> int:
     return total * itemsize
 
 
-def _extend(pixels: NDArray[Any], place: tuple[slice, ...]) -> None:
+def _extend(pixels: Pixels, place: tuple[slice, ...]) -> None:
     """Repeat the pixels at the edges outwards."""
     for axis, part in enumerate(place):
         before = (slice(None),) * axis
@@ -159,7 +156,7 @@ def _extend(pixels: NDArray[Any], place: tuple[slice, ...]) -> None:
             pixels[(*before, slice(part.stop, None))] = pixels[(*before, slice(part.stop - 1, part.stop))]
 
 
-def _along(pixels: NDArray[Any], axis: int, factor: int, work: Scratch) -> NDArray[Any]:
+def _along(pixels: Pixels, axis: int, factor: int, work: Scratch) -> Pixels:
     """Reduce one axis: pairs at the same distance are added, weighted and summed, outermost first."""
     half, count = weights(factor), taps(factor)
     length = (pixels.shape[axis] - 2 * halo(factor)) // factor
@@ -167,7 +164,7 @@ def _along(pixels: NDArray[Any], axis: int, factor: int, work: Scratch) -> NDArr
     total, pair = work.take(shape, pixels.dtype), work.take(shape, pixels.dtype)
     before = (slice(None),) * axis
 
-    def tap(k: int) -> NDArray[Any]:
+    def tap(k: int) -> Pixels:
         return pixels[(*before, slice(k, k + (length - 1) * factor + 1, factor))]
 
     for k, weight in enumerate(half):
@@ -182,7 +179,7 @@ def _along(pixels: NDArray[Any], axis: int, factor: int, work: Scratch) -> NDArr
     return total
 
 
-def _store(pixels: NDArray[Any], out: NDArray[Any]) -> None:
+def _store(pixels: Pixels, out: Pixels) -> None:
     """Round to the type of the result."""
     if out.dtype.kind in "iu" and out.dtype.itemsize < 8:
         info = np.iinfo(out.dtype)

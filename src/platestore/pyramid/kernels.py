@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import ArgumentError
 from platestore.pyramid.extreme import Extreme
 from platestore.pyramid.gaussian import reduce_gaussian
@@ -51,11 +52,11 @@ class _Kernel(Protocol):
     full_cost: float
     fixed_cost: int
 
-    def wants_copy(self, piece: NDArray[Any]) -> bool:
+    def wants_copy(self, piece: Pixels) -> bool:
         """Whether the pixels must first be copied to contiguous native memory."""
         ...
 
-    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+    def run(self, piece: Pixels, out: Pixels, work: Scratch) -> None:
         """Reduce a piece of complete windows into `out`."""
         ...
 
@@ -112,9 +113,7 @@ def reduced_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ..
     return tuple(-(-int(n) // int(f)) for n, f in zip(shape, factors, strict=True))
 
 
-def reduce_block(
-    block: NDArray[Any], factors: Sequence[int], method: Method, out: NDArray[Any] | None = None
-) -> NDArray[Any]:
+def reduce_block(block: Pixels, factors: Sequence[int], method: Method, out: Pixels | None = None) -> Pixels:
     """Reduce a block of pixels by a whole factor per axis.
 
     The far edge is replicated until its windows are complete (except for ``"stride"``, which takes the first
@@ -178,7 +177,7 @@ def reduce_block(
     return out
 
 
-def _reduce(block: NDArray[Any], factors: tuple[int, ...], method: str, out: NDArray[Any]) -> None:
+def _reduce(block: Pixels, factors: tuple[int, ...], method: str, out: Pixels) -> None:
     """Reduce piece by piece."""
     if reduction(method).ignores_copies:
         # Nor do copies of the edge: a window need not reach further than the block.
@@ -204,9 +203,7 @@ def _reduce(block: NDArray[Any], factors: tuple[int, ...], method: str, out: NDA
             work.rewind(start)
 
 
-def _call(
-    method: Callable[..., Any], block: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]
-) -> None:
+def _call(method: Callable[..., Any], block: Pixels, factors: tuple[int, ...], out: Pixels) -> None:
     """Reduce by a function, piece by piece."""
     axes = tuple(range(1, 2 * block.ndim, 2))
     native = block.dtype.newbyteorder("=")
@@ -226,20 +223,20 @@ def _call(
             out[region] = rounded(result, native)
 
 
-def _mean(dtype: np.dtype[Any], factors: tuple[int, ...]) -> _Kernel:
+def _mean(dtype: DType, factors: tuple[int, ...]) -> _Kernel:
     return FloatMean(dtype, factors) if dtype.kind == "f" else IntegerMean(dtype, factors)
 
 
-def _take_first(block: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) -> None:
+def _take_first(block: Pixels, factors: tuple[int, ...], out: Pixels) -> None:
     np.copyto(out, block[tuple(slice(None, None, f) for f in factors)])
 
 
-def _gaussian(block: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) -> None:
+def _gaussian(block: Pixels, factors: tuple[int, ...], out: Pixels) -> None:
     reduce_gaussian(block, (0,) * block.ndim, factors, out)
 
 
 #: Kernels for a native dtype other than bool, which reduce piece by piece.
-_PIECEWISE: dict[str, Callable[[np.dtype[Any], tuple[int, ...]], _Kernel]] = {
+_PIECEWISE: dict[str, Callable[[DType, tuple[int, ...]], _Kernel]] = {
     "mean": _mean,
     "median": partial(Ranked, mode=False),
     "mode": partial(Ranked, mode=True),
@@ -247,19 +244,19 @@ _PIECEWISE: dict[str, Callable[[np.dtype[Any], tuple[int, ...]], _Kernel]] = {
     "max": partial(Extreme, largest=True),
 }
 #: Methods that reduce a block as a whole.
-_WHOLE: dict[str, Callable[[NDArray[Any], tuple[int, ...], NDArray[Any]], None]] = {
+_WHOLE: dict[str, Callable[[Pixels, tuple[int, ...], Pixels], None]] = {
     "stride": _take_first,
     "gaussian": _gaussian,
 }
 
 
 def _windows(
-    block: NDArray[Any],
+    block: Pixels,
     region: tuple[slice, ...],
     factors: tuple[int, ...],
     work: Scratch,
     always: bool,
-) -> NDArray[Any]:
+) -> Pixels:
     """Return the pixels whose windows make a region of the result, in a copy if incomplete or `always`."""
     source = block[tuple(slice(r.start * f, r.stop * f) for r, f in zip(region, factors, strict=True))]
     shape = tuple((r.stop - r.start) * f for r, f in zip(region, factors, strict=True))

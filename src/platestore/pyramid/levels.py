@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import numpy.typing as npt
-
 from platestore.arrays.chunkarrays import ArrayReader, ArrayWriter
 from platestore.arrays.chunkcodec import chunk_format
 from platestore.arrays.chunkfiles import ChunkReader, ChunkWriter
@@ -14,6 +12,7 @@ from platestore.arrays.grid import array_grid, warn_misnamed
 from platestore.arrays.image import ImageArray, open_array
 from platestore.arrays.sources import Source
 from platestore.arrays.stored import stored_source
+from platestore.arrays.types import Pixels
 from platestore.errors import ArgumentError
 from platestore.pyramid.build import PyramidBuild
 from platestore.pyramid.kernels import Method, check_method
@@ -38,7 +37,7 @@ def make_levels(
     resources: Resources,
     *,
     fresh: bool,
-    data: npt.NDArray[Any] | Source | None = None,
+    data: Pixels | Source | None = None,
     region: tuple[slice, ...] | None = None,
     ordered: bool = False,
 ) -> None:
@@ -83,7 +82,7 @@ def plan_build(
     resources: Resources,
     *,
     fresh: bool,
-    data: npt.NDArray[Any] | Source | None = None,
+    data: Pixels | Source | None = None,
     region: tuple[slice, ...] | None = None,
     ordered: bool = False,
 ) -> Build:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from platestore.arrays.types import DType, Pixels
 from platestore.pyramid.scratch import Scratch, offsets
 
 # Larger windows are summed row by row, as there is no room for all their pairs.
@@ -27,7 +26,7 @@ class IntegerMean:
 
     fixed_cost = 0
 
-    def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
+    def __init__(self, dtype: DType, factors: tuple[int, ...]) -> None:
         self._size = size = math.prod(factors)
         self._signed = dtype.kind == "i"
         self._wide = dtype.itemsize == 8
@@ -50,7 +49,7 @@ class IntegerMean:
         self.cost: float = self._sum.itemsize * planes
         self.full_cost: float = self.cost
 
-    def wants_copy(self, piece: NDArray[Any]) -> bool:
+    def wants_copy(self, piece: Pixels) -> bool:
         """Whether pairs of neighbours cannot be seen as words where they are."""
         if not piece.dtype.isnative:
             return True
@@ -63,7 +62,7 @@ class IntegerMean:
             )
         )
 
-    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+    def run(self, piece: Pixels, out: Pixels, work: Scratch) -> None:
         """Reduce a piece of complete windows into `out`."""
         if self._wide:
             self._divided(piece, out, work)
@@ -88,7 +87,7 @@ class IntegerMean:
         self._round(total, other, work)
         np.copyto(out, total, casting="unsafe")
 
-    def _sum_pairs(self, words: NDArray[Any], work: Scratch) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _sum_pairs(self, words: Pixels, work: Scratch) -> tuple[Pixels, Pixels]:
         """Add both halves of all words, then the rows of each window, axis by axis, the slowest first.
 
         Returns the sums, and memory of the same shape.
@@ -114,7 +113,7 @@ class IntegerMean:
             total, other = target, total
         return total, other.reshape(-1)[: total.size].reshape(total.shape)
 
-    def _round(self, total: NDArray[Any], other: NDArray[Any], work: Scratch) -> None:
+    def _round(self, total: Pixels, other: Pixels, work: Scratch) -> None:
         """Divide sums by the size of the window, half to even, in place."""
         number = self._sum.type
         if self._size & (self._size - 1) == 0:
@@ -134,7 +133,7 @@ class IntegerMean:
         self._carry(other, rest, total)
         np.copyto(total, other)
 
-    def _carry(self, quotient: NDArray[Any], rest: NDArray[Any], other: NDArray[Any]) -> None:
+    def _carry(self, quotient: Pixels, rest: Pixels, other: Pixels) -> None:
         """Add 1 to quotients whose rest is more than half the window, or half of it if they are odd."""
         number = self._sum.type
         # Twice the rest, and one more for odd quotients, is larger than the size in just those cases.
@@ -144,7 +143,7 @@ class IntegerMean:
         np.floor_divide(other, number(self._size + 1), out=other)
         np.add(quotient, other, out=quotient)
 
-    def _divided(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+    def _divided(self, piece: Pixels, out: Pixels, work: Scratch) -> None:
         """Sum quotients and rests apart, for sums that fit no integer."""
         number = self._sum.type
         quotient, rest, one, two = (work.take(out.shape, self._sum) for _ in range(4))
@@ -182,7 +181,7 @@ class FloatMean:
     work_bytes = 3 * 2**18
     fixed_cost = 0
 
-    def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...]) -> None:
+    def __init__(self, dtype: DType, factors: tuple[int, ...]) -> None:
         self._size = math.prod(factors)
         self._double = dtype.itemsize == 8
         self._rows = (*factors[:-1], 1)
@@ -190,11 +189,11 @@ class FloatMean:
         self.cost: float = 8 * (2 * self._along + 2)
         self.full_cost: float = self.cost
 
-    def wants_copy(self, piece: NDArray[Any]) -> bool:
+    def wants_copy(self, piece: Pixels) -> bool:
         """Whether every addition would otherwise swap bytes."""
         return not piece.dtype.isnative
 
-    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+    def run(self, piece: Pixels, out: Pixels, work: Scratch) -> None:
         """Reduce a piece of complete windows into `out`."""
         with np.errstate(all="ignore"):
             rows = work.take((*out.shape[:-1], out.shape[-1] * self._along), np.float64)
@@ -212,10 +211,10 @@ class FloatMean:
 
     def _sum(
         self,
-        piece: NDArray[Any],
-        rows: NDArray[Any],
-        other: NDArray[Any],
-        total: NDArray[Any],
+        piece: Pixels,
+        rows: Pixels,
+        other: Pixels,
+        total: Pixels,
         divisor: float = 1.0,
     ) -> None:
         """Sum each window into `total`: its rows pixel by pixel, then along."""
@@ -234,10 +233,10 @@ class FloatMean:
 
     def _without_overflow(
         self,
-        piece: NDArray[Any],
-        rows: NDArray[Any],
-        other: NDArray[Any],
-        mean: NDArray[Any],
+        piece: Pixels,
+        rows: Pixels,
+        other: Pixels,
+        mean: Pixels,
         work: Scratch,
     ) -> None:
         """Make means that are not finite again, from values divided beforehand."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from platestore.arrays.types import DType, Pixels
 from platestore.pyramid.scratch import Scratch, boxes, offsets, settle
 from platestore.pyramid.sorting import longest_run, sort_groups, sort_planes
 
@@ -48,7 +48,7 @@ class Ranked:
     work_bytes = 5 * 2**20
     fixed_cost = _SMALL
 
-    def __init__(self, dtype: np.dtype[Any], factors: tuple[int, ...], *, mode: bool) -> None:
+    def __init__(self, dtype: DType, factors: tuple[int, ...], *, mode: bool) -> None:
         self._size = size = math.prod(factors)
         self._mode = mode
         self._factors = factors
@@ -68,11 +68,11 @@ class Ranked:
         few = dtype.itemsize + (self.full_cost + 16) / _RARE
         self.cost: float = self.full_cost if size > _NETWORK_LIMIT else 1 + max(flags, few)
 
-    def wants_copy(self, piece: NDArray[Any]) -> bool:
+    def wants_copy(self, piece: Pixels) -> bool:
         """Whether single pixels cannot be picked by their distance in memory."""
         return not piece.dtype.isnative or any(s < 0 or s % piece.itemsize for s in piece.strides)
 
-    def run(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+    def run(self, piece: Pixels, out: Pixels, work: Scratch) -> None:
         """Reduce a piece of complete windows into `out`."""
         start = work.mark()
         mixed = work.take(out.shape, np.bool_)
@@ -85,7 +85,7 @@ class Ranked:
             self._run_all(piece[source], out[region], work)
             work.rewind(start)
 
-    def _run_all(self, piece: NDArray[Any], out: NDArray[Any], work: Scratch) -> None:
+    def _run_all(self, piece: Pixels, out: Pixels, work: Scratch) -> None:
         """Reduce all windows in the same way."""
         planes = work.take((*self._factors, *out.shape), self._dtype)
         steps = (stride * f for stride, f in zip(piece.strides, self._factors, strict=True))
@@ -95,9 +95,7 @@ class Ranked:
             settle(result)
         np.copyto(out, result, casting="unsafe")
 
-    def _run_few(
-        self, piece: NDArray[Any], mixed: NDArray[np.bool_], out: NDArray[Any], work: Scratch
-    ) -> None:
+    def _run_few(self, piece: Pixels, mixed: NDArray[np.bool_], out: Pixels, work: Scratch) -> None:
         """Take the value of all windows but those that are flagged."""
         plain = self._dtype.kind != "f" and self._dtype == out.dtype and out.flags.c_contiguous
         result = out if plain else work.take(out.shape, self._dtype)
@@ -113,7 +111,7 @@ class Ranked:
             np.copyto(out, result, casting="unsafe")
 
     def _gather(
-        self, piece: NDArray[Any], places: NDArray[np.intp], shape: tuple[int, ...], planes: NDArray[Any]
+        self, piece: Pixels, places: NDArray[np.intp], shape: tuple[int, ...], planes: Pixels
     ) -> None:
         """Copy the pixels of windows at flat places of the result apart."""
         steps = [stride // piece.itemsize for stride in piece.strides]
@@ -128,7 +126,7 @@ class Ranked:
             else:
                 self._copy(plane, memory[start:][corners])
 
-    def _copy(self, plane: NDArray[Any], pixels: NDArray[Any]) -> None:
+    def _copy(self, plane: Pixels, pixels: Pixels) -> None:
         """Copy the pixels at one offset apart."""
         if self._mode and self._dtype.kind == "f":
             # Adding zero makes one zero of the two.
@@ -136,7 +134,7 @@ class Ranked:
         else:
             np.copyto(plane, pixels)
 
-    def _find_mixed(self, piece: NDArray[Any], mixed: NDArray[np.bool_], work: Scratch) -> bool:
+    def _find_mixed(self, piece: Pixels, mixed: NDArray[np.bool_], work: Scratch) -> bool:
         """Flag windows of several values in `mixed`; returns whether that was done, and they are few."""
         if self._size > _NETWORK_LIMIT:
             return False
@@ -153,7 +151,7 @@ class Ranked:
         self._pause = self._next_pause = min(2 * self._next_pause + 1, _LONGEST_PAUSE)
         return False
 
-    def _compare(self, pixels: NDArray[Any], work: Scratch) -> NDArray[np.bool_]:
+    def _compare(self, pixels: Pixels, work: Scratch) -> NDArray[np.bool_]:
         """Say which windows hold several values: axis by axis, all pixels against the first."""
         mixed: NDArray[np.bool_] | None = None
         for axis, factor in enumerate(self._factors):
@@ -180,7 +178,7 @@ class Ranked:
             mixed[...] = False
         return mixed
 
-    def _reduce(self, planes: NDArray[Any], work: Scratch) -> NDArray[Any]:
+    def _reduce(self, planes: Pixels, work: Scratch) -> Pixels:
         """Reduce columns of planes of shape (window, n) to one value each; uses up the planes."""
         size, n = planes.shape
         if planes.nbytes <= _SMALL and size & (size - 1) == 0:
@@ -203,7 +201,7 @@ class Ranked:
             ranks = list(planes)
         return self._most_frequent(ranks, work) if self._mode else ranks[self._rank]
 
-    def _most_frequent(self, ranks: list[NDArray[Any]], work: Scratch) -> NDArray[Any]:
+    def _most_frequent(self, ranks: list[Pixels], work: Scratch) -> Pixels:
         """Return the mode of columns of sorted planes; uses up the planes."""
         size, shape = self._size, ranks[0].shape
         count = np.dtype(np.uint8 if size < 256 else np.uint32)
@@ -233,19 +231,19 @@ class Ranked:
             result.reshape(-1)[places] = most
         return result
 
-    def _longest_run(self, ranks: list[NDArray[Any]], winner: NDArray[Any], work: Scratch) -> None:
+    def _longest_run(self, ranks: list[Pixels], winner: Pixels, work: Scratch) -> None:
         """Put the first of the longest runs of each column in `winner`; uses up the sorted planes."""
         bits = np.dtype(f"u{self._dtype.itemsize}")
         memory = [work.take(winner.shape, bits) for _ in range(3)]
         longest_run([rank.view(bits) for rank in ranks], winner.view(bits), memory)
 
 
-def _largest(planes: NDArray[Any]) -> NDArray[Any]:
+def _largest(planes: Pixels) -> Pixels:
     """Return the largest value of each column of planes, a power of two in number; uses up the planes."""
     while (half := len(planes) // 2) > 0:
         np.maximum(planes[:half], planes[half:], out=planes[:half])
         planes = planes[:half]
-    result: NDArray[Any] = planes[0]
+    result: Pixels = planes[0]
     return result
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import ArgumentError
 
 
-def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def rounded(values: Pixels, dtype: DType) -> Pixels:
     """Values as another type: for integers rounded half to even, and held to their range.
 
     Parameters
@@ -25,7 +23,7 @@ def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     ArgumentError
         If the values are no real numbers, or there is a NaN, which an integer cannot be.
     """
-    out: NDArray[Any]
+    out: Pixels
     if values.dtype.kind not in "biuf":
         raise ArgumentError(f"values of type {values.dtype} cannot become pixels of type {dtype}")
     if values.dtype.kind == "f" and dtype.kind in "biu" and np.isnan(values).any():

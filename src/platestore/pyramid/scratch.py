@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from platestore.arrays.types import Pixels
 
 #: Most bytes of working memory that one reduction takes, and that each thread that ever ran one keeps for the
 #: next; it is what a caller adds to its account per thread. Only a window that is itself larger takes more,
@@ -50,7 +51,7 @@ class Scratch:
         """Give back every temporary taken since `mark` was called."""
         self._used = mark
 
-    def take(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    def take(self, shape: tuple[int, ...], dtype: DTypeLike) -> Pixels:
         """Return a new C-contiguous temporary, its values undefined.
 
         Parameters
@@ -65,7 +66,7 @@ class Scratch:
         ndarray
             A part of the buffer, on a cache line of its own.
         """
-        array: NDArray[Any] = np.ndarray(shape, dtype, self._buffer, self._used)
+        array: Pixels = np.ndarray(shape, dtype, self._buffer, self._used)
         self._used += array.nbytes + -array.nbytes % _LINE + _LINE
         return array
 
@@ -142,7 +143,7 @@ def offsets(factors: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, None, f) for start, f in zip(starts, factors, strict=True))
 
 
-def settle(values: NDArray[Any]) -> None:
+def settle(values: Pixels) -> None:
     """Make one zero and one NaN of the several, in place: which comparisons return is up to the processor.
 
     Parameters

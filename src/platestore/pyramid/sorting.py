@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from platestore.arrays.types import Pixels
 
 
-def sort_groups(planes: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def sort_groups(planes: Pixels, other: Pixels) -> tuple[Pixels, Pixels]:
     """Sort along the second axis, whose length is a power of two (Batcher's merge exchange).
 
     All exchanges of one pass are made at once: few calls, each of them long.
@@ -48,7 +48,7 @@ def sort_groups(planes: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any]
     return planes, other
 
 
-def sort_planes(planes: list[NDArray[Any]], spare: NDArray[Any], rank: int | None) -> NDArray[Any]:
+def sort_planes(planes: list[Pixels], spare: Pixels, rank: int | None) -> Pixels:
     """Sort across any number of planes.
 
     Parameters
@@ -114,7 +114,7 @@ def exchanges(size: int, rank: int | None) -> tuple[tuple[int, int, bool, bool],
     return tuple(reversed(kept))
 
 
-def longest_run(planes: list[NDArray[Any]], winner: NDArray[Any], memory: list[NDArray[Any]]) -> None:
+def longest_run(planes: list[Pixels], winner: Pixels, memory: list[Pixels]) -> None:
     """Find the first of the longest runs of equal values in each column of sorted planes.
 
     Parameters

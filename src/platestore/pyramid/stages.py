@@ -13,16 +13,13 @@ import mmap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.partition import Axis, choose_block, decodes
 from platestore.arrays.sources import Region, Source, memory_order
+from platestore.arrays.types import Pixels
 from platestore.pyramid.blocks import BlockTree, Ranges
-
-Pixels = npt.NDArray[Any]
 
 #: Boxes of small tiles are joined until they have about this size: enough for all threads.
 _BOX_BYTES = 64 * 2**20

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.sources import Region, Source
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import BudgetError
 from platestore.progress import Progress
 from platestore.pyramid.build import PyramidBuild
@@ -41,12 +38,12 @@ class StepwiseBuild:
         self,
         levels: Sequence[LevelTarget],
         sources: Sequence[Source],
-        dtype: np.dtype[Any],
+        dtype: DType,
         method: str,
         *,
         max_memory: int,
         workers: int,
-        data: npt.NDArray[Any] | Source | None = None,
+        data: Pixels | Source | None = None,
         region: Region | None = None,
         spent: int = 0,
         where: str = "",

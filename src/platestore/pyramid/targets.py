@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy.typing as npt
-
+from platestore.arrays.types import Pixels
 from platestore.pyramid.blocks import Place
 
 
 class Reader(Protocol):
     """Gives the chunks of a level."""
 
-    def read(self, place: Place, out: npt.NDArray[Any]) -> bool:
+    def read(self, place: Place, out: Pixels) -> bool:
         """Decode a chunk into a C-contiguous block; False if it was never written."""
 
     @property
@@ -43,7 +42,7 @@ class Writer(Protocol):
     def held_nbytes(self) -> int:
         """The most bytes of unfinished files that it keeps in memory."""
 
-    def write(self, place: Place, block: npt.NDArray[Any] | None) -> None:
+    def write(self, place: Place, block: Pixels | None) -> None:
         """Encode and write a C-contiguous block of the whole chunk's shape; None is the fill value."""
 
     def restrict(self, places: Iterable[Place]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from platestore.arrays.types import Pixels
 from platestore.pyramid.gaussian import halo, reduce_gaussian
 from platestore.pyramid.kernels import Method, check_method, reduce_block
 from platestore.spec.reductions import reduction
@@ -52,14 +52,14 @@ def influenced(region: Region, shape: Sequence[int], factors: Sequence[int], met
 
 
 def reduce_region(
-    block: NDArray[Any],
+    block: Pixels,
     block_region: Region,
     shape: Sequence[int],
     region: Region,
     factors: Sequence[int],
     method: Method,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+    out: Pixels | None = None,
+) -> Pixels:
     """Make a part of a level.
 
     Parameters

@@ -13,6 +13,7 @@ from platestore.spec import rules
 from platestore.spec.base import AS_STORED, OptionalModel
 from platestore.spec.findings import Finding
 from platestore.spec.units import spelled, unlisted_unit
+from platestore.spec.values import Json
 
 
 class AxisMeta(OptionalModel):
@@ -73,7 +74,7 @@ def _by_type(value: Any, info: ValidationInfo) -> Any:
     return _typed(value, info.context)
 
 
-def _typed(value: Any, context: dict[str, Any] | None) -> Any:
+def _typed(value: Any, context: Json | None) -> Any:
     if isinstance(value, dict) and isinstance(value.get("type"), str):
         cls = _CLASSES.get(value["type"])
         return value if cls is None else cls.model_validate(value, context=context)
@@ -94,7 +95,7 @@ def default_axes() -> list[AxisMeta]:
     ]
 
 
-def check_axes(axes: Iterable[AxisMeta | dict[str, Any]], *, stored: bool = False) -> list[AxisMeta]:
+def check_axes(axes: Iterable[AxisMeta | Json], *, stored: bool = False) -> list[AxisMeta]:
     """Check axes for creation.
 
     Parameters
@@ -134,7 +135,7 @@ def check_axes(axes: Iterable[AxisMeta | dict[str, Any]], *, stored: bool = Fals
     return copies
 
 
-def _as_dict(axis: AxisMeta | dict[str, Any]) -> dict[str, Any]:
+def _as_dict(axis: AxisMeta | Json) -> Json:
     if isinstance(axis, AxisMeta):
         return axis.to_json()
     if isinstance(axis, dict):
@@ -142,7 +143,7 @@ def _as_dict(axis: AxisMeta | dict[str, Any]) -> dict[str, Any]:
     raise TypeError(f"{axis!r} is no axis")
 
 
-def _conventional(axis: dict[str, Any]) -> dict[str, Any]:
+def _conventional(axis: Json) -> Json:
     """Give an axis without a type the one that its conventional name says."""
     name = axis.get("name")
     if axis.get("type") is None and isinstance(name, str):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 
 from platestore.errors import InvalidMetadataError
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 
 M = TypeVar("M", bound="Model")
 
@@ -32,7 +33,7 @@ class Model(BaseModel):
         ser_json_inf_nan="constants",  # writing them is refused; they are not made null
     )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The JSON object of this model, with the specification's names; what is None is left out."""
         return self.model_dump(mode="json", by_alias=True)
 
@@ -49,7 +50,7 @@ class OptionalModel(Model):
     """Base of the models that have optional fields: None is left out of the JSON, nulls of others stay."""
 
     @model_serializer(mode="wrap")
-    def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_none(self, serialise: SerializerFunctionWrapHandler) -> Json:
         others = self.model_extra or {}
         return {key: value for key, value in serialise(self).items() if value is not None or key in others}
 

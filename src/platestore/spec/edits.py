@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from platestore.errors import ArgumentError, NodeKeyError
 from platestore.spec import pyramids
@@ -17,6 +16,7 @@ from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.omero import ChannelMeta, WindowDict, complete, new_channel, new_omero, refit_windows
 from platestore.spec.own import OwnMeta, PreviousTransform
 from platestore.spec.transforms import TransformationMeta, normalise, scale_of, translation_of
+from platestore.spec.values import Json
 
 #: Stands for the whole position wherever an image is named.
 WHOLE = "*"
@@ -114,7 +114,7 @@ def _complete(image: MultiScaleMeta) -> None:
         image.metadata = {}
 
 
-def unlist_image(meta: ImagesMeta, name: str) -> dict[str, Any]:
+def unlist_image(meta: ImagesMeta, name: str) -> Json:
     """Take an array out of the document; the last one leaves the axes and channels behind.
 
     Returns
@@ -140,7 +140,7 @@ def unlist_image(meta: ImagesMeta, name: str) -> dict[str, Any]:
     return place
 
 
-def relist_image(meta: ImagesMeta, name: str, place: dict[str, Any], dtype: str) -> None:
+def relist_image(meta: ImagesMeta, name: str, place: Json, dtype: str) -> None:
     """List a replaced array again where it was.
 
     Parameters
@@ -368,7 +368,7 @@ def set_window(
 ) -> None:
     """Set the contrast window of a channel."""
     index = index_of(names, name)
-    plain: dict[str, Any] = dict(window)
+    plain: Json = dict(window)
     _named(meta, names, dtype)[index].window = plain
 
 

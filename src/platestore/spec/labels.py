@@ -18,7 +18,7 @@ from platestore.spec import rules
 from platestore.spec.base import Model, OptionalModel
 from platestore.spec.findings import Finding
 from platestore.spec.multiscales import ImagesMeta
-from platestore.spec.values import canonical, duplicates
+from platestore.spec.values import Json, canonical, duplicates
 
 #: Where the annotated image is, seen from a label image that lies in its ``labels`` group.
 SOURCE = "../../"
@@ -231,7 +231,7 @@ def check_properties(properties: object) -> list[LabelPropertyMeta] | None:
     return out or None
 
 
-def _entries(items: object, name: str, key: str) -> list[dict[str, Any]]:
+def _entries(items: object, name: str, key: str) -> list[Json]:
     shape = f'{name} must be a dict by label value, or a list of {{"label-value": 1, "{key}": ...}}'
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise ArgumentError(f"{shape}, not {type(items).__name__}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import Field
 
@@ -13,6 +12,7 @@ from platestore.spec.base import LENIENT_TEXT, Model, OptionalModel
 from platestore.spec.findings import Finding
 from platestore.spec.omero import OMEROMeta
 from platestore.spec.transforms import TransformationMeta, transform_findings
+from platestore.spec.values import Json
 
 
 class DatasetMeta(Model):
@@ -63,7 +63,7 @@ class MultiScaleMeta(OptionalModel):
         default=None, alias="coordinateTransformations"
     )
     type: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Json | None = None
 
     def get_dataset_paths(self) -> list[str]:
         """Paths of the datasets, from the finest to the coarsest."""

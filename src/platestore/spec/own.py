@@ -8,7 +8,6 @@ that are under way, and, in a store that is still empty, the documents that coul
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -17,6 +16,7 @@ from platestore.spec.axes import Axis
 from platestore.spec.base import Model, OptionalModel
 from platestore.spec.names import split_path
 from platestore.spec.transforms import TransformationMeta
+from platestore.spec.values import Json
 from platestore.spec.versions import NAMESPACE as NAMESPACE
 from platestore.spec.well import ImageMeta
 
@@ -71,7 +71,7 @@ class Intent(OptionalModel):
     id: str
     path: str
     target: str | None = None
-    entry: dict[str, Any] | None = None
+    entry: Json | None = None
     images: dict[str, list[ImageMeta]] | None = None
     arrays: dict[str, int] | None = None
     shapes: dict[str, list[int]] | None = None
@@ -118,7 +118,7 @@ class BaseEntry(Model):
     shape: list[int]
     dtype: str
     transform: list[TransformationMeta]
-    place: dict[str, Any] | None = None
+    place: Json | None = None
 
 
 class PyramidEntry(OptionalModel):
@@ -223,14 +223,14 @@ class OwnMeta(OptionalModel):
     axes: list[Axis] | None = None
     plate_format: int | None = None
     previous_transforms: list[PreviousTransform] | None = None
-    xarray_attrs: dict[str, dict[str, Any]] | None = None
+    xarray_attrs: dict[str, Json] | None = None
     intents: list[Intent] | None = Field(default=None)
 
-    def attrs_of(self, image: str) -> dict[str, Any]:
+    def attrs_of(self, image: str) -> Json:
         """The attributes that were written with an image as a labelled array."""
         return copy.deepcopy((self.xarray_attrs or {}).get(image) or {})
 
-    def keep_attrs(self, image: str, attrs: dict[str, Any]) -> None:
+    def keep_attrs(self, image: str, attrs: Json) -> None:
         """Keep the attributes of an image; without any, nothing is kept."""
         kept = {**(self.xarray_attrs or {}), image: attrs}
         self.xarray_attrs = {name: values for name, values in kept.items() if values} or None

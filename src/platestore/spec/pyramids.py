@@ -7,6 +7,7 @@ from typing import Any
 
 from platestore.spec.multiscales import MultiScaleMeta
 from platestore.spec.own import NAMESPACE
+from platestore.spec.values import Json
 
 #: What made the levels, as the specification's ``metadata.method``.
 PRODUCER = "platestore.compute_pyramid"
@@ -79,7 +80,7 @@ def is_foreign(image: MultiScaleMeta) -> bool:
     return len(image.datasets) > 1 and described(image) is None and is_whole(image)
 
 
-def _marks(image: MultiScaleMeta) -> dict[str, Any]:
+def _marks(image: MultiScaleMeta) -> Json:
     marks = (image.metadata or {}).get(NAMESPACE)
     return marks if isinstance(marks, dict) else {}
 
@@ -219,7 +220,7 @@ def _put(image: MultiScaleMeta, mark: str, values: Sequence[Any]) -> None:
     _mark(image, {**marks, mark: list(values)} if values else marks)
 
 
-def _mark(image: MultiScaleMeta, marks: dict[str, Any]) -> None:
+def _mark(image: MultiScaleMeta, marks: Json) -> None:
     metadata = dict(image.metadata or {})
     metadata.pop(NAMESPACE, None)
     image.metadata = {**metadata, NAMESPACE: marks} if marks else metadata

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from platestore.errors import ArgumentError
 from platestore.spec import rules
 from platestore.spec.base import OptionalModel
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 
 
 class TransformationMeta(OptionalModel):
@@ -34,9 +34,7 @@ class TransformationMeta(OptionalModel):
     translation: list[float] | None = None
 
 
-def normalise(
-    transforms: Iterable[TransformationMeta | dict[str, Any]] | None, ndim: int
-) -> list[TransformationMeta]:
+def normalise(transforms: Iterable[TransformationMeta | Json] | None, ndim: int) -> list[TransformationMeta]:
     """The valid equivalent of a list of transformations: one scale, then at most one translation.
 
     Parameters
@@ -86,7 +84,7 @@ def normalise(
     return out
 
 
-def _checked(item: TransformationMeta | dict[str, Any], ndim: int) -> TransformationMeta:
+def _checked(item: TransformationMeta | Json, ndim: int) -> TransformationMeta:
     try:
         step = item if isinstance(item, TransformationMeta) else TransformationMeta.model_validate(item)
     except ValueError as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 _SHOWN = 60  # characters
 _LONG_INTEGER = 256  # bits; Python itself refuses to print integers of some thousand digits
 
 T = TypeVar("T")
+#: An object of JSON.
+Json: TypeAlias = dict[str, Any]
 
 
 def duplicates(values: Iterable[T | None]) -> list[T]:

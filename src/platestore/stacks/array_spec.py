@@ -15,6 +15,7 @@ from typing import Any
 from platestore.arrays.codecs import Compressor, complete_chain, v3_sharding
 from platestore.arrays.layout import ArrayLayout, check_dtype, check_integers, layout_of
 from platestore.errors import ArgumentError, InvalidMetadataError, PlatestoreError
+from platestore.spec.values import Json
 from platestore.storage.base import StorageOptions
 from platestore.storage.hierarchy import ArrayDocument, array_files
 from platestore.storage.local import LocalStorage
@@ -61,7 +62,7 @@ class ArraySpec:
     fill_value: Any = 0
 
 
-def array_document(spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def array_document(spec: Any) -> tuple[Json, Json]:
     """The document of the array that a description asks for.
 
     Parameters
@@ -97,7 +98,7 @@ def array_document(spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return content, attributes
 
 
-def _require_usable(content: dict[str, Any]) -> None:
+def _require_usable(content: Json) -> None:
     """Refuse what could be written, but not opened again."""
     from platestore.arrays.image import open_array
 
@@ -107,7 +108,7 @@ def _require_usable(content: dict[str, Any]) -> None:
         raise ArgumentError(f"array_spec cannot be used: {error.message}") from None
 
 
-def conflicts(wanted: dict[str, Any], found: dict[str, Any], *, where: str) -> list[str]:
+def conflicts(wanted: Json, found: Json, *, where: str) -> list[str]:
     """In what the document of an array differs from that which a description asks for.
 
     Parameters
@@ -138,7 +139,7 @@ def _codecs(ours: ArrayLayout, wanted: Any, theirs: ArrayLayout, found: Any) -> 
     return a, b
 
 
-def _fields(spec: Any) -> dict[str, Any]:
+def _fields(spec: Any) -> Json:
     """What a description says, as plain JSON values of its own."""
     if isinstance(spec, Mapping):
         found = dict(spec)
@@ -158,7 +159,7 @@ def _fields(spec: Any) -> dict[str, Any]:
     return copy.deepcopy(found)
 
 
-def _ours(fields: dict[str, Any]) -> dict[str, Any]:
+def _ours(fields: Json) -> Json:
     shape, chunks = check_integers(fields["shape"], "shape"), check_integers(fields["chunks"], "chunks")
     if len(shape) != len(AXES) or len(chunks) != len(AXES):
         raise ArgumentError(f"array_spec has shape {shape} and chunks {chunks}; a volume has x, y and z")
@@ -191,7 +192,7 @@ def _fill(value: Any, dtype: Any) -> Any:
     return number.item()
 
 
-def _foreign(fields: dict[str, Any]) -> dict[str, Any]:
+def _foreign(fields: Json) -> Json:
     """A document with the fields of a ``zarr.json``, in shards."""
     content = json.loads(json.dumps({name: fields[name] for name in _FIELDS if fields.get(name) is not None}))
     content = {"zarr_format": 3, "node_type": "array", "storage_transformers": [], **content}
@@ -226,7 +227,7 @@ def _foreign(fields: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _key_encoding(found: Any) -> dict[str, Any]:
+def _key_encoding(found: Any) -> Json:
     """How chunks are named, with the separator that its name stands for if it says none."""
     name = found if isinstance(found, str) else (found or {}).get("name", "default")
     settings = {} if isinstance(found, str) else (found or {}).get("configuration") or {}

@@ -17,6 +17,7 @@ from platestore.resources import Resources
 from platestore.spec import edits, pyramids
 from platestore.spec.geometry import Factors, level_transform, next_shape
 from platestore.spec.own import Intent
+from platestore.spec.values import Json
 from platestore.stacks.array_spec import AXES
 from platestore.stacks.methods import Reduction, kernel_of, name_of
 from platestore.storage.hierarchy import ArrayDocument, array_files, create_node
@@ -51,7 +52,7 @@ def fill_region(position: ImageEditor, data: Any, start: int, resources: Resourc
     source = as_source(data)
     region = _checked_region(base, source, start, where=storage.where(base.path))
     placed = Placed(source, [part.start for part in region], summarise(base).shape)
-    plan: dict[str, Any] = {"fresh": False, "data": placed, "region": region}
+    plan: Json = {"fresh": False, "data": placed, "region": region}
     plan_build(storage, base, [], [], "mean", resources, **plan)
     if len(image_of(position).datasets) > 1:
         position.commit(_outdate)

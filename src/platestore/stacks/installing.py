@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from platestore.errors import NodeExistsError
 from platestore.publish import targets
 from platestore.spec import versions
 from platestore.spec.multiscales import ImagesMeta
+from platestore.spec.values import Json
 from platestore.stacks.workplace import StackWorkPlace
 from platestore.storage.hierarchy import create_node, group_files
 from platestore.tree.image import ImageEditor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from platestore.tree.editor import Draft
 
 
-def install(place: StackWorkPlace, content: dict[str, Any]) -> None:
+def install(place: StackWorkPlace, content: Json) -> None:
     """Give the image its place; every step can be repeated."""
     place.beside.put_back()
     if content["fills"]:
@@ -34,13 +35,13 @@ def install(place: StackWorkPlace, content: dict[str, Any]) -> None:
         place.beside.install(replace=replace)
 
 
-def _write_root(place: StackWorkPlace, content: dict[str, Any]) -> None:
+def _write_root(place: StackWorkPlace, content: Json) -> None:
     """Write the document that makes it an image."""
     files = group_files(content["zarr_format"], content["attributes"], where=place.final)
     create_node(place.storage(), "", files)
 
 
-def _add_to_plate(place: StackWorkPlace, content: dict[str, Any]) -> None:
+def _add_to_plate(place: StackWorkPlace, content: Json) -> None:
     """Move the image into the plate, and list it."""
     destination = place.destination
     plate = destination.plate("process")
@@ -52,7 +53,7 @@ def _add_to_plate(place: StackWorkPlace, content: dict[str, Any]) -> None:
     destination.add(plate, [(inner.rpartition("/")[2], None)], is_well=False)
 
 
-def _fill_position(place: StackWorkPlace, content: dict[str, Any]) -> None:
+def _fill_position(place: StackWorkPlace, content: Json) -> None:
     """Move the arrays into a position that is there without an image, then list them."""
     position = _empty_position(place)
     location, storage = position.location, position.location.storage
@@ -79,7 +80,7 @@ def _empty_position(place: StackWorkPlace) -> ImageEditor:
     return node
 
 
-def _list(draft: Draft[ImagesMeta], content: dict[str, Any]) -> None:
+def _list(draft: Draft[ImagesMeta], content: Json) -> None:
     """Take over what the plan says of the image; what the position says of itself stays."""
     ngff = versions.adapter(content["version"])
     parts = ngff.unpack(json.loads(json.dumps(content["attributes"])), "image")

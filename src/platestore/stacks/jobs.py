@@ -17,6 +17,7 @@ from platestore.progress import Progress, shown
 from platestore.pyramid.levels import make_levels, plan_build
 from platestore.resources import Resources
 from platestore.settings import resident_bytes
+from platestore.spec.values import Json
 from platestore.stacks.blocks import region_of
 from platestore.stacks.installing import install
 from platestore.stacks.intake import Intake, rearranged, reopen, take
@@ -59,7 +60,7 @@ class StackPlan:
     """
 
     def __init__(
-        self, place: StackWorkPlace, content: dict[str, Any], intake: Intake | None, *, stored: bool = True
+        self, place: StackWorkPlace, content: Json, intake: Intake | None, *, stored: bool = True
     ) -> None:
         self._place = place
         self._content = content
@@ -124,7 +125,7 @@ class StackPlan:
             for i, (start, stop) in rows
         ]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The plan in short, as JSON."""
         names = self._content["names"]
         return {
@@ -190,13 +191,13 @@ class StackPlan:
         return source
 
 
-def _shapes(document: dict[str, Any]) -> dict[str, Any]:
+def _shapes(document: Json) -> Json:
     found = layout_of(document, document["zarr_format"])
     shards = None if found.shards is None else list(found.shards)
     return {"shape": list(found.shape), "chunks": list(found.chunks), "shards": shards}
 
 
-def require_same_source(former: dict[str, Any], found: dict[str, Any], where: str) -> None:
+def require_same_source(former: Json, found: Json, where: str) -> None:
     """Refuse another stack than the one that the plan was made for.
 
     Raises
@@ -343,7 +344,7 @@ def _run(
             place.unmark(LEVELS)
         source, documents, made = plan._source(planes), plan._documents(), plan.levels_of_jobs
         region = region_of((job.start, job.stop), plan.shape, content["axis"])
-        what: dict[str, Any] = {"fresh": not again, "data": source, "region": region}
+        what: Json = {"fresh": not again, "data": source, "region": region}
         factors = [tuple(step) for step in content["factors"]]
         args = (place.storage(), documents[0], documents[1:made], factors[: made - 1], content["method"])
         needed = plan_build(*args, Resources(max_memory=budget.total, workers=workers), **what).needed

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from platestore.arrays.layout import ArrayLayout, check_dtype, check_integers, level_layout, stack_axes
 from platestore.arrays.layout import plan as plan_layout
+from platestore.arrays.types import DType
 from platestore.errors import ArgumentError
 from platestore.spec.geometry import Factors, level_shapes, plan_factors
 from platestore.storage.hierarchy import ZarrFormat
@@ -137,7 +136,7 @@ def _full(values: Sequence[int], ndim: int, name: str) -> tuple[int, ...]:
 
 
 def default_chunks(
-    shape: Sequence[int], dtype: np.dtype[Any], labels: tuple[str, ...], *, plain: bool, slab: int
+    shape: Sequence[int], dtype: DType, labels: tuple[str, ...], *, plain: bool, slab: int
 ) -> tuple[int, ...]:
     """Chunks of up to 64 x 128 x 128 voxels: thinner where planes are large, wider where there are few.
 
@@ -173,7 +172,7 @@ def default_chunks(
 
 
 def default_shards(
-    shape: Sequence[int], chunks: Sequence[int], dtype: np.dtype[Any], labels: tuple[str, ...]
+    shape: Sequence[int], chunks: Sequence[int], dtype: DType, labels: tuple[str, ...]
 ) -> tuple[int, ...]:
     """One chunk thick, and as wide as the plane, up to 1 GiB."""
     *_, y, x = stack_axes(labels)

@@ -8,16 +8,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from platestore.arrays.types import Pixels
 from platestore.errors import ArgumentError
 from platestore.pyramid.kernels import reduce_block
 from platestore.spec.reductions import reduction
 
 #: A function that reduces an array along axes, as numpy's do.
-Reduction: TypeAlias = Callable[..., npt.NDArray[Any]]
+Reduction: TypeAlias = Callable[..., Pixels]
 Axes: TypeAlias = int | Sequence[int] | None
 
 
-def mean(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
+def mean(windows: npt.ArrayLike, axis: Axes = None) -> Pixels:
     """Mean along axes, of which levels of integers get the nearest one, half to even.
 
     Parameters
@@ -39,12 +40,12 @@ def mean(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
     return np.asarray(np.mean(array, axis=_axes(axis)))
 
 
-def median(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
+def median(windows: npt.ArrayLike, axis: Axes = None) -> Pixels:
     """Median along axes, as :func:`numpy.median`: the mean of the two middle values, if there are two."""
     return np.asarray(np.median(np.asarray(windows), axis=_axes(axis)))
 
 
-def mode(arr: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
+def mode(arr: npt.ArrayLike, axis: Axes = None) -> Pixels:
     """The most common value along axes; of several that are equally common the smallest.
 
     Parameters
@@ -62,7 +63,7 @@ def mode(arr: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
     return _reduced(np.asarray(arr), axis, "mode")
 
 
-def _reduced(array: npt.NDArray[Any], axis: Axes, method: str) -> npt.NDArray[Any]:
+def _reduced(array: Pixels, axis: Axes, method: str) -> Pixels:
     """Reduce axes by one of the engine's kernels."""
     wanted = range(array.ndim) if axis is None else np.atleast_1d(np.asarray(axis))
     axes = sorted({int(a) % array.ndim for a in wanted})

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.sources import Region, read_tiles
+from platestore.arrays.types import DType, Pixels
 from platestore.errors import (
     ArgumentError,
     DamagedChunkError,
@@ -61,7 +61,7 @@ class _Head:
 
     shape: tuple[int, ...]
     axes: str
-    dtype: np.dtype[Any]
+    dtype: DType
     segment: tuple[int, int]
     planes: list[tuple[int, int, bool]]
     stamp: tuple[int, int]
@@ -95,7 +95,7 @@ class PlanesSource:
         files: list[str],
         planes: list[Plane],
         shape: tuple[int, ...],
-        dtype: np.dtype[Any],
+        dtype: DType,
         segment: tuple[int, int],
         stamps: list[tuple[int, int]],
         axes: str,
@@ -188,11 +188,11 @@ class PlanesSource:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def load(self, region: Region, out: npt.NDArray[Any], workers: int) -> None:
+    def load(self, region: Region, out: Pixels, workers: int) -> None:
         """Read a box, plane by plane."""
         lead = self.shape[:-2]
 
-        def read(part: Region, target: npt.NDArray[Any]) -> None:
+        def read(part: Region, target: Pixels) -> None:
             number = int(np.ravel_multi_index([p.start for p in part[:-2]], lead))
             rows, columns = part[-2:]
             self._read(self._planes[number], rows, columns, target[(0,) * len(lead)])
@@ -205,7 +205,7 @@ class PlanesSource:
             return workers * (_PIECE + self.shape[-1] * self.dtype.itemsize)
         return workers * (4 * math.prod(self._segment) * self.dtype.itemsize + _HEADER)
 
-    def _read(self, plane: Plane, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
+    def _read(self, plane: Plane, rows: slice, columns: slice, out: Pixels) -> None:
         path = self.files[plane.file]
         if plane.file not in self._checked:
             if _stamp(path) != self._stamps[plane.file]:
@@ -216,7 +216,7 @@ class PlanesSource:
         else:
             _guarded(path, lambda: _decode(path, plane.page, rows, columns, out))
 
-    def _read_raw(self, path: str, plane: Plane, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
+    def _read_raw(self, path: str, plane: Plane, rows: slice, columns: slice, out: Pixels) -> None:
         """Read pixels that lie in the file as they are."""
         width, size = self.shape[-1], self.dtype.itemsize
         whole = columns.stop - columns.start == width
@@ -404,12 +404,12 @@ def _segment(page: Any) -> tuple[int, int]:
     return max(1, min(height, page.rowsperstrip)), width
 
 
-def _native(page: Any) -> np.dtype[Any]:
-    native: np.dtype[Any] = np.dtype(page.dtype).newbyteorder("=")
+def _native(page: Any) -> DType:
+    native: DType = np.dtype(page.dtype).newbyteorder("=")
     return native
 
 
-def _decode(path: str, number: int, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
+def _decode(path: str, number: int, rows: slice, columns: slice, out: Pixels) -> None:
     """Decode the segments of a page that a box touches."""
     from tifffile import TiffFile
 
@@ -431,12 +431,12 @@ def _decode(path: str, number: int, rows: slice, columns: slice, out: npt.NDArra
 
 
 def _put(
-    segment: npt.NDArray[Any],
+    segment: Pixels,
     corner: Sequence[int],
     size: Sequence[int],
     rows: slice,
     columns: slice,
-    out: npt.NDArray[Any],
+    out: Pixels,
 ) -> None:
     """Put the part of a decoded segment that lies in a box into its place."""
     inner: list[slice] = []

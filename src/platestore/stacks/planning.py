@@ -12,6 +12,7 @@ from typing import Any
 from platestore.errors import ArgumentError, BudgetError, NodeExistsError
 from platestore.publish.workplace import identity_of
 from platestore.resources import Resources
+from platestore.spec.values import Json
 from platestore.stacks.array_spec import stand_in
 from platestore.stacks.blocks import region_of
 from platestore.stacks.drafting import VolumeDraft, VolumeOptions, find_home, make_draft
@@ -115,9 +116,7 @@ def plan(
     return StackPlan(place, content, intake, stored=not dry_run)
 
 
-def _content(
-    draft: VolumeDraft, intake: Intake, options: VolumeOptions, overwrite: bool, where: str
-) -> dict[str, Any]:
+def _content(draft: VolumeDraft, intake: Intake, options: VolumeOptions, overwrite: bool, where: str) -> Json:
     try:
         memory = needed_memory(draft, options.method, options.budget)
     except BudgetError as error:
@@ -145,10 +144,10 @@ def _content(
     }
 
 
-def _as_json(options: VolumeOptions) -> dict[str, Any]:
+def _as_json(options: VolumeOptions) -> Json:
     """The options as they come back from the plan."""
     rows = {name: getattr(options, name) for name in VolumeOptions.__slots__ if name != "max_memory"}
-    out: dict[str, Any] = json.loads(json.dumps(rows, default=_plain))
+    out: Json = json.loads(json.dumps(rows, default=_plain))
     return out
 
 
@@ -204,7 +203,7 @@ def needed_memory(
     return int(most)
 
 
-def _store(place: StackWorkPlace, draft: VolumeDraft, content: dict[str, Any]) -> None:
+def _store(place: StackWorkPlace, draft: VolumeDraft, content: Json) -> None:
     """Write the documents of the levels, and then the plan."""
     os.makedirs(place.work, exist_ok=True)
     with place.locked():
@@ -216,7 +215,7 @@ def _store(place: StackWorkPlace, draft: VolumeDraft, content: dict[str, Any]) -
         place.write(content)
 
 
-def _require_same(former: dict[str, Any], options: VolumeOptions, intake: Intake, where: str) -> None:
+def _require_same(former: Json, options: VolumeOptions, intake: Intake, where: str) -> None:
     """Refuse to continue an import that was begun from another stack, or with other options."""
     old, new = former["options"], _as_json(options)
     other = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))

@@ -22,6 +22,7 @@ from platestore.errors import (
 )
 from platestore.publish import targets
 from platestore.publish.workplace import COPY, IMPORT, locked
+from platestore.spec.values import Json
 from platestore.storage.base import StorageOptions
 from platestore.storage.files import write_over
 from platestore.storage.local import LocalStorage
@@ -99,7 +100,7 @@ class StackWorkPlace:
         """Whether there is an unfinished import."""
         return os.path.lexists(self.beside.journal)
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Json:
         """The plan of an unfinished import.
 
         Raises
@@ -123,7 +124,7 @@ class StackWorkPlace:
             raise InvalidMetadataError("the plan was written by another version", path=path)
         return content
 
-    def write(self, content: dict[str, Any]) -> None:
+    def write(self, content: Json) -> None:
         """Write the plan; with it, the import is under way."""
         self.beside.write(content)
 
@@ -180,7 +181,7 @@ class StackWorkPlace:
         """Whether a job is finished."""
         return os.path.exists(os.path.join(self._job(index), _DONE))
 
-    def mark_done(self, index: int | str, content: dict[str, Any]) -> None:
+    def mark_done(self, index: int | str, content: Json) -> None:
         """Note that a job is finished."""
         os.makedirs(self._job(index), exist_ok=True)
         write_over(os.path.join(self._job(index), _DONE), json.dumps(content).encode())

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from platestore.errors import ArgumentError
+from platestore.spec.values import Json
 from platestore.storage.documents import check_json
 
-Change = Callable[[dict[str, Any]], None]
+Change = Callable[[Json], None]
 
 
 class AttributesView(MutableMapping[str, Any]):
@@ -41,7 +42,7 @@ class AttributesView(MutableMapping[str, Any]):
         self.update({key: value})
 
     def __delitem__(self, key: str) -> None:
-        def change(attributes: dict[str, Any]) -> None:
+        def change(attributes: Json) -> None:
             del attributes[key]
 
         self._commit(change)
@@ -55,7 +56,7 @@ class AttributesView(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self.asdict())
 
-    def asdict(self) -> dict[str, Any]:
+    def asdict(self) -> Json:
         """A copy of all attributes."""
         return copy.deepcopy(dict(self._read()))
 
@@ -68,7 +69,7 @@ class AttributesView(MutableMapping[str, Any]):
         """Replace all attributes in one commit."""
         new = _checked(dict(attributes), self._where)
 
-        def change(present: dict[str, Any]) -> None:
+        def change(present: Json) -> None:
             present.clear()
             present.update(new)
 
@@ -79,7 +80,7 @@ class AttributesView(MutableMapping[str, Any]):
         self.put({})
 
 
-def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(values: Json, where: str) -> Json:
     try:
         check_json(values, where=where)
         return copy.deepcopy(values)

@@ -25,11 +25,10 @@ from platestore.errors import (
     SourceChangedError,
     StoreWarning,
 )
+from platestore.spec.values import Json
 
 #: Larger documents are refused: no plate needs them, and parsing takes many times their size in memory.
 MAX_DOCUMENT_BYTES = 64 * 2**20
-
-Json = dict[str, Any]
 
 
 class DocumentStorage(Protocol):

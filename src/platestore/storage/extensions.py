@@ -12,6 +12,7 @@ from typing import Any
 
 from platestore.spec import compressors
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 
 _BITS = re.compile(r"(?:u?int|float|complex|r)(\d{1,4})")
 _RULE, _RULE_V2 = "Zarr v3 core, array metadata: ", "Zarr v2, arrays: "
@@ -21,7 +22,7 @@ _V2_DEFAULTS: dict[str, str | None] = {"compressor": None, "filters": None, "fil
 _BIG_ENOUGH = "uint64"
 
 
-def plain_array(content: dict[str, Any], zarr_format: int) -> tuple[dict[str, Any], list[Finding]]:
+def plain_array(content: Json, zarr_format: int) -> tuple[Json, list[Finding]]:
     """The document of an array in the form that is read here.
 
     Parameters
@@ -67,13 +68,13 @@ KNOWN = frozenset(
 )
 
 
-def is_understood(content: dict[str, Any]) -> bool:
+def is_understood(content: Json) -> bool:
     """Whether there is no key in the document of an array that a reader has to know and does not."""
     unknown = (content[key] for key in set(content) - KNOWN)
     return all(isinstance(value, dict) and value.get("must_understand") is False for value in unknown)
 
 
-def _plain_v2(content: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+def _plain_v2(content: Json) -> tuple[Json, list[Finding]]:
     missing = [key for key in _V2_DEFAULTS if key not in content]
     out = {**content, **{key: _V2_DEFAULTS[key] for key in missing}}
     if out["filters"] == []:

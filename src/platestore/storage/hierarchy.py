@@ -10,14 +10,15 @@ import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from platestore.errors import InvalidMetadataError, NodeNotFoundError, StoreWarning, UnsupportedError
 from platestore.spec import versions
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 from platestore.spec.versions import ZarrFormat as ZarrFormat
 from platestore.storage.base import Storage, is_chunk_name, join
-from platestore.storage.documents import Document, Json, commit, parse, read_document, serialise
+from platestore.storage.documents import Document, commit, parse, read_document, serialise
 from platestore.storage.extensions import plain_array
 
 NodeType = Literal["group", "array"]
@@ -341,7 +342,7 @@ def _is_group(data: bytes, where: str) -> bool:
     return parse(data, where=where).get("node_type") == "group"
 
 
-def array_attributes(storage: Storage, path: str, zarr_format: ZarrFormat) -> dict[str, Any]:
+def array_attributes(storage: Storage, path: str, zarr_format: ZarrFormat) -> Json:
     """The attributes of an array."""
     document = read_document(storage, attributes_key(path, zarr_format))
     return {} if document is None else copy.deepcopy(attributes_of(document.content, zarr_format))

@@ -14,7 +14,7 @@ import warnings
 import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from platestore.errors import (
     DamagedChunkError,
@@ -26,6 +26,7 @@ from platestore.errors import (
     UnsafeTargetError,
 )
 from platestore.settings import human_bytes
+from platestore.spec.values import Json
 from platestore.storage import zip_records
 from platestore.storage.base import DOCUMENTS, PIECE_BYTES, Piece, ReadBuffer, Storage, StorageOptions
 from platestore.storage.documents import MAX_DOCUMENT_BYTES
@@ -398,7 +399,7 @@ class OzxStorage(Storage):
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "options": self.options}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Json) -> None:
         # It was checked, and warned of, where it was opened first.
         Storage.__init__(self, state["options"])
         self.path = state["path"]

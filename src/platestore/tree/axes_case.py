@@ -13,10 +13,11 @@ from typing import Any, Literal
 from platestore.errors import ArgumentError
 from platestore.spec.axes import AxisMeta
 from platestore.spec.own import Intent
+from platestore.spec.values import Json
 from platestore.storage.documents import commit
 from platestore.storage.hierarchy import array_key, read_array
 from platestore.tree import intents
-from platestore.tree.editor import Draft, Editor
+from platestore.tree.editor import AnyEditor, Draft
 from platestore.tree.image import ImageEditor
 from platestore.tree.location import Location
 from platestore.tree.plate import PlateEditor
@@ -42,7 +43,7 @@ def lowered(axes: Iterable[AxisMeta]) -> list[AxisMeta]:
     return [axis.model_copy(update={"name": axis.name.lower()}) for axis in axes]
 
 
-def lower_dimensions(content: dict[str, Any]) -> bool:
+def lower_dimensions(content: Json) -> bool:
     """Put the names that an array's document has into lower case; whether any changes."""
     names = content.get("dimension_names")
     if not isinstance(names, list):
@@ -51,7 +52,7 @@ def lower_dimensions(content: dict[str, Any]) -> bool:
     return bool(content["dimension_names"] != names)
 
 
-def lower_axes(editor: Editor[Any]) -> None:
+def lower_axes(editor: AnyEditor) -> None:
     """Put the names of the axes of a position, or of all positions of a plate, into lower case."""
 
     def change(draft: Draft[Any]) -> Intent:
@@ -68,7 +69,7 @@ def lower_axes(editor: Editor[Any]) -> None:
         editor.finish(editor.commit(change, check=False))
 
 
-def finish_axes_case(editor: Editor[Any], intent: Intent) -> None:
+def finish_axes_case(editor: AnyEditor, intent: Intent) -> None:
     """Let the arrays and label images of a position, or the positions of a plate, follow."""
     if isinstance(editor, PlateEditor):
         for _, position in editor.positions():
@@ -89,5 +90,5 @@ def _lower_array(location: Location) -> None:
         commit(storage, array_key(path, zarr_format), _lower)
 
 
-def _lower(content: dict[str, Any]) -> None:
+def _lower(content: Json) -> None:
     lower_dimensions(content)

@@ -12,7 +12,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from platestore.errors import (
     DanglingError,
@@ -27,6 +27,7 @@ from platestore.spec.base import Model, merge_three, read_model
 from platestore.spec.findings import Finding
 from platestore.spec.omero import check_channel_names
 from platestore.spec.own import Intent, OwnMeta, check_intent
+from platestore.spec.values import Json
 from platestore.storage.attributes import AttributesView
 from platestore.storage.documents import Document, constants, is_current, may_hold_constants, parse
 from platestore.storage.hierarchy import (
@@ -77,13 +78,13 @@ class Upkeep(Protocol):
     Whoever opens the first editor of a store gives it one; members inherit it.
     """
 
-    def finish(self, editor: Editor[Any], intent: Intent) -> None:
+    def finish(self, editor: AnyEditor, intent: Intent) -> None:
         """Do, or complete, what an intent says. Called under the lock of the editor's directory."""
 
-    def keeper(self, editor: Editor[Any], name: str) -> ShapeKeeper:
+    def keeper(self, editor: AnyEditor, name: str) -> ShapeKeeper:
         """What changes the shape of a listed array together with what depends on it."""
 
-    def plate_around(self, location: Location, levels: int) -> Editor[Any] | None:
+    def plate_around(self, location: Location, levels: int) -> AnyEditor | None:
         """The plate some levels above a node, if there is one in the same store."""
 
 
@@ -122,7 +123,7 @@ class Editor(Generic[M]):
         self.overwriting = overwriting
         self.own = OwnMeta()
         self.is_top = True
-        self.owner: Editor[Any] | None = None
+        self.owner: AnyEditor | None = None
         self.recovering = False
         self._group: Group | None = None
         self._meta: M | None = None
@@ -225,7 +226,7 @@ class Editor(Generic[M]):
         """Parse the model of the specification's part."""
         raise NotImplementedError
 
-    def parts(self, meta: M) -> dict[str, Any]:
+    def parts(self, meta: M) -> Json:
         """The JSON parts of a model, by the specification's keys."""
         raise NotImplementedError
 
@@ -253,7 +254,7 @@ class Editor(Generic[M]):
         draft: Draft[M] | None = None
         result: T
 
-        def apply(attributes: dict[str, Any]) -> None:
+        def apply(attributes: Json) -> None:
             nonlocal draft, result
             draft = self._draft(attributes)
             result = change(draft)
@@ -271,7 +272,7 @@ class Editor(Generic[M]):
         self._forget()
         return result
 
-    def _write(self, group: Group, apply: Callable[[dict[str, Any]], None]) -> Document:
+    def _write(self, group: Group, apply: Callable[[Json], None]) -> Document:
         location = self.location
         location.storage.require_writable(location.path)
         try:
@@ -297,7 +298,7 @@ class Editor(Generic[M]):
             return self.peek()
         return meta
 
-    def _draft(self, attributes: dict[str, Any]) -> Draft[M]:
+    def _draft(self, attributes: Json) -> Draft[M]:
         """The models to edit: those in hand if they are current, else fresh ones."""
         if self._group is not None and attributes is self._group.attributes and self._meta is not None:
             return Draft(self._meta, self.own)
@@ -337,11 +338,11 @@ class Editor(Generic[M]):
         """Paths of the groups that a document lists."""
         return []
 
-    def commit_raw(self, change: Callable[[dict[str, Any]], None]) -> None:
+    def commit_raw(self, change: Callable[[Json], None]) -> None:
         """Change attributes as JSON; the models must be readable afterwards, or nothing is written."""
         group = self.group
 
-        def apply(attributes: dict[str, Any]) -> None:
+        def apply(attributes: Json) -> None:
             former, _, findings = self.parse(attributes)
             before = {str(f) for f in findings}
             change(attributes)
@@ -371,7 +372,7 @@ class Editor(Generic[M]):
         def read() -> Mapping[str, Any]:
             return location.ngff.container(self.group.attributes)
 
-        def change_ome(change: Callable[[dict[str, Any]], None]) -> None:
+        def change_ome(change: Callable[[Json], None]) -> None:
             self.commit_raw(lambda attributes: location.ngff.edit(attributes, change))
 
         return AttributesView(read, change_ome, location.where)
@@ -512,4 +513,6 @@ class Editor(Generic[M]):
         return self.given_names, self.given_axes
 
 
-N = TypeVar("N", bound=Editor[Any])
+#: An editor of a node of any kind.
+AnyEditor: TypeAlias = Editor[Any]
+N = TypeVar("N", bound=AnyEditor)

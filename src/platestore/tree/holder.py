@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from platestore.tree.editor import Editor
+    from platestore.tree.editor import AnyEditor
 
 
 class HasEditor(Protocol):
     """What holds the editor of a node: every node that users have does, and every editor itself."""
 
-    def __editor__(self) -> Editor[Any]:
+    def __editor__(self) -> AnyEditor:
         """The editor."""
 
 
-def editor_of(thing: object) -> Editor[Any] | None:
+def editor_of(thing: object) -> AnyEditor | None:
     """The editor of a node that somebody holds; None for paths, stores and everything else."""
     give = getattr(type(thing), "__editor__", None)
     return None if give is None else give(thing)

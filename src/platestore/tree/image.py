@@ -20,6 +20,7 @@ from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent, OwnMeta
 from platestore.spec.reductions import FOR_IMAGES, FOR_LABELS
+from platestore.spec.values import Json
 from platestore.spec.versions import Kind
 from platestore.storage.base import join
 from platestore.storage.documents import read_document
@@ -94,7 +95,7 @@ class ImageEditor(Editor[ImagesMeta]):
                 split_path(dataset.path, location=field, document=self.location.where)
         return meta, findings
 
-    def parts(self, meta: ImagesMeta) -> dict[str, Any]:
+    def parts(self, meta: ImagesMeta) -> Json:
         """The JSON of the images."""
         parts = meta.to_json()
         if meta.omero is None and not self._omero_kept:
@@ -114,7 +115,7 @@ class ImageEditor(Editor[ImagesMeta]):
 
     def relist(self, draft: Draft[ImagesMeta], intent: Intent) -> None:
         """List an image again after its array was replaced."""
-        place: dict[str, Any] = intent.entry or {}
+        place: Json = intent.entry or {}
         edits.relist_image(draft.meta, intent.path, place, place.get("dtype", "uint16"))
 
     # --- axes and channels ------------------------------------------------------------------------
@@ -338,7 +339,7 @@ class LabelImageEditor(ImageEditor):
             self._label_kept = True
             return None, [Finding("image-label", "image-label", f"is ignored: {error.message}")]
 
-    def parts(self, meta: ImagesMeta) -> dict[str, Any]:
+    def parts(self, meta: ImagesMeta) -> Json:
         """The JSON of the image, and of how its values are shown."""
         parts = super().parts(meta)
         if "image-label" not in parts and not self._label_kept:
@@ -397,7 +398,7 @@ class LabelsEditor(Editor[LabelsMeta]):
             if group_exists(location.storage, location.child(name).path, location.zarr_format)
         ]
 
-    def parts(self, meta: LabelsMeta) -> dict[str, Any]:
+    def parts(self, meta: LabelsMeta) -> Json:
         """The JSON of the list."""
         return {"labels": list(meta.labels)}
 

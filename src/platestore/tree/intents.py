@@ -16,7 +16,7 @@ from platestore.errors import NodeNotFoundError
 from platestore.spec.own import Intent
 from platestore.storage.base import join
 from platestore.storage.hierarchy import group_exists, read_array, read_group
-from platestore.tree.editor import Draft, Editor
+from platestore.tree.editor import AnyEditor, Draft
 from platestore.tree.location import Location
 
 
@@ -36,14 +36,14 @@ def is_node(location: Location) -> bool:
     return read_array(storage, path, fmt) is not None or group_exists(storage, path, fmt)
 
 
-def finish_delete(editor: Editor[Any], intent: Intent) -> None:
+def finish_delete(editor: AnyEditor, intent: Intent) -> None:
     """Remove what the document does not list any more."""
     location = editor.location
     location.storage.remove_tree(join(location.path, intent.path))
     editor.drop_intent(intent)
 
 
-def finish_replace(editor: Editor[Any], intent: Intent) -> None:
+def finish_replace(editor: AnyEditor, intent: Intent) -> None:
     """Put what was built under another name in the place of the old one, and list it."""
     location = editor.location
     old = location.child(intent.path)
@@ -56,7 +56,7 @@ def finish_replace(editor: Editor[Any], intent: Intent) -> None:
     list_result(editor, intent, old)
 
 
-def list_result(editor: Editor[Any], intent: Intent, place: Location) -> None:
+def list_result(editor: AnyEditor, intent: Intent, place: Location) -> None:
     """List what an intent put in its place."""
     present = is_node(place)  # whatever happened, what is not there is not listed
 

@@ -29,6 +29,7 @@ from platestore.spec.axes import AxisMeta, check_axes, default_axes
 from platestore.spec.omero import check_channel_names
 from platestore.spec.own import OwnMeta
 from platestore.spec.plate import AcquisitionMeta, PlateMeta, check_acquisitions, check_format, grid
+from platestore.spec.values import Json
 from platestore.storage.base import Durability, Storage, StorageOptions
 from platestore.storage.files import temporary_name
 from platestore.storage.hierarchy import (
@@ -43,7 +44,7 @@ from platestore.storage.hierarchy import (
 )
 from platestore.storage.local import LocalStorage, find_root, nothing_there
 from platestore.storage.ozx import OzxStorage, find_archive, names_archive, refuse_zip
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.image import ImageEditor, LabelImageEditor, LabelsEditor, TiledEditor
 from platestore.tree.location import Location, storage_of
 from platestore.tree.plate import PlateEditor, RowEditor
@@ -121,7 +122,7 @@ def open_editor(
     version: versions.Version = versions.DEFAULT_VERSION,
     disable_path_checking: bool = False,
     **options: Unpack[OpenOptions],
-) -> Editor[Any]:
+) -> AnyEditor:
     """Open or create a store, or any node in one: :func:`platestore.open_ome_zarr`, which says it all."""
     try:
         request = _check_arguments(layout, mode, channel_names, axes, version, disable_path_checking, options)
@@ -190,7 +191,7 @@ def _local_path(store_path: str | os.PathLike[str]) -> str:
 # --- local directories ----------------------------------------------------------------------------
 
 
-def _open_path(path: str, request: _Request) -> Editor[Any]:
+def _open_path(path: str, request: _Request) -> AnyEditor:
     if names_archive(path):
         return _open_archive(path, request)
     mode = request.mode
@@ -222,7 +223,7 @@ def _open_path(path: str, request: _Request) -> Editor[Any]:
     return _open_existing_path(path, request, created=True)
 
 
-def _open_archive(path: str, request: _Request) -> Editor[Any]:
+def _open_archive(path: str, request: _Request) -> AnyEditor:
     """Open a zipped store, or a node in one."""
     found = find_archive(path)
     if found is not None and request.mode in ("r+", "a"):
@@ -243,7 +244,7 @@ def _open_archive(path: str, request: _Request) -> Editor[Any]:
     return _open_node(OzxStorage(archive, request.options), inner, request)
 
 
-def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> Editor[Any]:
+def _open_existing_path(path: str, request: _Request, *, created: bool = False) -> AnyEditor:
     if not os.path.exists(path):
         raise nothing_there(path)
     if not os.path.isdir(path):
@@ -285,13 +286,13 @@ def _create_root(storage: Storage, path: str, request: _Request, name: str) -> s
         Names of the documents.
     """
     names, axes = request.channel_names or [], request.axes or default_axes()
-    own: dict[str, Any] = {}
+    own: Json = {}
     if request.layout == "hcs":
         rows, columns = grid(request.plate_format) if request.plate_format else ([], [])
         meta = PlateMeta(
             rows=rows, columns=columns, wells=[], acquisitions=request.acquisitions, name=request.name or name
         )
-        parts: dict[str, Any] = {"plate": meta.to_json()}
+        parts: Json = {"plate": meta.to_json()}
         own = OwnMeta(channel_names=names, axes=axes, plate_format=request.plate_format).to_json()
         kind: versions.Kind = "plate"
     else:
@@ -307,7 +308,7 @@ def _create_root(storage: Storage, path: str, request: _Request, name: str) -> s
 # --- zarr stores ----------------------------------------------------------------------------------
 
 
-def _open_store(store: Any, request: _Request) -> Editor[Any]:
+def _open_store(store: Any, request: _Request) -> AnyEditor:
     from zarr.abc.store import Store
     from zarr.storage import LocalStore, StorePath
 
@@ -351,7 +352,7 @@ def _open_store(store: Any, request: _Request) -> Editor[Any]:
 # --- nodes ----------------------------------------------------------------------------------------
 
 
-def _open_node(storage: Storage, path: str, request: _Request, *, created: bool = False) -> Editor[Any]:
+def _open_node(storage: Storage, path: str, request: _Request, *, created: bool = False) -> AnyEditor:
     """Open what is at a path as the node its metadata says it is."""
     storage.check_links(path, writing=False)
     group = read_group(storage, path)
@@ -397,9 +398,9 @@ def _open_node(storage: Storage, path: str, request: _Request, *, created: bool 
     return node
 
 
-def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[Editor[Any]]:
+def _class_for(kind: versions.Kind, layout: Layout, where: str) -> type[AnyEditor]:
     """The node class for what the metadata says and the caller expects."""
-    found: dict[str, type[Editor[Any]]] = {
+    found: dict[str, type[AnyEditor]] = {
         "plate": PlateEditor,
         "well": WellEditor,
         "image": TiledEditor if layout == "tiled" else ImageEditor,

@@ -13,6 +13,7 @@ from platestore.spec.findings import Finding
 from platestore.spec.names import normalise_key, spelled_as_listed, split_path
 from platestore.spec.own import Intent, OwnMeta
 from platestore.spec.plate import PlateMeta, WellIndexMeta
+from platestore.spec.values import Json
 from platestore.spec.versions import Kind
 from platestore.storage.documents import Document
 from platestore.storage.hierarchy import Group, attributes_key, read_group
@@ -30,7 +31,7 @@ class PlateEditor(Editor[PlateMeta]):
     title = "Plate"
     _inherited: tuple[list[str], list[AxisMeta]] | None = None
     _by_path: dict[str, WellIndexMeta] | None = None
-    _dumped: dict[int, tuple[WellIndexMeta, dict[str, Any]]] | None = None
+    _dumped: dict[int, tuple[WellIndexMeta, Json]] | None = None
     _documents: dict[str, list[tuple[str, bytes]]] | None = None
 
     def parse_parts(self, parts: Mapping[str, Any]) -> tuple[PlateMeta, list[Finding]]:
@@ -47,7 +48,7 @@ class PlateEditor(Editor[PlateMeta]):
                 split_path(well.path, location=f"plate.wells[{i}].path", document=where)
         return meta, findings
 
-    def parts(self, meta: PlateMeta) -> dict[str, Any]:
+    def parts(self, meta: PlateMeta) -> Json:
         """The JSON of the plate; that of wells which are known from the last time is not made anew."""
         if self._exposed or self._dumped is None:
             self._dumped = {}

@@ -5,8 +5,6 @@ Every change of more than one document is an intent: recorded with the first com
 
 from __future__ import annotations
 
-from typing import Any
-
 from platestore.errors import (
     ArgumentError,
     InvalidMetadataError,
@@ -21,7 +19,7 @@ from platestore.spec.own import Intent
 from platestore.spec.plate import PlateMeta
 from platestore.storage.hierarchy import group_exists, read_array
 from platestore.tree import intents
-from platestore.tree.editor import Draft, Editor
+from platestore.tree.editor import AnyEditor, Draft
 from platestore.tree.image import ImageEditor, LabelImageEditor, LabelsEditor
 from platestore.tree.plate import PlateEditor, RowEditor
 from platestore.tree.reshaping import check_own_level, labels_of
@@ -29,7 +27,7 @@ from platestore.tree.series import SeriesEditor
 from platestore.tree.well import WellEditor
 
 
-def remove(editor: Editor[Any], key: str | int | tuple[str | int, ...]) -> None:
+def remove(editor: AnyEditor, key: str | int | tuple[str | int, ...]) -> None:
     """Remove a member, or something below it by its path: its entry first, then its data.
 
     Raises

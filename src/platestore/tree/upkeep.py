@@ -10,7 +10,7 @@ from platestore.errors import StoreWarning
 from platestore.spec.own import Intent
 from platestore.storage.hierarchy import read_group
 from platestore.tree import intents
-from platestore.tree.editor import Editor
+from platestore.tree.editor import AnyEditor
 from platestore.tree.image import ImageEditor
 from platestore.tree.location import Location
 from platestore.tree.plate import PlateEditor
@@ -25,7 +25,7 @@ class TreeUpkeep:
     Steps are imported where they are needed: they change arrays, and most stores have nothing unfinished.
     """
 
-    def finish(self, editor: Editor[Any], intent: Intent) -> None:
+    def finish(self, editor: AnyEditor, intent: Intent) -> None:
         """Do, or complete, what an intent says."""
         step = _step(editor, intent.operation)
         if step is None:
@@ -38,7 +38,7 @@ class TreeUpkeep:
         else:
             step(editor, intent)
 
-    def keeper(self, editor: Editor[Any], name: str) -> ShapeKeeper:
+    def keeper(self, editor: AnyEditor, name: str) -> ShapeKeeper:
         """What changes the shape of a listed array together with what depends on it."""
         from platestore.tree.reshaping import Keeper
 
@@ -58,7 +58,7 @@ class TreeUpkeep:
         return plate
 
 
-def _step(editor: Editor[Any], operation: str) -> Callable[[Any, Intent], None] | None:
+def _step(editor: AnyEditor, operation: str) -> Callable[[Any, Intent], None] | None:
     """What completes an operation."""
     if operation == "replace":
         return intents.finish_replace

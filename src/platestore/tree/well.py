@@ -11,10 +11,11 @@ from platestore.spec.base import read_model
 from platestore.spec.findings import Finding
 from platestore.spec.names import normalise_key, split_path
 from platestore.spec.own import Intent
+from platestore.spec.values import Json
 from platestore.spec.versions import Kind
 from platestore.spec.well import ImageMeta, WellGroupMeta
 from platestore.tree import intents
-from platestore.tree.editor import Draft, Editor
+from platestore.tree.editor import AnyEditor, Draft, Editor
 from platestore.tree.image import ImageEditor
 
 
@@ -36,7 +37,7 @@ class WellEditor(Editor[WellGroupMeta]):
             split_path(image.path, location=f"well.images[{i}].path", document=where)
         return meta, findings
 
-    def parts(self, meta: WellGroupMeta) -> dict[str, Any]:
+    def parts(self, meta: WellGroupMeta) -> Json:
         """The JSON of the well."""
         return {"well": meta.to_json()}
 
@@ -50,9 +51,9 @@ class WellEditor(Editor[WellGroupMeta]):
 
     # --- names and axes ---------------------------------------------------------------------------
 
-    def plate(self) -> Editor[Any] | None:
+    def plate(self) -> AnyEditor | None:
         """The plate of this well: the editor it was reached from, or that of the group two levels up."""
-        node: Editor[Any] | None = self.owner
+        node: AnyEditor | None = self.owner
         while node is not None and node.kind != "plate":
             node = node.owner
         if node is None:

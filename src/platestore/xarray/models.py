@@ -15,6 +15,7 @@ from platestore.spec.multiscales import DatasetMeta, ImagesMeta, MultiScaleMeta
 from platestore.spec.names import check_image_name
 from platestore.spec.omero import new_omero
 from platestore.spec.own import OwnMeta
+from platestore.spec.values import Json
 from platestore.spec.versions import (
     DEFAULT_VERSION,
     Version,
@@ -31,8 +32,9 @@ from platestore.xarray.grids import Irregular
 from platestore.xarray.placing import plain
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
+
+    from platestore.arrays.types import DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class ArrayModel:
         return self.layout.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """Data type."""
         return self.layout.dtype
 
@@ -73,7 +75,7 @@ class ArrayModel:
         """Shape of a shard, or None."""
         return self.layout.shards
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The array's document: ``.zarray`` or ``zarr.json``."""
         return self.layout.document(self.zarr_format, self.dimension_names)
 
@@ -105,11 +107,11 @@ class MultiscaleGroupModel:
         return adapter(self.version).zarr_format
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Json:
         """The group's attributes, as JSON."""
         return bare_attributes(self.version, "image", self.metadata.to_json(), self.own.to_json())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The whole model as JSON: zarr's version, the group's attributes, the arrays' documents."""
         members = {path: array.to_json() for path, array in self.members.items()}
         return {"zarr_format": self.zarr_format, "attributes": self.attributes, "members": members}
@@ -246,7 +248,7 @@ def _common_axes(found: Mapping[str, Described]) -> tuple[AxisMeta, ...]:
     return next(iter(found.values())).axes
 
 
-def _common_dtype(arrays: Mapping[str, xr.DataArray]) -> np.dtype[Any]:
+def _common_dtype(arrays: Mapping[str, xr.DataArray]) -> DType:
     types = {array.dtype: path for path, array in arrays.items()}
     if len(types) > 1:
         shown = ", ".join(f"{dtype} of {path!r}" for dtype, path in types.items())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from platestore.arrays.sources import Pixels, Region, Source, as_source
+from platestore.arrays.sources import Region, Source, as_source
+from platestore.arrays.types import Pixels
 from platestore.xarray.pixels import as_dask, source_of
 
 if TYPE_CHECKING:

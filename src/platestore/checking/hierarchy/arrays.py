@@ -11,6 +11,7 @@ from platestore.checking.hierarchy import elements
 from platestore.checking.hierarchy.documents import Node, shown
 from platestore.checking.hierarchy.elements import RULES, invalid
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 from platestore.storage.extensions import plain_array
 
 _V2_DTYPE = re.compile(r"[<>|=]?([a-zA-Z])(\d{0,6})")
@@ -83,7 +84,7 @@ def array_facts(node: Node) -> tuple[ArrayFacts, list[Finding]]:
     return facts, [replace(finding, file=node.file) for finding in findings]
 
 
-def _from_v2(content: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Finding]]:
+def _from_v2(content: Json, file: str) -> tuple[ArrayFacts, list[Finding]]:
     findings = [_lacks(key, _RULE_V2) for key in _V2_KEYS if key not in content]
     shape = _sizes(content, "shape", findings, _RULE_V2)
     chunks = _sizes(content, "chunks", findings, _RULE_V2, least=1)
@@ -121,7 +122,7 @@ def _v2_dtype(dtype: Any) -> str | None:
     return f"{_V2_KINDS[kind]}{8 * int(size)}" if kind in _V2_KINDS and size else str(dtype)
 
 
-def _from_v3(raw: dict[str, Any], file: str) -> tuple[ArrayFacts, list[Finding]]:
+def _from_v3(raw: Json, file: str) -> tuple[ArrayFacts, list[Finding]]:
     content, flaws = plain_array(raw, 3)
     findings = flaws + [_lacks(key, _RULE_V3) for key in _V3_KEYS if key not in content]
     shape = _sizes(content, "shape", findings, _RULE_V3)
@@ -165,9 +166,7 @@ def _are_names(names: Any, shape: tuple[int, ...] | None) -> bool:
     return shape is None or len(names) == len(shape)
 
 
-def _configured(
-    content: dict[str, Any], key: str, findings: list[Finding]
-) -> tuple[str, dict[str, Any]] | None:
+def _configured(content: Json, key: str, findings: list[Finding]) -> tuple[str, Json] | None:
     """Name and configuration of an extension point."""
     value = content.get(key)
     if isinstance(value, str):
@@ -182,7 +181,7 @@ def _configured(
 
 
 def _inner_chunks(
-    content: dict[str, Any], chunks: tuple[int, ...] | None, findings: list[Finding]
+    content: Json, chunks: tuple[int, ...] | None, findings: list[Finding]
 ) -> tuple[int, ...] | None:
     """The chunks inside a shard, if there are shards."""
     codecs = content.get("codecs")
@@ -225,7 +224,7 @@ def _rest(whole: int, part: int) -> int:
 
 
 def _sizes(
-    content: dict[str, Any], key: str, findings: list[Finding], rule: str, *, least: int = 0, prefix: str = ""
+    content: Json, key: str, findings: list[Finding], rule: str, *, least: int = 0, prefix: str = ""
 ) -> tuple[int, ...] | None:
     """A list of sizes; None, with a finding, if it is none."""
     values = content.get(key)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from platestore.errors import PlatestoreError
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 from platestore.spec.versions import kind_of
 from platestore.storage.base import Storage, join
 from platestore.storage.documents import MAX_DOCUMENT_BYTES, constants
@@ -90,7 +91,7 @@ def parse_document(data: bytes, file: str) -> tuple[Any, list[Finding]]:
     twice: list[str] = []
     strange: list[str] = []
 
-    def take(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def take(pairs: list[tuple[str, Any]]) -> Json:
         found = dict(pairs)
         if len(found) != len(pairs):
             twice.extend(_repeated(pairs))

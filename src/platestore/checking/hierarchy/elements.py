@@ -9,6 +9,7 @@ from typing import Any
 
 from platestore.checking.hierarchy.documents import shown
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 from platestore.storage.extensions import KNOWN
 
 # The core of zarr, and what is registered beside it: which codecs make bytes of an array.
@@ -38,7 +39,7 @@ def type_findings(dtype: str | None, key: str, zarr_format: int) -> Iterator[Fin
         yield invalid(key, dtype, "a type that there is", RULES[zarr_format])
 
 
-def fill_findings(dtype: str | None, content: dict[str, Any], zarr_format: int) -> Iterator[Finding]:
+def fill_findings(dtype: str | None, content: Json, zarr_format: int) -> Iterator[Finding]:
     """A fill value that no element can have."""
     found = _CORE.fullmatch(dtype or "")
     if "fill_value" not in content or (found is None and dtype != "bool"):
@@ -62,7 +63,7 @@ def fill_findings(dtype: str | None, content: dict[str, Any], zarr_format: int) 
             yield invalid("fill_value", value, f"an integer of {low} to {high}", RULES[zarr_format])
 
 
-def chain_findings(content: dict[str, Any], rank: int | None) -> Iterator[Finding]:
+def chain_findings(content: Json, rank: int | None) -> Iterator[Finding]:
     """Codecs that do not go together, in zarr v3."""
     codecs = content.get("codecs")
     if not isinstance(codecs, list) or not all(isinstance(c, (str, dict)) for c in codecs) or not codecs:
@@ -104,7 +105,7 @@ def codec_findings(name: str, location: str, zarr_format: int) -> Iterator[Findi
         yield Finding("codec-unknown", location, text, "warning", found=shown(name), hint=hint)
 
 
-def extension_findings(content: dict[str, Any]) -> Iterator[Finding]:
+def extension_findings(content: Json) -> Iterator[Finding]:
     """What readers of zarr v3 have to refuse, or may not know."""
     for key in sorted(set(content) - KNOWN):
         value = content[key]

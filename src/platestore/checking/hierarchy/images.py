@@ -22,6 +22,7 @@ from platestore.checking.hierarchy.plates import entries
 from platestore.checking.rules.crossing import usable_scale
 from platestore.checking.rules.judge import judge
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 from platestore.storage.base import join
 
 
@@ -69,7 +70,7 @@ class Images:
         return images
 
     def _one_image(
-        self, group: JudgedGroup, item: dict[str, Any], location: str, known: dict[str, Node | None]
+        self, group: JudgedGroup, item: Json, location: str, known: dict[str, Node | None]
     ) -> Generator[Finding, None, Image]:
         axes = [axis.get("name") for _, axis in entries(item.get("axes"))]
         names = [name for name in axes if isinstance(name, str)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from platestore.checking.hierarchy.arrays import ArrayFacts
 from platestore.checking.hierarchy.documents import short, shown
 from platestore.checking.rules.crossing import are_finer
 from platestore.spec.findings import Finding
 from platestore.spec.rules import is_space
+from platestore.spec.values import Json
 from platestore.spec.versions import Adapter
 
 # From here on, scales say that pixels of a level are larger than those of the finest.
@@ -199,7 +200,7 @@ def _order_findings(finer: ListedLevel, coarser: ListedLevel, image: Image) -> I
 SIZE_HINT = "delete_pyramid(), then compute the levels anew"
 
 
-def is_spatial_entry(axis: dict[str, Any]) -> bool:
+def is_spatial_entry(axis: Json) -> bool:
     """Whether an entry of a document's axes is an axis of space."""
     kind = axis.get("type")
     return is_space(str(axis.get("name")), kind if isinstance(kind, str) else None)

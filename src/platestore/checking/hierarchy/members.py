@@ -13,6 +13,7 @@ from platestore.checking.rules.judge import judge
 from platestore.errors import InvalidMetadataError
 from platestore.spec.findings import Finding
 from platestore.spec.names import split_path
+from platestore.spec.values import Json
 from platestore.spec.versions import Adapter, misplaced
 from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import MIXED
@@ -46,7 +47,7 @@ class JudgedGroup:
     file: str
     zarr_format: int
     ngff: Adapter
-    parts: dict[str, Any] = field(repr=False)
+    parts: Json = field(repr=False)
 
     @property
     def version(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from platestore.checking.hierarchy.documents import shown
 from platestore.spec.findings import Finding
-from platestore.spec.values import whole
+from platestore.spec.values import Json, whole
 
 
 class Fields:
@@ -125,7 +125,7 @@ class Fields:
                 yield Finding("acquisition-unused", f"{location}.acquisitions[{i}]", text, "advice", file)
 
 
-def entries(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def entries(value: Any) -> Iterator[tuple[int, Json]]:
     """The objects in a list, with their places; nothing if it is no list."""
     for i, item in enumerate(value if isinstance(value, list) else ()):
         if isinstance(item, dict):

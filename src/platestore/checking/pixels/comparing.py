@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.grid import Box, Place, box_of
+from platestore.arrays.types import DType, Pixels
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.decoding import Decoder
 from platestore.checking.pixels.presence import places_of, same_as
@@ -48,7 +48,7 @@ class AuditReader:
         self._damage = damage
         self._counts = Counts()
 
-    def read(self, place: Place, out: npt.NDArray[Any]) -> bool:
+    def read(self, place: Place, out: Pixels) -> bool:
         """Decode a chunk; False if there is none that can be."""
         if not self._survey.has(place) or self._survey.unit_of(place) in self._survey.flawed:
             return False
@@ -163,9 +163,9 @@ class CompareWriter:
         """Bytes of the level that were decoded so far."""
         return self._counts.total
 
-    def write(self, place: Place, block: npt.NDArray[Any] | None) -> None:
+    def write(self, place: Place, block: Pixels | None) -> None:
         """Compare a chunk with what a build made of it; None stands for the fill value."""
-        found: npt.NDArray[Any] | None = None
+        found: Pixels | None = None
         if self._survey.has(place):
             if self._survey.unit_of(place) in self._survey.flawed:
                 return
@@ -194,14 +194,14 @@ class CompareWriter:
 
     # --- comparing --------------------------------------------------------------------------------
 
-    def _is_same(self, found: npt.NDArray[Any] | None, block: npt.NDArray[Any] | None) -> bool:
+    def _is_same(self, found: Pixels | None, block: Pixels | None) -> bool:
         if found is None or block is None:
             one = block if found is None else found
             assert one is not None
             return bool(same_as(one, self._decoder.fill).all())
         return bool(_equal(found, block) or not self._differences(found, block).any())
 
-    def _differences(self, found: npt.NDArray[Any], block: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    def _differences(self, found: Pixels, block: Pixels) -> npt.NDArray[np.bool_]:
         """Where two blocks differ by more than they may."""
         if found.dtype.kind == "f":
             tolerance = _TOLERANCE.get(found.dtype.itemsize, 1e-12)
@@ -214,9 +214,7 @@ class CompareWriter:
             out &= (high - low) != 1  # of the same sign or not, one wraps round to nothing else
         return out
 
-    def _look_closer(
-        self, place: Place, box: Box, found: npt.NDArray[Any] | None, block: npt.NDArray[Any] | None
-    ) -> None:
+    def _look_closer(self, place: Place, box: Box, found: Pixels | None, block: Pixels | None) -> None:
         """Tell a chunk that is stale from one that still has what level 0 lost."""
         source = self._beneath(box)
         if self._base_damage.touches(source) or not self._base.is_listed or not self._survey.is_listed:
@@ -240,7 +238,7 @@ class CompareWriter:
                 self.stale.append(place)
 
     @staticmethod
-    def _dtype(found: npt.NDArray[Any] | None, block: npt.NDArray[Any] | None) -> np.dtype[Any]:
+    def _dtype(found: Pixels | None, block: Pixels | None) -> DType:
         one = block if found is None else found
         assert one is not None
         return one.dtype
@@ -265,7 +263,7 @@ class CompareWriter:
         return tuple(out)
 
 
-def _equal(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+def _equal(a: Pixels, b: Pixels) -> bool:
     """Whether two blocks are the same to the bit, as far as that can be told quickly."""
     if not (a.flags.c_contiguous and b.flags.c_contiguous and a.dtype == b.dtype):
         return False

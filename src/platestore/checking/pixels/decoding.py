@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ChunkFormat
 from platestore.arrays.chunkfiles import ChunkReader
 from platestore.arrays.grid import Place, box_of
 from platestore.arrays.layout import MAX_CHUNK_BYTES
+from platestore.arrays.types import Pixels
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.survey import ChunkSurvey
 from platestore.checking.pixels.threads import in_threads
 from platestore.errors import UnsupportedError
 
 #: Told of each chunk that was decoded: its place, its pixels inside of the array, and the fill value.
-Visit = Callable[[Place, npt.NDArray[Any], Any], None]
+Visit = Callable[[Place, Pixels, Any], None]
 
 
 class Decoder(Protocol):
@@ -30,7 +30,7 @@ class Decoder(Protocol):
     #: What chunks that are not there read as.
     fill: Any
 
-    def decode(self, place: Place) -> npt.NDArray[Any] | None:
+    def decode(self, place: Place) -> Pixels | None:
         """The pixels of a chunk inside of the array, until this thread decodes the next.
 
         None if there is no such chunk.
@@ -38,7 +38,7 @@ class Decoder(Protocol):
 
 
 class _ThreadBlock(threading.local):
-    block: npt.NDArray[Any] | None = None
+    block: Pixels | None = None
 
 
 class ChunkDecoder:
@@ -58,7 +58,7 @@ class ChunkDecoder:
         self._local = _ThreadBlock()
         self.fill = format.fill
 
-    def decode(self, place: Place) -> npt.NDArray[Any] | None:
+    def decode(self, place: Place) -> Pixels | None:
         """The pixels of a chunk inside of the array."""
         codec = self._format.codec
         block = self._local.block
@@ -94,7 +94,7 @@ class ZarrDecoder:
         self._survey = survey
         self.fill = self._array.fill_value
 
-    def decode(self, place: Place) -> npt.NDArray[Any] | None:
+    def decode(self, place: Place) -> Pixels | None:
         """The pixels of a chunk inside of the array."""
         box = box_of(place, self._survey.grid.units, self._survey.grid.shape)
         return np.asarray(self._array[box])

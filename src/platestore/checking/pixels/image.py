@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from platestore.checking.pixels.audits import ArrayAudit, ImageAudit
 from platestore.errors import InvalidMetadataError, PlatestoreError
 from platestore.spec.names import split_path
+from platestore.spec.values import Json
 from platestore.spec.versions import NAMESPACE
 from platestore.storage.base import Storage, join
 from platestore.storage.hierarchy import ZarrFormat, read_array
@@ -22,7 +23,7 @@ _INCOMPLETE = "incomplete"
 def audit_image(
     storage: Storage,
     path: str,
-    image: dict[str, Any],
+    image: Json,
     zarr_format: ZarrFormat,
     *,
     deep: bool,
@@ -141,14 +142,14 @@ def _survey(storage: Storage, path: str, zarr_format: ZarrFormat) -> ChunkSurvey
         return None
 
 
-def _paths(image: dict[str, Any]) -> list[str]:
+def _paths(image: Json) -> list[str]:
     """Paths of the levels, as far as they can be paths."""
     datasets = image.get("datasets")
     rows = datasets if isinstance(datasets, list) else []
     return [row["path"] for row in rows if isinstance(row, dict) and isinstance(row.get("path"), str)]
 
 
-def _levels(storage: Storage, path: str, image: dict[str, Any], zarr_format: ZarrFormat) -> list[StoredLevel]:
+def _levels(storage: Storage, path: str, image: Json, zarr_format: ZarrFormat) -> list[StoredLevel]:
     """The levels that are there, in their order."""
     out: dict[str, StoredLevel] = {}
     for name in _paths(image):
@@ -164,7 +165,7 @@ def _levels(storage: Storage, path: str, image: dict[str, Any], zarr_format: Zar
     return list(out.values())
 
 
-def _unfinished(image: dict[str, Any]) -> set[str]:
+def _unfinished(image: Json) -> set[str]:
     """Names of the levels that were created, and not computed yet."""
     metadata = image.get("metadata")
     own = metadata.get(NAMESPACE) if isinstance(metadata, dict) else None

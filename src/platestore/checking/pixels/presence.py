@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.grid import Box, Place, box_of
+from platestore.arrays.types import Pixels
 from platestore.checking.pixels.damage import Damage
 from platestore.checking.pixels.decoding import decoder_of, sound_places
 from platestore.checking.pixels.survey import ChunkSurvey
@@ -51,7 +52,7 @@ class Contents:
     solid: set[Place] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, place: Place, block: npt.NDArray[Any], fill: Any) -> None:
+    def note(self, place: Place, block: Pixels, fill: Any) -> None:
         """Note what a chunk holds."""
         if block.dtype.kind not in _NUMBERS:
             return
@@ -63,7 +64,7 @@ class Contents:
                 self.solid.add(place)
 
 
-def same_as(block: npt.NDArray[Any], fill: Any) -> npt.NDArray[np.bool_]:
+def same_as(block: Pixels, fill: Any) -> npt.NDArray[np.bool_]:
     """Where a block holds the fill value."""
     if fill is None:
         fill = 0

@@ -41,6 +41,7 @@ from platestore.settings import config
 from platestore.spec.geometry import level_shapes
 from platestore.spec.pyramids import PRODUCER
 from platestore.spec.reductions import METHODS, reduction
+from platestore.spec.values import Json
 
 # Grids with more chunks than this, most of which are not there, are not walked whole.
 _MANY_CHUNKS = 10**6
@@ -67,7 +68,7 @@ class PyramidRecipe:
         return tuple(math.prod(column) for column in zip(*self.factors[:k], strict=True))
 
 
-def recipe_of(image: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> PyramidRecipe | None:
+def recipe_of(image: Json, shapes: Sequence[tuple[int, ...]]) -> PyramidRecipe | None:
     """How the levels were made, as platestore wrote it; None if it did not, or they have other shapes.
 
     Parameters
@@ -303,7 +304,7 @@ class _Sized:
     scale: list[float] | None
 
 
-def of_one_size(levels: Sequence[StoredLevel], image: dict[str, Any]) -> list[StoredLevel]:
+def of_one_size(levels: Sequence[StoredLevel], image: Json) -> list[StoredLevel]:
     """The levels but those with another number of time points or channels than the first, which are noted."""
     axes = [axis if isinstance(axis, dict) else {} for axis in _listed(image, "axes")]
     spatial = [is_spatial_entry(axis) for axis in axes]
@@ -328,7 +329,7 @@ def of_one_size(levels: Sequence[StoredLevel], image: dict[str, Any]) -> list[St
     return out
 
 
-def _listed(image: dict[str, Any], key: str) -> list[Any]:
+def _listed(image: Json, key: str) -> list[Any]:
     rows = image.get(key)
     return rows if isinstance(rows, list) else []
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from platestore.arrays.chunkcodec import ABSENT, ChunkFormat, chunk_format
 from platestore.arrays.chunkfiles import ChunkWriter
 from platestore.arrays.grid import Place, array_grid, cover
+from platestore.arrays.types import Pixels
 from platestore.errors import ArgumentError, DamagedChunkError, NodeNotFoundError, UnsupportedError
 from platestore.storage.base import ReadBuffer, Storage
 from platestore.storage.hierarchy import ZarrFormat, read_array
@@ -141,7 +140,7 @@ class _Salvage:
         if data is None:
             return False
         codec = self._format.codec
-        block: npt.NDArray[Any] = np.empty(codec.chunks, codec.dtype)
+        block: Pixels = np.empty(codec.chunks, codec.dtype)
         try:
             codec.decode(data, block, self._storage.where(self._key))
         except DamagedChunkError:

@@ -11,7 +11,7 @@ from typing import Any
 from platestore.checking.rules.grammar import wrong_type
 from platestore.spec import rules, units
 from platestore.spec.findings import Finding, Level
-from platestore.spec.values import canonical, number, whole
+from platestore.spec.values import Json, canonical, number, whole
 
 
 def cross_findings(key: str, value: Any, where: str, loose: Level) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def _multiscales(value: Any, where: str, loose: Level) -> Iterator[Finding]:
             yield from _image(image, f"{where}[{i}]", loose)
 
 
-def _image(image: dict[str, Any], where: str, loose: Level) -> Iterator[Finding]:
+def _image(image: Json, where: str, loose: Level) -> Iterator[Finding]:
     axes = image.get("axes")
     ndim = None
     if isinstance(axes, list):
@@ -120,7 +120,7 @@ def _transforms(steps: Any, ndim: int | None, where: str, loose: Level) -> Itera
             yield from rules.positive_scale([number(v) for v in step["scale"]], f"{where}[{i}].scale")
 
 
-def _step(step: dict[str, Any], ndim: int | None) -> tuple[str | None, int | None]:
+def _step(step: Json, ndim: int | None) -> tuple[str | None, int | None]:
     kind = _text(step.get("type"))
     if kind not in ("scale", "translation"):
         return kind, None
@@ -130,7 +130,7 @@ def _step(step: dict[str, Any], ndim: int | None) -> tuple[str | None, int | Non
     return kind, ndim if kind in step else None  # of a wrong type, which the grammar says
 
 
-def _units_and_orientations(axes: list[dict[str, Any]], where: str) -> Iterator[Finding]:
+def _units_and_orientations(axes: list[Json], where: str) -> Iterator[Finding]:
     # The schemas want two axes of space whose units, if any, are strings; of all others they say nothing.
     named = [a for a in axes if a.get("type") == "space" and isinstance(a.get("unit", ""), str)]
     for i, axis in enumerate(axes):
@@ -241,7 +241,7 @@ def _listed(value: Any, key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _objects(items: list[Any]) -> list[dict[str, Any]]:
+def _objects(items: list[Any]) -> list[Json]:
     """The entries in their places, with empty objects for those that are none."""
     return [item if isinstance(item, dict) else {} for item in items]
 

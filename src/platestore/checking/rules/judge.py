@@ -11,7 +11,7 @@ from platestore.checking.rules.grammar import Collector, wrong_type
 from platestore.checking.rules.tables import documents
 from platestore.spec import versions
 from platestore.spec.findings import Finding, Level
-from platestore.spec.values import shown
+from platestore.spec.values import Json, shown
 
 _OME, _LAYOUT = "ome", "bioformats2raw.layout"
 # Of what a group is: the specification lets a plate take precedence over a collection of images.
@@ -62,7 +62,7 @@ class Judgement:
     ngff: versions.Adapter
     kind: str
     findings: list[Finding]
-    parts: dict[str, Any] = field(repr=False)
+    parts: Json = field(repr=False)
 
     @property
     def valid(self) -> bool:
@@ -101,14 +101,14 @@ def judge(
     inner = attributes.get(_OME)
     if wrapped and not isinstance(inner, dict):
         return Judgement(None, ngff, "unknown", _no_ome(attributes, out, kind), {})
-    parts: dict[str, Any] = inner if wrapped and isinstance(inner, dict) else attributes
+    parts: Json = inner if wrapped and isinstance(inner, dict) else attributes
     version, final = _judge_version(parts, out, zarr_format)
     if not final:
         _judge_keys(parts, out, attributes=attributes, kind=kind)
     return Judgement(version, ngff, _kind_of(parts), out.result(), parts)
 
 
-def _is_wrapped(attributes: dict[str, Any], zarr_format: int | None) -> bool:
+def _is_wrapped(attributes: Json, zarr_format: int | None) -> bool:
     """Whether the attributes are laid out as in 0.5, with an ``ome`` object."""
     inner = attributes.get(_OME)
     if isinstance(inner, dict) and (zarr_format != 2 or any(key in inner for key in _RECOGNISED)):
@@ -117,14 +117,14 @@ def _is_wrapped(attributes: dict[str, Any], zarr_format: int | None) -> bool:
     return not flat and (_OME in attributes or zarr_format == 3)
 
 
-def _kind_of(parts: dict[str, Any]) -> str:
+def _kind_of(parts: Json) -> str:
     for key, kind in _KINDS:
         if key in parts:
             return "label" if kind == "image" and "image-label" in parts else kind
     return "unknown"
 
 
-def _no_ome(attributes: dict[str, Any], out: Collector, kind: str | None) -> list[Finding]:
+def _no_ome(attributes: Json, out: Collector, kind: str | None) -> list[Finding]:
     if _OME in attributes:
         rule = "attributes: 'ome' is an object (MUST)"
         out.add(wrong_type(attributes[_OME], "an object", _OME, rule, "error"))
@@ -136,7 +136,7 @@ def _no_ome(attributes: dict[str, Any], out: Collector, kind: str | None) -> lis
 # --- versions -------------------------------------------------------------------------------------
 
 
-def _judge_version(parts: dict[str, Any], out: Collector, zarr_format: int | None) -> tuple[str | None, bool]:
+def _judge_version(parts: Json, out: Collector, zarr_format: int | None) -> tuple[str | None, bool]:
     """The version that is stated, and whether nothing more can be said about such documents."""
     ngff, wrapped = out.ngff, bool(out.ngff.place)
     version: str | None = None if wrapped else ngff.name
@@ -168,7 +168,7 @@ def _judge_version(parts: dict[str, Any], out: Collector, zarr_format: int | Non
     return version, False
 
 
-def _stated(parts: dict[str, Any], *, wrapped: bool) -> Iterator[tuple[str, Any]]:
+def _stated(parts: Json, *, wrapped: bool) -> Iterator[tuple[str, Any]]:
     if wrapped:
         if "version" in parts:
             yield f"{_OME}.version", parts["version"]
@@ -185,7 +185,7 @@ def _stated_in(value: Any, where: str) -> Iterator[tuple[str, Any]]:
         yield f"{where}.version", value["version"]
 
 
-def _judge_wrapped_version(parts: dict[str, Any], out: Collector) -> None:
+def _judge_wrapped_version(parts: Json, out: Collector) -> None:
     rule, name = "attributes: 'ome' states the version (MUST)", out.ngff.name
     if "version" not in parts:
         hint = f'add "version": "{name}"'
@@ -202,7 +202,7 @@ def _judge_wrapped_version(parts: dict[str, Any], out: Collector) -> None:
         out.add(Finding("version-wrong", where, message, expected=repr(name), found=shown(stated), rule=rule))
 
 
-def _judge_format(parts: dict[str, Any], out: Collector, zarr_format: int) -> None:
+def _judge_format(parts: Json, out: Collector, zarr_format: int) -> None:
     if not any(key in parts for key in _MAIN):
         return
     ngff = out.ngff
@@ -221,9 +221,7 @@ def _judge_format(parts: dict[str, Any], out: Collector, zarr_format: int) -> No
 # --- keys -----------------------------------------------------------------------------------------
 
 
-def _judge_keys(
-    parts: dict[str, Any], out: Collector, *, attributes: dict[str, Any], kind: str | None
-) -> None:
+def _judge_keys(parts: Json, out: Collector, *, attributes: Json, kind: str | None) -> None:
     prefix = out.ngff.prefix
     present = [key for key in _MAIN if key in parts]
     if not prefix and any(key not in ("labels", "series") for key in present):
@@ -253,7 +251,7 @@ def _judge_keys(
         out.extend(cross_findings(key, parts[key], where, out.ngff.loose))
 
 
-def _missing_key(attributes: dict[str, Any], out: Collector, kind: str | None, needed: str | None) -> None:
+def _missing_key(attributes: Json, out: Collector, kind: str | None, needed: str | None) -> None:
     where, zarr_format = ".".join(out.ngff.place), out.ngff.zarr_format
     own = attributes.get(versions.NAMESPACE)
     document = {"attributes": attributes} if zarr_format == 3 else attributes

@@ -31,6 +31,7 @@ from platestore.spec import pyramids, versions
 from platestore.spec.findings import Level
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.names import natural_key
+from platestore.spec.values import Json
 from platestore.storage.base import join
 from platestore.storage.extensions import plain_array
 from platestore.storage.hierarchy import OF_AN_ARRAY, array_key
@@ -129,7 +130,7 @@ class Audit(Notes):
             with self._milder(path not in listed):
                 self._well(self.disk[join(here.path, path)])
 
-    def _indices(self, here: DiskDirectory, document: dict[str, Any], wells: set[str]) -> None:
+    def _indices(self, here: DiskDirectory, document: Json, wells: set[str]) -> None:
         """Indices, rows, columns and acquisitions against what a right document would say."""
         fields = {p: fields_of(self.disk, join(here.path, p)) for p in wells}
         right = rebuild.plate(document, fields, name="")

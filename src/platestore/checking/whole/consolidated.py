@@ -10,6 +10,7 @@ from platestore.checking.whole.facts import is_inside
 from platestore.checking.whole.problems import Fix, Problem, Step
 from platestore.errors import PlatestoreError
 from platestore.spec.findings import Finding
+from platestore.spec.values import Json
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.documents import parse
 
@@ -39,7 +40,7 @@ def stale_consolidated(disk: Disk, paths: Iterable[str]) -> Iterator[Problem]:
             yield Problem(finding, Fix(Step.CONSOLIDATED, path, f"drop the consolidated metadata of {where}"))
 
 
-def _of_v2(disk: Disk, path: str) -> dict[str, Any]:
+def _of_v2(disk: Disk, path: str) -> Json:
     try:
         data = disk.storage.read(join(path, ".zmetadata"))
         found = parse(data or b"", where=path).get("metadata")
@@ -48,7 +49,7 @@ def _of_v2(disk: Disk, path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {".zmetadata": None}
 
 
-def _of_v3(disk: Disk, here: DiskDirectory) -> dict[str, Any]:
+def _of_v3(disk: Disk, here: DiskDirectory) -> Json:
     """What a group of zarr v3 has of others, as keys and contents."""
     if here.state != "group" or here.zarr_format != 3 or "zarr.json" not in here.files:
         return {}
@@ -62,7 +63,7 @@ def _of_v3(disk: Disk, here: DiskDirectory) -> dict[str, Any]:
     return {join(path, "zarr.json"): content for path, content in entries.items()}
 
 
-def _differing(disk: Disk, path: str, copies: dict[str, Any]) -> str | None:
+def _differing(disk: Disk, path: str, copies: Json) -> str | None:
     """The first document that is not as the copy has it; None if all are."""
     for key, content in copies.items():
         group, _, name = key.rpartition("/")

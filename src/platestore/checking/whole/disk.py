@@ -13,6 +13,7 @@ from typing import Any, Literal
 from platestore.checking.whole.naming import named_members
 from platestore.errors import InvalidMetadataError, PlatestoreError, UnsafeTargetError, UnsupportedError
 from platestore.spec import versions
+from platestore.spec.values import Json
 from platestore.storage.base import DOCUMENTS, Storage, is_chunk_name, join
 from platestore.storage.documents import MAX_DOCUMENT_BYTES, constants, may_hold_constants, parse
 from platestore.storage.hierarchy import ZarrFormat
@@ -63,8 +64,8 @@ class DiskDirectory:
     path: str
     state: State = "gone"
     zarr_format: ZarrFormat | None = None
-    content: dict[str, Any] = field(default_factory=dict)
-    attributes: dict[str, Any] = field(default_factory=dict)
+    content: Json = field(default_factory=dict)
+    attributes: Json = field(default_factory=dict)
     directories: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -88,7 +89,7 @@ class DiskDirectory:
         return ngff.unpack(self.attributes, kind).get(key)
 
     @property
-    def own(self) -> dict[str, Any]:
+    def own(self) -> Json:
         """Platestore's namespace, without the documents that wait in it."""
         return versions.own_part(self.attributes)
 
@@ -248,7 +249,7 @@ class Disk:
         else:
             out.state = "bare"
 
-    def _v3(self, out: DiskDirectory, names: set[str]) -> dict[str, Any] | None:
+    def _v3(self, out: DiskDirectory, names: set[str]) -> Json | None:
         """The document of zarr v3; None if there is none, or a torn one beside whole documents of v2."""
         if _V3 not in names:
             return None
@@ -268,7 +269,7 @@ class Disk:
         out.stray = join(out.path, _V3)
         return None
 
-    def _parse(self, out: DiskDirectory, name: str) -> dict[str, Any]:
+    def _parse(self, out: DiskDirectory, name: str) -> Json:
         out.document = join(out.path, name)
         data = self.storage.read(out.document)
         if data is None:

@@ -12,8 +12,8 @@ from typing import Any, TypeGuard
 
 from platestore.spec.names import ALPHANUMERIC, natural_key
 from platestore.spec.plate import standard_column, standard_row
+from platestore.spec.values import Json
 
-Json = dict[str, Any]
 #: The acquisition of each field, by its name; None where none is said.
 Fields = Mapping[str, int | None]
 

@@ -38,6 +38,7 @@ from platestore.spec.edits import channel_names
 from platestore.spec.multiscales import ImagesMeta
 from platestore.spec.own import OwnMeta
 from platestore.spec.reductions import FOR_IMAGES, FOR_LABELS, METHODS
+from platestore.spec.values import Json
 from platestore.storage.base import DOCUMENTS, join
 from platestore.storage.documents import commit
 from platestore.storage.extensions import plain_array
@@ -112,7 +113,7 @@ class Repairs:
         self._keep(path)
         zarr_format: ZarrFormat = 2 if Disk(self.storage)[path].zarr_format == 2 else 3
 
-        def change(attributes: dict[str, Any]) -> None:
+        def change(attributes: Json) -> None:
             own = attributes[versions.NAMESPACE]
             for key in damaged_own_keys(versions.own_part(attributes)):
                 del own[key]
@@ -194,7 +195,7 @@ class Repairs:
         self._keep(path)
         zarr_format: ZarrFormat = 2 if Disk(self.storage)[path].zarr_format == 2 else 3
 
-        def change(content: dict[str, Any]) -> None:
+        def change(content: Json) -> None:
             content.update(plain_array(content, zarr_format)[0])
 
         commit(self.storage, array_key(path, zarr_format), change)
@@ -245,7 +246,7 @@ class Repairs:
             self._keep(image.path)
             ngff = versions.of(image.attributes, image.zarr_format or 3)
 
-            def drop(attributes: dict[str, Any]) -> None:
+            def drop(attributes: Json) -> None:
                 ngff.edit(attributes, lambda ome: ome.pop("labels", None))
 
             commit_attributes(self.storage, image.path, image.zarr_format or 3, drop)
@@ -271,7 +272,7 @@ class Repairs:
         self._write(path, "plate", {"plate": new}, own)
         return f"the document of {self.storage.where(path)} lists {len(new['wells'])} wells"
 
-    def _own_of_plate(self, disk: Disk, path: str, wells: Mapping[str, rebuild.Fields]) -> dict[str, Any]:
+    def _own_of_plate(self, disk: Disk, path: str, wells: Mapping[str, rebuild.Fields]) -> Json:
         """What new positions of a plate get: axes and channels as those of the first one."""
         for well, fields in wells.items():
             for name in fields:
@@ -290,7 +291,7 @@ class Repairs:
         zarr_format = here.zarr_format if here.zarr_format is not None else self.zarr_format
         ngff = versions.of(here.attributes, zarr_format)
 
-        def change(attributes: dict[str, Any]) -> None:
+        def change(attributes: Json) -> None:
             if kind != "unknown":
                 ngff.pack(attributes, kind, parts, own)
 

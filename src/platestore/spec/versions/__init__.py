@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from platestore.errors import InvalidMetadataError, UnsupportedVersionError
+from platestore.spec.values import Json
 from platestore.spec.versions.adapter import (
     NAMESPACE,
     PARTS,
@@ -207,17 +208,15 @@ def kind_of(attributes: Mapping[str, Any], zarr_format: int) -> Kind:
     return of(attributes, zarr_format).kind_of(attributes)
 
 
-def own_part(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def own_part(attributes: Mapping[str, Any]) -> Json:
     """The JSON of platestore's namespace, without the documents that wait in it."""
     waiting = {key for keys in PARTS.values() for key in keys}
     return {key: value for key, value in own_of(attributes).items() if key not in waiting}
 
 
-def bare_attributes(
-    version: Version, kind: Kind, parts: Mapping[str, Any], own: Mapping[str, Any]
-) -> dict[str, Any]:
+def bare_attributes(version: Version, kind: Kind, parts: Mapping[str, Any], own: Mapping[str, Any]) -> Json:
     """Attributes of a new group."""
-    attributes: dict[str, Any] = {}
+    attributes: Json = {}
     ADAPTERS[version].pack(attributes, kind, parts, own)
     return attributes
 
@@ -231,7 +230,7 @@ def only_ours(attributes: Mapping[str, Any]) -> bool:
     return set(attributes) <= {NAMESPACE, *_TOPS, *parts}
 
 
-def convert(attributes: Mapping[str, Any], source_format: int, target: Version, kind: Kind) -> dict[str, Any]:
+def convert(attributes: Mapping[str, Any], source_format: int, target: Version, kind: Kind) -> Json:
     """The attributes of a group in another version, with everything that others keep there.
 
     Keys of others stay at the top level; those that they put into ``ome`` come there in 0.4, and stay. Where

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from platestore.spec.findings import Level
 from platestore.spec.names import is_member_name
+from platestore.spec.values import Json
 
 Version = Literal["0.4", "0.5"]
 ZarrFormat = Literal[2, 3]
@@ -39,7 +40,7 @@ HOLDS: dict[str, type] = {
 # Where platestore's namespace keeps what had to give way when a group was converted.
 _DISPLACED, _TOP, _OME = "displaced", "attributes", "ome"
 
-Change = Callable[[dict[str, Any]], None]
+Change = Callable[[Json], None]
 Put = Callable[[MutableMapping[str, Any]], None]
 
 
@@ -95,7 +96,7 @@ class Adapter(abc.ABC):
         """Whether a place in attributes, by its first keys, is in the specification's part."""
 
     @abc.abstractmethod
-    def stamp(self, key: str, value: dict[str, Any]) -> dict[str, Any]:
+    def stamp(self, key: str, value: Json) -> Json:
         """An object of the metadata with the version where it belongs."""
 
     @abc.abstractmethod
@@ -103,11 +104,11 @@ class Adapter(abc.ABC):
         """Let a function put parts into the mapping that holds the OME keys, which goes if it is empty."""
 
     @abc.abstractmethod
-    def _take(self, attributes: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    def _take(self, attributes: Json, kind: Kind) -> Json:
         """Take the OME keys out of attributes."""
 
     @abc.abstractmethod
-    def _wrap(self, ome: dict[str, Any]) -> dict[str, Any]:
+    def _wrap(self, ome: Json) -> Json:
         """The attributes that hold some OME keys."""
 
     @abc.abstractmethod
@@ -135,7 +136,7 @@ class Adapter(abc.ABC):
             return "well"
         return "labels" if isinstance(ome.get("labels"), list) else "unknown"
 
-    def unpack(self, attributes: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    def unpack(self, attributes: Mapping[str, Any], kind: Kind) -> Json:
         """The JSON of the parts that make up a node, wherever the version keeps them."""
         ome, own = self.container(attributes), own_of(attributes)
         return {key: (ome if key in ome else own)[key] for key in PARTS[kind] if key in ome or key in own}
@@ -201,7 +202,7 @@ class Adapter(abc.ABC):
         """
         return self._is_part(re.split(r"[.\[]", path, maxsplit=2), kind)
 
-    def series_parts(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    def series_parts(self, attributes: Mapping[str, Any]) -> Json:
         """The keys of a bioformats2raw collection or of its ``OME`` group."""
         ome = self.container(attributes)
         return {key: copy.deepcopy(ome[key]) for key in (SERIES_LAYOUT, "series") if key in ome}
@@ -219,7 +220,7 @@ class Adapter(abc.ABC):
         listed = names if isinstance(names, list) else []
         return [name for name in listed if isinstance(name, str) and is_member_name(name)]
 
-    def without_others(self, attributes: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    def without_others(self, attributes: Mapping[str, Any], kind: Kind) -> Json:
         """The attributes of the specification and of this library alone."""
         left = copy.deepcopy(dict(attributes))
         own, ome = left.get(NAMESPACE), self._take(left, kind)
@@ -227,7 +228,7 @@ class Adapter(abc.ABC):
             ome = {key: {**dict(attributes[key]), **ome}}
         return {**ome, **({NAMESPACE: own} if own else {})}
 
-    def convert(self, attributes: Mapping[str, Any], source: Adapter, kind: Kind) -> dict[str, Any]:
+    def convert(self, attributes: Mapping[str, Any], source: Adapter, kind: Kind) -> Json:
         """The attributes of a group of another version in this one; see ``versions.convert``."""
         others = copy.deepcopy(dict(attributes))
         if source is self:
@@ -236,7 +237,7 @@ class Adapter(abc.ABC):
         ome = source._take(others, source.kind_of(attributes) if kind == "unknown" else kind)
         back = object_of(object_of(own).pop(_DISPLACED, {}))
         others, ome = {**object_of(back.get(_TOP)), **others}, {**object_of(back.get(_OME)), **ome}
-        aside: dict[str, dict[str, Any]] = {}
+        aside: dict[str, Json] = {}
         for key in [key for key in others if self._is_taken(key, ome)]:
             side, loser = (_TOP, others) if key in HOLDS or key == _OME else (_OME, ome)
             aside.setdefault(side, {})[key] = loser.pop(key)
@@ -254,7 +255,7 @@ def own_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return own if isinstance(own, Mapping) else {}
 
 
-def object_of(value: Any) -> dict[str, Any]:
+def object_of(value: Any) -> Json:
     """A JSON object; an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from platestore.spec.values import Json
 from platestore.spec.versions.adapter import HOLDS, PARTS, Adapter, Change, Kind, Put, own_of
 
 
@@ -41,7 +42,7 @@ class V04(Adapter):
         """Edit the attributes."""
         change(attributes)  # type: ignore[arg-type]
 
-    def stamp(self, key: str, value: dict[str, Any]) -> dict[str, Any]:
+    def stamp(self, key: str, value: Json) -> Json:
         """Every object states the version."""
         return {**{k: v for k, v in value.items() if k != "version"}, "version": self.name}
 
@@ -51,7 +52,7 @@ class V04(Adapter):
     def _replace(self, attributes: MutableMapping[str, Any], change: Put) -> None:
         change(attributes)
 
-    def _take(self, attributes: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    def _take(self, attributes: Json, kind: Kind) -> Json:
         # Lists called "labels" or "series" are in groups of their own; elsewhere they are somebody else's.
         others = {"series": {"labels"}, "unknown": {"labels", "@id", "@type"}}.get(kind, {"labels", "series"})
         kinds = {key: t for key, t in HOLDS.items() if key not in others}
@@ -59,7 +60,7 @@ class V04(Adapter):
         keys = [k for k, value in attributes.items() if k in parts or isinstance(value, kinds.get(k, ()))]
         return {key: attributes.pop(key) for key in keys}
 
-    def _wrap(self, ome: dict[str, Any]) -> dict[str, Any]:
+    def _wrap(self, ome: Json) -> Json:
         return ome
 
     def _is_taken(self, key: str, ome: Mapping[str, Any]) -> bool:

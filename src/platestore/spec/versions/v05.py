@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from platestore.spec.values import Json
 from platestore.spec.versions.adapter import Adapter, Change, Kind, Put, object_of, own_of
 
 _OME = "ome"
@@ -41,7 +42,7 @@ class V05(Adapter):
         change(ome)
         attributes[_OME] = ome
 
-    def stamp(self, key: str, value: dict[str, Any]) -> dict[str, Any]:
+    def stamp(self, key: str, value: Json) -> Json:
         """No object states the version, but plates do so once more."""
         plain = {k: v for k, v in value.items() if k != "version"}
         # The schema leaves a plate's version free; there are readers that refuse a plate without it.
@@ -59,11 +60,11 @@ class V05(Adapter):
         else:
             attributes.pop(_OME, None)
 
-    def _take(self, attributes: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    def _take(self, attributes: Json, kind: Kind) -> Json:
         wrapper = attributes.pop(_OME) if isinstance(attributes.get(_OME), dict) else {}
         return {key: value for key, value in wrapper.items() if key != "version"}
 
-    def _wrap(self, ome: dict[str, Any]) -> dict[str, Any]:
+    def _wrap(self, ome: Json) -> Json:
         return {_OME: {"version": self.name, **ome}} if ome else {}
 
     def _is_taken(self, key: str, ome: Mapping[str, Any]) -> bool:
