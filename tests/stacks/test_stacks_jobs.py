@@ -23,6 +23,7 @@ import platestore as ps
 from platestore import stacks
 from platestore.arrays.layout import ArrayLayout, level_layout
 from platestore.publish import targets
+from platestore.publish.workplace import WorkPlace
 from platestore.spec.geometry import level_shapes
 from platestore.stacks import installing
 from platestore.stacks import jobs as jobs_module
@@ -346,8 +347,8 @@ POINTS = [
     (installing, "_write_root", True, 1),
     (targets, "install", False, 1),
     (targets, "install", True, 1),
-    (jobs_module.StackWorkPlace, "remove", False, 1),
-    (jobs_module.StackWorkPlace, "sweep", False, 1),
+    (WorkPlace, "remove", False, 1),
+    (WorkPlace, "sweep", False, 1),
     (jobs_module.StackWorkPlace, "mark_done", True, 1),
 ]
 
@@ -388,7 +389,7 @@ def test_finishing_can_be_repeated_wherever_it_died(
         (os, "rename", True, 1),
         (os, "rename", True, 2),
         (jobs_module, "install", True, 1),
-        (jobs_module.StackWorkPlace, "remove", False, 1),
+        (WorkPlace, "remove", False, 1),
         (shutil, "rmtree", False, 1),
     ],
     ids=lambda value: str(getattr(value, "__name__", value)),

@@ -45,7 +45,7 @@ class Ranked:
     """
 
     #: Fewer and longer operations keep two threads from waiting for the interpreter.
-    work_bytes = 5 * 2**20
+    work_bytes = 17 * 2**18
     fixed_cost = _SMALL
 
     def __init__(self, dtype: DType, factors: tuple[int, ...], *, mode: bool) -> None:

@@ -15,7 +15,7 @@ from platestore.arrays.types import Pixels
 #: Most bytes of working memory that one reduction takes, and that each thread that ever ran one keeps for the
 #: next; it is what a caller adds to its account per thread. Only a window that is itself larger takes more,
 #: and gives it back.
-SCRATCH_BYTES = 4 * 2**20
+SCRATCH_BYTES = 6 * 2**20
 
 #: Temporaries start on cache lines of their own, for which every buffer has room to spare.
 _LINE = 64
