@@ -19,6 +19,7 @@ ROOMS = (
     ("processing",),
     ("checking",),
     ("multiscales", "xarray"),
+    ("acquisition",),
     ("copying",),
     ("images",),
     ("tree",),

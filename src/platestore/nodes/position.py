@@ -15,6 +15,8 @@ from platestore.tree.removal import delete_label
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from platestore.acquisition.extent import Extent
+    from platestore.acquisition.frames import Frames
     from platestore.arrays.codecs import CompressorLike
     from platestore.arrays.image import ImageArray
     from platestore.arrays.layout import Shards
@@ -42,6 +44,35 @@ class Position(ImageNode, editor=ImageEditor):
     def _ipython_key_completions_(self) -> list[str]:
         """Keys that IPython offers: arrays and label images."""
         return [*self._editor.names(), *(f"{LABELS}/{name}" for name in self.label_names)]
+
+    @property
+    def frames(self) -> Frames:
+        """What an acquisition said of each frame, in columns; also while it runs.
+
+        Returns
+        -------
+        Frames
+            A mapping of names to arrays with one value per frame: ``t``, ``c`` and ``z``, which say where the
+            frame is, and what else was said (``"time_s"``, ``"x_um"``, ...). Empty columns for an image that
+            was not acquired by :mod:`platestore.acquisition`.
+        """
+        from platestore.acquisition.frames import read_frames
+
+        return read_frames(self._editor.location)
+
+    @property
+    def extent(self) -> Extent:
+        """How much of the image is there while it is being acquired.
+
+        Returns
+        -------
+        Extent
+            ``time_points`` that are complete, from the first one on: what lies below can be read, and stays
+            as it is. It only grows. ``running`` says whether more may come.
+        """
+        from platestore.acquisition.extent import read_extent
+
+        return read_extent(self._editor)
 
     def create_labels_group(self) -> LabelsGroup:
         """Create the group that lists the label images, if it is not there yet.
