@@ -138,6 +138,15 @@ def check(
         If a repair is asked for where nothing can be written; nothing was changed.
     UnsupportedError
         If a repair is asked for of anything but a directory on this machine.
+
+    Examples
+    --------
+    >>> ps.check("plate.zarr").whole
+    True
+    >>> open("plate.zarr/A/1/0/0/c/0/0/0/0/0", "wb").close()  # a chunk loses its bytes
+    >>> report = ps.check("plate.zarr")
+    >>> report.whole, [finding.code for finding in report.findings]
+    (False, ['chunk-empty'])
     """
     started = time.perf_counter()
     threads = Resources(workers=workers).threads

@@ -40,6 +40,14 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta], editor=SeriesEditor):
         ------
         tuple of str and Position
             Path and node.
+
+        Examples
+        --------
+        >>> series = ps.open_ome_zarr("converted.zarr", layout="bf2raw")
+        >>> for path, position in series.positions():
+        ...     print(path, position["0"].shape)
+        0 (1, 2, 4, 64, 64)
+        1 (1, 2, 4, 64, 64)
         """
         return shown(self._editor.positions())
 
