@@ -269,8 +269,8 @@ class ImageArray(PixelArray):
         Examples
         --------
         >>> image.resize((3, 2, 4, 64, 64))
-        >>> image.shape, image[2].max()
-        ((3, 2, 4, 64, 64), np.uint16(0))
+        >>> image[:, 1, 0, 0, 0]  # new time points are empty
+        array([200,   0,   0], dtype=uint16)
         """
         shape = _as_shape(new_shape, self.ndim)
         if self._keeper is None:

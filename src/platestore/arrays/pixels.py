@@ -358,8 +358,8 @@ class PixelArray(_ZarrArray):
 
         Examples
         --------
-        >>> smaller = image.dask_array() // 2
-        >>> image.write_dask(smaller.astype(image.dtype))
+        >>> half = image.dask_array() // 2
+        >>> image.write_dask(half.astype(image.dtype))
         >>> image[0, :, 0, 0, 0]
         array([ 50, 100], dtype=uint16)
         """

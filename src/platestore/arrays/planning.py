@@ -139,18 +139,12 @@ class LayoutPlan:
 
         Examples
         --------
-        >>> print(position.plan_layout().render())
+        >>> plan = position.plan_layout()
+        >>> print(plan.render())
         array      1×2×4×64×64 (t, c, z, y, x), uint16, 64.0 KiB, zarr v3
         chunks     2 of 1×1×4×64×64, 32.0 KiB each
         files      2, the largest 32.0 KiB before compression
-        codec      blosc-lz4:5
-        memory     64.0 KiB per writer (a chunk, decoded and encoded)
-        writes     one frame (8.0 KiB)          1 file, of which 32.0 KiB are read and rewritten
-                   one stack (32.0 KiB)         1 file, whole chunks
-                   one channel (32.0 KiB)       1 file, whole chunks
-                   one time point (64.0 KiB)    2 files, whole chunks
-                   one chunk (32.0 KiB)         1 file, whole chunks
-        advice     frames rewrite a 32.0 KiB chunk: chunks=(1, 1, 1, 64, 64) writes each frame once
+        ...
         """
         unit = "chunk" if self.shards is None else "shard"
         lines = [

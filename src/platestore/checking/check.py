@@ -76,7 +76,14 @@ class CheckReport:
         return self.whole
 
     def of(self, level: str) -> list[Finding]:
-        """The findings of one level: ``"error"``, ``"warning"`` or ``"advice"``."""
+        """The findings of one level: ``"error"``, ``"warning"`` or ``"advice"``.
+
+        Examples
+        --------
+        >>> open("plate.zarr/A/1/0/0/c/0/0/0/0/0", "wb").close()  # a chunk loses its bytes
+        >>> [finding.code for finding in ps.check("plate.zarr").of("error")]
+        ['chunk-empty']
+        """
         return [f for f in self.findings if f.level == level]
 
     def to_json(self) -> dict[str, Any]:

@@ -75,6 +75,15 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ----------
         case : {"lower"}
             The case.
+
+        Examples
+        --------
+        >>> axes = [ps.ChannelAxisMeta(name="C"), *(ps.SpaceAxisMeta(name=name) for name in "ZYX")]
+        >>> position = ps.open_ome_zarr("old.zarr", "fov", mode="w-", channel_names=["DAPI"], axes=axes)
+        >>> position["0"] = np.zeros((1, 4, 64, 64), "uint16")
+        >>> position.set_axes_case("lower")
+        >>> [axis.name for axis in position.axes]
+        ['c', 'z', 'y', 'x']
         """
         check_axes_case(case)
         lower_axes(self._editor)
@@ -211,7 +220,7 @@ class ImageNode(NGFFNode[ImagesMeta]):
         --------
         >>> position = plate.create_position("C", "3", "0")
         >>> pixels = np.ones((1, 2, 4, 64, 64), "uint16")
-        >>> image = position.create_image("0", pixels, chunks=(1, 1, 4, 32, 32), shards="ZYX", pyramid_levels=2)
+        >>> image = position.create_image("0", pixels, (1, 1, 4, 32, 32), shards="ZYX", pyramid_levels=2)
         >>> image.shape, image.chunks, image.shards
         ((1, 2, 4, 64, 64), (1, 1, 4, 32, 32), (1, 1, 4, 64, 64))
         >>> position["1"].shape
@@ -310,19 +319,15 @@ class ImageNode(NGFFNode[ImagesMeta]):
 
         Examples
         --------
-        >>> print(position.plan_layout((10, 2, 50, 2048, 2048), "uint16", chunks=(1, 1, 1, 512, 512), shards="ZYX"))
-        array      10×2×50×2048×2048 (t, c, z, y, x), uint16, 7.8 GiB, zarr v3
-        chunks     16,000 of 1×1×1×512×512, 512.0 KiB each
-        shards     20 of 1×1×50×2048×2048
-        files      20, the largest 400.0 MiB before compression
-        codec      blosc-lz4:5
-        memory     800.0 MiB per writer (a shard, decoded and encoded)
-        writes     one frame (8.0 MiB)          1 file, of which 400.0 MiB are read and rewritten
-                   one stack (400.0 MiB)        1 file, whole shards
-                   one channel (3.9 GiB)        10 files, whole shards
-                   one time point (800.0 MiB)   2 files, whole shards
-                   one shard (400.0 MiB)        1 file, whole shards
-        advice     frames rewrite a 400.0 MiB shard: write 1×1×50×2048×2048 at a time, or leave shards out, with chunks=(1, 1, 1, 512, 512)
+        >>> shape = (10, 2, 50, 2048, 2048)
+        >>> plan = position.plan_layout(shape, "uint16", chunks=(1, 1, 1, 512, 512), shards="ZYX")
+        >>> plan.chunk_count, plan.files
+        (16000, 20)
+        >>> print(position.plan_layout())  # of the image as it is
+        array      1×2×4×64×64 (t, c, z, y, x), uint16, 64.0 KiB, zarr v3
+        chunks     2 of 1×1×4×64×64, 32.0 KiB each
+        files      2, the largest 32.0 KiB before compression
+        ...
         """
         from platestore.images.creation import plan_layout
 

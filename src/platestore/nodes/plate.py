@@ -157,6 +157,15 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         """Put the names of axes into lower case in all positions: see :meth:`Position.set_axes_case`.
 
         Positions that cannot be opened are warned of, and left alone.
+
+        Examples
+        --------
+        >>> axes = [ps.ChannelAxisMeta(name="C"), *(ps.SpaceAxisMeta(name=name) for name in "ZYX")]
+        >>> plate = ps.open_ome_zarr("old.zarr", "hcs", mode="w-", channel_names=["DAPI"], axes=axes)
+        >>> plate.create_position("A", "1", "0")["0"] = np.zeros((1, 4, 64, 64), "uint16")
+        >>> plate.set_axes_case("lower")
+        >>> [axis.name for axis in plate.axes]
+        ['c', 'z', 'y', 'x']
         """
         check_axes_case(case)
         lower_axes(self._editor)

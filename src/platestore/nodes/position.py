@@ -190,9 +190,9 @@ class Position(ImageNode, editor=ImageEditor):
         --------
         >>> objects = np.zeros((1, 4, 64, 64), "uint8")  # t, z, y, x
         >>> objects[..., 10:20, 10:20] = 1
-        >>> nuclei = position.create_label("nuclei", objects, colors={1: (255, 0, 0)}, properties={1: {"area": 100}})
-        >>> nuclei["0"].shape, nuclei.colors[1], nuclei.properties
-        ((1, 1, 4, 64, 64), (255, 0, 0, 255), {1: {'area': 100}})
+        >>> nuclei = position.create_label("nuclei", objects, {1: (255, 0, 0)}, {1: {"area": 100}})
+        >>> nuclei["0"].shape, nuclei.colors[1], nuclei.properties[1]
+        ((1, 1, 4, 64, 64), (255, 0, 0, 255), {'area': 100})
         """
         from platestore.images.label_creation import create_label
 

@@ -52,5 +52,13 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta], editor=SeriesEditor):
         return shown(self._editor.positions())
 
     def dump_meta(self) -> None:
-        """Refuse to write: a collection is read-only."""
+        """Refuse to write: a collection is read-only.
+
+        Examples
+        --------
+        >>> ps.open_ome_zarr("converted.zarr").dump_meta()
+        Traceback (most recent call last):
+            ...
+        platestore.errors.UnsupportedError: ...: a bioformats2raw collection is read-only
+        """
         raise UnsupportedError("a bioformats2raw collection is read-only", path=self._editor.location.where)

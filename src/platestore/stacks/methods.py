@@ -32,6 +32,12 @@ def mean(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
     numpy.ndarray
         As :func:`numpy.mean`, but floats are summed in double precision, and the mean of integers of 64 bits,
         which no float may hold, is the nearest of them.
+
+    Examples
+    --------
+    >>> from platestore.stacks import mean
+    >>> mean(np.array([[1, 2], [5, 8]], "uint8"), axis=1)
+    array([1.5, 6.5])
     """
     array = np.asarray(windows)
     if array.dtype.kind == "f" or (array.dtype.kind in "iu" and array.dtype.itemsize == 8):
@@ -40,7 +46,14 @@ def mean(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
 
 
 def median(windows: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
-    """Median along axes, as :func:`numpy.median`: the mean of the two middle values, if there are two."""
+    """Median along axes, as :func:`numpy.median`: the mean of the two middle values, if there are two.
+
+    Examples
+    --------
+    >>> from platestore.stacks import median
+    >>> median([[1, 2, 9], [5, 6, 7]], axis=1)
+    array([2., 6.])
+    """
     return np.asarray(np.median(np.asarray(windows), axis=_axes(axis)))
 
 
@@ -58,6 +71,12 @@ def mode(arr: npt.ArrayLike, axis: Axes = None) -> npt.NDArray[Any]:
     -------
     numpy.ndarray
         Of the same data type, without those axes. NaN where there is one.
+
+    Examples
+    --------
+    >>> from platestore.stacks import mode
+    >>> mode([[3, 3, 8], [9, 4, 0]], axis=1)
+    array([3, 0])
     """
     return _reduced(np.asarray(arr), axis, "mode")
 
