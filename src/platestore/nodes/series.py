@@ -59,6 +59,6 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta], editor=SeriesEditor):
         >>> ps.open_ome_zarr("converted.zarr").dump_meta()
         Traceback (most recent call last):
             ...
-        platestore.errors.UnsupportedError: ...: a bioformats2raw collection is read-only
+        platestore.errors.UnsupportedError: ...: a bioformats2raw collection is read-only ...
         """
         raise UnsupportedError("a bioformats2raw collection is read-only", path=self._editor.location.where)
