@@ -134,6 +134,14 @@ def compute_pyramids(
     ------
     ArgumentError, NodeNotFoundError
         If an argument is wrong, or a path does not exist; nothing was computed then.
+
+    Examples
+    --------
+    >>> report = ps.compute_pyramids("plate.zarr", levels=3)
+    >>> report.computed
+    ['plate.zarr/A/1/0', 'plate.zarr/B/2/0']
+    >>> [level.shape for _, level in ps.open_ome_zarr("plate.zarr/A/1/0").images()]
+    [(1, 2, 4, 64, 64), (1, 2, 2, 32, 32), (1, 2, 1, 16, 16)]
     """
     start = time.monotonic()
     resources = Resources(max_memory, workers)

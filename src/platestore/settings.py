@@ -30,10 +30,10 @@ class Config:
 
     Examples
     --------
-    >>> import platestore
-    >>> platestore.config.threads = 2
-    >>> with platestore.config.using(threads=1, max_memory="256MiB"):
-    ...     pass
+    >>> ps.config.threads = 2
+    >>> ps.config.max_memory = "4GiB"
+    >>> ps.config.max_memory
+    4294967296
     """
 
     def __init__(self) -> None:
@@ -73,6 +73,11 @@ class Config:
             As the attribute.
         max_memory : int or str, optional
             As the attribute.
+
+        Examples
+        --------
+        >>> with ps.config.using(threads=1, max_memory="256MiB"):
+        ...     position.compute_pyramid(levels=2)
         """
         before = self._threads, self._max_memory
         try:

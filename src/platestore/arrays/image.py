@@ -152,6 +152,11 @@ class ImageArray(PixelArray):
         -------
         numpy.ndarray
             Of this array's shape and data type; the same as ``array[:]``.
+
+        Examples
+        --------
+        >>> image.numpy().mean(axis=(0, 2, 3, 4))  # of each channel
+        array([100., 200.])
         """
         return np.asarray(self[...])
 
@@ -160,6 +165,14 @@ class ImageArray(PixelArray):
 
         Each call gives an array of its own to dask: one that was persisted before the pixels changed is not
         taken for one that reads them afterwards.
+
+        Examples
+        --------
+        >>> lazy = image.dask_array()
+        >>> lazy.chunksize
+        (1, 1, 4, 64, 64)
+        >>> lazy.mean(axis=(0, 2, 3, 4)).compute()
+        array([100., 200.])
         """
         import dask.array
 
@@ -192,6 +205,13 @@ class ImageArray(PixelArray):
             If the store is no local directory, or TensorStore does not know the array's type or codecs.
         ForkError
             In a forked child of a process that used TensorStore.
+
+        Examples
+        --------
+        >>> store = image.tensorstore()
+        >>> store[0, 1, 2, :2, :2].read().result()
+        array([[200, 200],
+               [200, 200]], dtype=uint16)
         """
         if "read" in kwargs or "write" in kwargs:
             raise ArgumentError(
@@ -216,7 +236,13 @@ class ImageArray(PixelArray):
         commit_attributes(self._storage, self.path, self._format, change)
 
     def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:
-        """Merge attributes into those of the array."""
+        """Merge attributes into those of the array.
+
+        Examples
+        --------
+        >>> image.update_attributes({"objective": "20x"}).attrs
+        {'objective': '20x'}
+        """
         self.attrs.update(new_attributes)
         return self
 
@@ -240,6 +266,12 @@ class ImageArray(PixelArray):
             first, or of a label image that would not fit its image.
         InvalidMetadataError
             If levels or label images do not fit the array as it is, and cannot follow it.
+
+        Examples
+        --------
+        >>> image.resize((3, 2, 4, 64, 64))
+        >>> image[:, 1, 0, 0, 0]  # new time points are empty
+        array([200,   0,   0], dtype=uint16)
         """
         shape = _as_shape(new_shape, self.ndim)
         if self._keeper is None:
@@ -332,6 +364,13 @@ class ImageArray(PixelArray):
         ------
         ArgumentError
             If the shapes do not fit, the data type cannot hold the values, or as for :meth:`resize`.
+
+        Examples
+        --------
+        >>> image.append(np.ones((1, 2, 4, 64, 64), "uint16"), axis=0)
+        (2, 2, 4, 64, 64)
+        >>> image[:, 0, 0, 0, 0]
+        array([100,   1], dtype=uint16)
         """
         block = exact(data, self.dtype, what="appended to")
         if not -self.ndim <= axis < self.ndim:
@@ -360,6 +399,13 @@ class ImageArray(PixelArray):
         ------
         InvalidMetadataError
             If the array is gone.
+
+        Examples
+        --------
+        >>> other = ps.open_ome_zarr("plate.zarr/A/1/0", mode="r+")
+        >>> other.resize((3, 2, 4, 64, 64))
+        >>> image.shape, image.refresh().shape
+        ((1, 2, 4, 64, 64), (3, 2, 4, 64, 64))
         """
         document = read_array(self._storage, self.path, self._format)
         if document is None:

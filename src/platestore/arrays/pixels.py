@@ -318,8 +318,10 @@ class PixelArray(_ZarrArray):
 
         Examples
         --------
-        >>> for region in image.write_units():  # doctest: +SKIP
-        ...     image[region] = process(source[region])
+        >>> for region in image.write_units():
+        ...     image[region] = image[region] + 1
+        >>> [region[1] for region in image.write_units()]  # a stack of one channel each
+        [slice(0, 1, None), slice(1, 2, None)]
         """
         return iter(write_units(self.shape, self._units))
 
@@ -353,6 +355,13 @@ class PixelArray(_ZarrArray):
             If the region is not made of integers and slices of step 1, the shapes do not fit, or the type is
             not one for such values (floats in an image of integers); and, from the task that meets it, if it
             cannot hold a value.
+
+        Examples
+        --------
+        >>> half = image.dask_array() // 2
+        >>> image.write_dask(half.astype(image.dtype))
+        >>> image[0, :, 0, 0, 0]
+        array([ 50, 100], dtype=uint16)
         """
         self._require_writable()
         index = indexing.basic(region, self.shape)

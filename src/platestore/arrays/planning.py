@@ -135,7 +135,17 @@ class LayoutPlan:
         return self.render()
 
     def render(self) -> str:
-        """The plan as people like to read it."""
+        """The plan as people like to read it.
+
+        Examples
+        --------
+        >>> plan = position.plan_layout()
+        >>> print(plan.render())
+        array      1×2×4×64×64 (t, c, z, y, x), uint16, 64.0 KiB, zarr v3
+        chunks     2 of 1×1×4×64×64, 32.0 KiB each
+        files      2, the largest 32.0 KiB before compression
+        ...
+        """
         unit = "chunk" if self.shards is None else "shard"
         lines = [
             f"array      {_dims(self.shape)} ({', '.join(self.axes)}), {self.dtype}, "

@@ -57,6 +57,15 @@ class TiledImageArray(ImageArray):
         -------
         numpy.ndarray
             The pixels.
+
+        Examples
+        --------
+        >>> mosaic = ps.open_ome_zarr("mosaic.zarr", layout="tiled", mode="w-", channel_names=["DAPI"])
+        >>> tiles = mosaic.make_tiles("0", grid_shape=(2, 3), tile_shape=(1, 1, 1, 64, 64), dtype="uint16")
+        >>> tiles.get_tile(1, 2).shape
+        (1, 1, 1, 64, 64)
+        >>> tiles.get_tile(1, 2, pre_dims=(0, 0, 0)).shape
+        (64, 64)
         """
         return np.asarray(self[self.get_tile_slice(row, column, pre_dims)])
 
@@ -78,6 +87,15 @@ class TiledImageArray(ImageArray):
             Place of the tile on the grid, from 0.
         pre_dims : sequence of int, slice or None, optional
             As for :meth:`get_tile`.
+
+        Examples
+        --------
+        >>> mosaic = ps.open_ome_zarr("mosaic.zarr", layout="tiled", mode="w-", channel_names=["DAPI"])
+        >>> tiles = mosaic.make_tiles("0", grid_shape=(2, 3), tile_shape=(1, 1, 1, 64, 64), dtype="uint16")
+        >>> tiles.write_tile(np.full((64, 64), 7), row=1, column=2, pre_dims=(0, 0, 0))
+        >>> tiles[0, 0, 0, ::64, ::64]  # the first pixel of each tile
+        array([[0, 0, 0],
+               [0, 0, 7]], dtype=uint16)
         """
         index = self.get_tile_slice(row, column, pre_dims)
         block = exact(data, self.dtype, what="written to")
@@ -111,6 +129,13 @@ class TiledImageArray(ImageArray):
         IndexError
             If the tile is not on the grid, or ``pre_dims`` has another length than the dimensions
             before Y and X.
+
+        Examples
+        --------
+        >>> mosaic = ps.open_ome_zarr("mosaic.zarr", layout="tiled", mode="w-", channel_names=["DAPI"])
+        >>> tiles = mosaic.make_tiles("0", grid_shape=(2, 3), tile_shape=(1, 1, 1, 64, 64), dtype="uint16")
+        >>> tiles.get_tile_slice(1, 2, pre_dims=(0, 0, None))
+        (0, 0, slice(None, None, None), slice(64, 128, None), slice(128, 192, None))
         """
         place = []
         for value, count, size, name in (

@@ -77,7 +77,14 @@ class CheckReport:
         return self.whole
 
     def of(self, level: str) -> list[Finding]:
-        """The findings of one level: ``"error"``, ``"warning"`` or ``"advice"``."""
+        """The findings of one level: ``"error"``, ``"warning"`` or ``"advice"``.
+
+        Examples
+        --------
+        >>> open("plate.zarr/A/1/0/0/c/0/0/0/0/0", "wb").close()  # a chunk loses its bytes
+        >>> [finding.code for finding in ps.check("plate.zarr").of("error")]
+        ['chunk-empty']
+        """
         return [f for f in self.findings if f.level == level]
 
     def to_json(self) -> Json:
@@ -139,6 +146,15 @@ def check(
         If a repair is asked for where nothing can be written; nothing was changed.
     UnsupportedError
         If a repair is asked for of anything but a directory on this machine.
+
+    Examples
+    --------
+    >>> ps.check("plate.zarr").whole
+    True
+    >>> open("plate.zarr/A/1/0/0/c/0/0/0/0/0", "wb").close()  # a chunk loses its bytes
+    >>> report = ps.check("plate.zarr")
+    >>> report.whole, [finding.code for finding in report.findings]
+    (False, ['chunk-empty'])
     """
     started = time.perf_counter()
     threads = Resources(workers=workers).threads

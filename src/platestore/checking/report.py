@@ -45,7 +45,14 @@ class ValidationReport:
         return self.of("error")
 
     def of(self, level: str) -> list[Finding]:
-        """The findings of one level."""
+        """The findings of one level.
+
+        Examples
+        --------
+        >>> open("plate.zarr/B/2/zarr.json", "w").close()  # the document of a well is lost
+        >>> [finding.code for finding in ps.validate("plate.zarr").of("error")]
+        ['json-malformed']
+        """
         return [f for f in self.findings if f.level == level]
 
     def to_json(self) -> Json:

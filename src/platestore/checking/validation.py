@@ -59,9 +59,13 @@ def validate(*paths: Any, strict: bool = False, pedantic: bool = False) -> Valid
 
     Examples
     --------
-    >>> report = validate("plate.zarr")  # doctest: +SKIP
-    >>> report.valid, [finding.code for finding in report.findings]  # doctest: +SKIP
-    (False, ['member-missing'])
+    >>> report = ps.validate("plate.zarr")
+    >>> report.valid, report.message
+    (True, 'valid: nothing found')
+    >>> open("plate.zarr/B/2/zarr.json", "w").close()  # the document of a well is lost
+    >>> report = ps.validate("plate.zarr")
+    >>> report.valid, [finding.code for finding in report.findings]
+    (False, ['json-malformed'])
     """
     if not paths:
         raise ArgumentError("nothing to validate", hint="name a store, a node in one, or a JSON file")

@@ -162,6 +162,14 @@ def copy(
         If there is not enough room.
     DamagedChunkError, SourceChangedError, VerifyError
         If a chunk of the source cannot be read, the source changed, or the copy differs from it.
+
+    Examples
+    --------
+    >>> report = ps.copy("plate.zarr", "part.zarr", wells="A/1", channels="GFP")
+    >>> part = ps.open_ome_zarr("part.zarr/A/1/0")
+    >>> report.positions, part.channel_names, part["0"].shape
+    (1, ['GFP'], (1, 1, 4, 64, 64))
+    >>> report = ps.copy("plate.zarr", "plate.ozx")  # all of it, in one file
     """
     options = check_options(
         positions=positions,

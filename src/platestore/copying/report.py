@@ -90,7 +90,14 @@ class CopyReport:
     seconds: float = 0.0
 
     def count(self, how: How) -> int:
-        """Number of arrays that come into the copy in one way."""
+        """Number of arrays that come into the copy in one way.
+
+        Examples
+        --------
+        >>> report = ps.copy("plate.zarr", "copy.zarr", z="0:2", dry_run=True)
+        >>> report.count("pixels"), report.count("files")
+        (2, 0)
+        """
         return sum(1 for array in self.arrays if array.how == how)
 
     def to_json(self) -> Json:

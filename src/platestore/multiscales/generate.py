@@ -69,6 +69,13 @@ def to_multiscales(
     ------
     ArgumentError
         If an argument cannot be meant; the message says what can.
+
+    Examples
+    --------
+    >>> from platestore.multiscales import to_multiscales
+    >>> multiscales = to_multiscales(np.zeros((4, 64, 64), "uint16"), [2, 4], method="mean")
+    >>> [level.data.shape for level in multiscales.images]
+    [(4, 64, 64), (2, 32, 32), (1, 16, 16)]
     """
     with telling(progress if progress is not True else None):
         pass

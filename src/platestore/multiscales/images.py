@@ -68,6 +68,16 @@ def to_ngff_image(
     ------
     ArgumentError
         If the number of axes is not 2 to 5, or an argument does not fit the array.
+
+    Examples
+    --------
+    >>> from platestore.multiscales import to_ngff_image
+    >>> pixels = np.zeros((4, 64, 64), "uint16")
+    >>> level = to_ngff_image(pixels, dims="zyx", scale={"z": 2.0, "y": 0.5, "x": 0.5})
+    >>> level.dims, level.scale
+    (('z', 'y', 'x'), {'z': 2.0, 'y': 0.5, 'x': 0.5})
+    >>> to_ngff_image("plate.zarr/A/1/0").channel_names
+    ['DAPI', 'GFP']
     """
     image = _found(data)
     if dims is not None:

@@ -163,7 +163,15 @@ class Metadata(MultiScaleMeta):
         return tuple(axis.name for axis in self.axes)
 
     def image(self) -> MultiScaleMeta:
-        """The part that the specification's list of images holds."""
+        """The part that the specification's list of images holds.
+
+        Examples
+        --------
+        >>> from platestore.multiscales import from_ngff_zarr
+        >>> metadata = from_ngff_zarr("plate.zarr/A/1/0").metadata
+        >>> [axis.name for axis in metadata.image().axes]
+        ['t', 'c', 'z', 'y', 'x']
+        """
         content = self.model_dump(by_alias=True, exclude={"omero"})
         return MultiScaleMeta.model_validate(content, context=AS_STORED)
 

@@ -70,12 +70,28 @@ class NgffMultiscales:
     _recipe: LevelsRecipe | None = field(default=None, init=False, repr=False)
 
     def to_ome_zarr(self, store: Any, **kwargs: Any) -> None:
-        """Write the image; see :func:`platestore.multiscales.to_ngff_zarr`."""
+        """Write the image; see :func:`platestore.multiscales.to_ngff_zarr`.
+
+        Examples
+        --------
+        >>> from platestore.multiscales import to_multiscales
+        >>> to_multiscales("plate.zarr/A/1/0", [2]).to_ome_zarr("levels.zarr")
+        >>> ps.open_ome_zarr("levels.zarr").keys()
+        ['0', '1']
+        """
         to_ngff_zarr(store, self, **kwargs)
 
     @classmethod
     def from_ome_zarr(cls, store: Any, **kwargs: Any) -> NgffMultiscales:
-        """Read an image; see :func:`platestore.multiscales.from_ngff_zarr`."""
+        """Read an image; see :func:`platestore.multiscales.from_ngff_zarr`.
+
+        Examples
+        --------
+        >>> from platestore.multiscales import Multiscales
+        >>> multiscales = Multiscales.from_ome_zarr("plate.zarr/A/1/0")
+        >>> multiscales.images[0].data.shape
+        (1, 2, 4, 64, 64)
+        """
         return from_ngff_zarr(store, **kwargs)
 
     def _generated(self) -> LevelsRecipe | None:
@@ -163,6 +179,14 @@ def to_ngff_zarr(
         If what is there is no store, or the image is read from there.
     BudgetError
         If ``max_memory`` is too small.
+
+    Examples
+    --------
+    >>> from platestore.multiscales import to_multiscales, to_ngff_zarr
+    >>> multiscales = to_multiscales("plate.zarr/A/1/0", [2])
+    >>> to_ngff_zarr("levels.zarr", multiscales, version="0.5", compressor="zstd:5")
+    >>> ps.open_ome_zarr("levels.zarr")["1"].shape
+    (1, 2, 2, 32, 32)
     """
     place = place_of(store)
     options = Options.parse(version, chunks_per_shard, kwargs, is_archive=place.is_archive, where=place.where)
@@ -250,6 +274,14 @@ def from_ngff_zarr(
         If there is nothing.
     ArgumentError
         If it is a plate, or something else than an image.
+
+    Examples
+    --------
+    >>> from platestore.multiscales import from_ngff_zarr
+    >>> multiscales = from_ngff_zarr("plate.zarr/A/1/0")
+    >>> level = multiscales.images[0]
+    >>> level.dims, level.data.shape, level.channel_names
+    (('t', 'c', 'z', 'y', 'x'), (1, 2, 4, 64, 64), ['DAPI', 'GFP'])
     """
     if storage_options is not None:
         raise UnsupportedError(

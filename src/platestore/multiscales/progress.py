@@ -69,6 +69,16 @@ class NgffProgressCallback(NgffProgress):
             Bytes of pixels that are written.
         total : int
             All there are.
+
+        Examples
+        --------
+        >>> from platestore.multiscales import NgffProgressCallback, to_multiscales, to_ngff_zarr
+        >>> class Told(NgffProgressCallback):
+        ...     def update(self, done, total):
+        ...         if done == total:
+        ...             print(f"{total} bytes are written")
+        >>> to_ngff_zarr("levels.zarr", to_multiscales("plate.zarr/A/1/0", [2]), progress=Told())
+        65536 bytes are written
         """
         if self.rich is None:
             return

@@ -43,6 +43,13 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         InvalidMetadataError
             If the edits break a rule of the specification; nothing is written then.
+
+        Examples
+        --------
+        >>> position.metadata.omero.channels[0].color = "00FF00"
+        >>> position.dump_meta()
+        >>> ps.open_ome_zarr("plate.zarr/A/1/0").metadata.omero.channels[0].color
+        '00FF00'
         """
         write_models(self._editor)
 
@@ -68,6 +75,15 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ----------
         case : {"lower"}
             The case.
+
+        Examples
+        --------
+        >>> axes = [ps.ChannelAxisMeta(name="C"), *(ps.SpaceAxisMeta(name=name) for name in "ZYX")]
+        >>> position = ps.open_ome_zarr("old.zarr", "fov", mode="w-", channel_names=["DAPI"], axes=axes)
+        >>> position["0"] = np.zeros((1, 4, 64, 64), "uint16")
+        >>> position.set_axes_case("lower")
+        >>> [axis.name for axis in position.axes]
+        ['c', 'z', 'y', 'x']
         """
         check_axes_case(case)
         lower_axes(self._editor)
@@ -118,6 +134,14 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         tuple of str and ImageArray
             Name and array.
+
+        Examples
+        --------
+        >>> position.compute_pyramid(levels=2)
+        >>> for name, image in position.images():
+        ...     print(name, image.shape)
+        0 (1, 2, 4, 64, 64)
+        1 (1, 2, 2, 32, 32)
         """
         return shown(self._editor.items())
 
@@ -191,6 +215,16 @@ class ImageNode(NGFFNode[ImagesMeta]):
             If the image exists, unless the node was opened with ``overwriting_creation=True``.
         ArgumentError
             If a name, shape, type or transformation is wrong; nothing was written then.
+
+        Examples
+        --------
+        >>> position = plate.create_position("C", "3", "0")
+        >>> pixels = np.ones((1, 2, 4, 64, 64), "uint16")
+        >>> image = position.create_image("0", pixels, (1, 1, 4, 32, 32), shards="ZYX", pyramid_levels=2)
+        >>> image.shape, image.chunks, image.shards
+        ((1, 2, 4, 64, 64), (1, 1, 4, 32, 32), (1, 1, 4, 64, 64))
+        >>> position["1"].shape
+        (1, 2, 2, 32, 32)
         """
         from platestore.images.creation import create_image
         from platestore.progress import shown as shown_progress
@@ -236,6 +270,14 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         NodeExistsError, ArgumentError
             As for :meth:`create_image`.
+
+        Examples
+        --------
+        >>> position = plate.create_position("C", "3", "0")
+        >>> image = position.create_zeros("0", (100, 2, 4, 64, 64), "uint16")
+        >>> image[7, 1] = 5  # one stack is written, the others stay empty
+        >>> image[6:9, 1, 0, 0, 0]
+        array([0, 5, 0], dtype=uint16)
         """
         from platestore.images.creation import create_zeros
 
@@ -274,6 +316,18 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         ArgumentError
             If an argument is wrong, or there is no level 0 to take the shape from.
+
+        Examples
+        --------
+        >>> shape = (10, 2, 50, 2048, 2048)
+        >>> plan = position.plan_layout(shape, "uint16", chunks=(1, 1, 1, 512, 512), shards="ZYX")
+        >>> plan.chunk_count, plan.files
+        (16000, 20)
+        >>> print(position.plan_layout())  # of the image as it is
+        array      1×2×4×64×64 (t, c, z, y, x), uint16, 64.0 KiB, zarr v3
+        chunks     2 of 1×1×4×64×64, 32.0 KiB each
+        files      2, the largest 32.0 KiB before compression
+        ...
         """
         from platestore.images.creation import plan_layout
 
@@ -317,7 +371,9 @@ class ImageNode(NGFFNode[ImagesMeta]):
 
         Examples
         --------
-        >>> position.resize((20, 2, 1, 512, 512))  # doctest: +SKIP
+        >>> position.resize((10, 2, 4, 64, 64))  # room for ten time points
+        >>> position["0"].shape
+        (10, 2, 4, 64, 64)
         """
         self.data.resize(shape)
 
@@ -343,8 +399,13 @@ class ImageNode(NGFFNode[ImagesMeta]):
 
         Examples
         --------
-        >>> position.append(frame)  # a time point  # doctest: +SKIP
-        >>> position.compute_pyramid(region=np.s_[-1:])  # its levels  # doctest: +SKIP
+        >>> position.compute_pyramid(levels=2)
+        >>> frame = np.ones((1, 2, 4, 64, 64), "uint16")
+        >>> position.append(frame)  # a time point
+        (2, 2, 4, 64, 64)
+        >>> position.compute_pyramid(region=np.s_[-1:])  # its levels
+        >>> position["1"].shape
+        (2, 2, 2, 32, 32)
         """
         index = self.get_axis_index(axis) if isinstance(axis, str) else axis
         return self.data.append(data, index)
@@ -386,6 +447,15 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         ArgumentError
             If an argument is wrong, there is no level 0, or levels exist in another number.
+
+        Examples
+        --------
+        >>> position.initialize_pyramid(levels=3)
+        >>> position["1"].shape, position["2"].shape, position["1"][0, :, 0, 0, 0]
+        ((1, 2, 2, 32, 32), (1, 2, 1, 16, 16), array([0, 0], dtype=uint16))
+        >>> position.compute_pyramid()
+        >>> position["1"][0, :, 0, 0, 0]
+        array([100, 200], dtype=uint16)
         """
         from platestore.images.pyramids import Request, initialise
 
@@ -456,6 +526,16 @@ class ImageNode(NGFFNode[ImagesMeta]):
             If ``max_memory`` is too small; it names what is needed.
         DamagedChunkError, MissingChunkError
             If a chunk of level 0 cannot be read; the former levels stay.
+
+        Examples
+        --------
+        >>> position.compute_pyramid(levels=3, method="mean", dims=("y", "x"))
+        >>> [image.shape for _, image in position.images()]
+        [(1, 2, 4, 64, 64), (1, 2, 4, 32, 32), (1, 2, 4, 16, 16)]
+        >>> position["0"][0, 0, 0] = 0  # one plane changes
+        >>> position.compute_pyramid(region=np.s_[0, 0, 0])
+        >>> position["2"][0, 0, :, 0, 0]
+        array([  0, 100, 100, 100], dtype=uint16)
         """
         # The first call loads what it needs, which is growth too.
         is_first, before = "platestore.images.pyramids" not in sys.modules, resident_bytes()
@@ -476,6 +556,13 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         ArgumentError
             If there is no level 0.
+
+        Examples
+        --------
+        >>> position.compute_pyramid(levels=3)
+        >>> position.delete_pyramid()
+        >>> position.keys()
+        ['0']
         """
         from platestore.images.pyramids import delete
 
@@ -497,6 +584,12 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         ArgumentError
             If the name is taken, or there is no channel axis to grow.
+
+        Examples
+        --------
+        >>> position.append_channel("Cy5")
+        >>> position.channel_names, position["0"].shape
+        (['DAPI', 'GFP', 'Cy5'], (1, 3, 4, 64, 64))
         """
         append_channel(self._editor, check_channel_name(chan_name), resize_arrays)
 
@@ -507,6 +600,12 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ------
         ArgumentError
             If there is no channel ``old``, or one named ``new`` already.
+
+        Examples
+        --------
+        >>> position.rename_channel("GFP", "mCherry")
+        >>> position.channel_names
+        ['DAPI', 'mCherry']
         """
         rename_channel(self._editor, old, new)
 
@@ -528,6 +627,12 @@ class ImageNode(NGFFNode[ImagesMeta]):
         ArgumentError
             If the channel is unknown, the image has no channel axis, the shapes differ, or the data type
             cannot hold the values; nothing is written then.
+
+        Examples
+        --------
+        >>> position.update_channel("GFP", "0", np.full((1, 4, 64, 64), 7, "uint16"))
+        >>> position["0"][0, :, 0, 0, 0]
+        array([100,   7], dtype=uint16)
         """
         from platestore.images.channels import update_channel
 
@@ -560,7 +665,10 @@ class ImageNode(NGFFNode[ImagesMeta]):
 
         Examples
         --------
-        >>> position.set_contrast_limits("DAPI", percentiles=(0.1, 99.9))  # doctest: +SKIP
+        >>> position.set_contrast_limits("DAPI", {"start": 100, "end": 900, "min": 0, "max": 4095})
+        >>> position.set_contrast_limits("GFP", percentiles=(0.1, 99.9))
+        >>> position.metadata.omero.channels[0].window
+        {'start': 100.0, 'end': 900.0, 'min': 0.0, 'max': 4095.0}
         """
         if (window is None) == (percentiles is None):
             raise ArgumentError("a window or percentiles say what the contrast is", hint="pass one of them")
@@ -591,6 +699,13 @@ class ImageNode(NGFFNode[ImagesMeta]):
         -------
         list of float
             One value per axis: the image's scale times the position's.
+
+        Examples
+        --------
+        >>> position.set_scale("*", "z", 2.0)  # of the position
+        >>> position.set_scale("0", "z", 1.5)  # of the image
+        >>> position.get_effective_scale("0")
+        [1.0, 1.0, 3.0, 1.0, 1.0]
         """
         return edits.effective_scale(self._editor.meta, self._editor.image_key(image))
 
@@ -607,6 +722,13 @@ class ImageNode(NGFFNode[ImagesMeta]):
         list of float
             One value per axis: the image's translation times the position's scale, plus the position's
             translation (the specification applies the dataset's transformations first).
+
+        Examples
+        --------
+        >>> shift = ps.TransformationMeta(type="translation", translation=[0, 0, 0, 120.5, 80.0])
+        >>> position.set_transform("0", [shift])
+        >>> position.get_effective_translation("0")
+        [0.0, 0.0, 0.0, 120.5, 80.0]
         """
         return edits.effective_translation(self._editor.meta, self._editor.image_key(image))
 
@@ -626,6 +748,14 @@ class ImageNode(NGFFNode[ImagesMeta]):
             If there is no valid equivalent.
         NodeKeyError
             If the image is not listed.
+
+        Examples
+        --------
+        >>> scale = ps.TransformationMeta(type="scale", scale=[1, 1, 2.0, 0.65, 0.65])
+        >>> shift = ps.TransformationMeta(type="translation", translation=[0, 0, 0, 120.5, 80.0])
+        >>> position.set_transform("0", [scale, shift])
+        >>> position.get_effective_scale("0")
+        [1.0, 1.0, 2.0, 0.65, 0.65]
         """
         name = self._editor.image_key(image)
         self._editor.commit(lambda d: edits.set_transform(d.meta, name, transform))
@@ -653,6 +783,13 @@ class ImageNode(NGFFNode[ImagesMeta]):
         Notes
         -----
         The replaced transformations are kept in ``zattrs["platestore"]["previous_transforms"]``.
+
+        Examples
+        --------
+        >>> position.set_scale("0", "y", 0.65)
+        >>> position.set_scale("0", "x", 0.65)
+        >>> position.scale
+        [1.0, 1.0, 1.0, 0.65, 0.65]
         """
         axis = self.get_axis_index(axis_name)
         value = positive_scale(new_scale)
@@ -684,6 +821,14 @@ class ImageNode(NGFFNode[ImagesMeta]):
             If there is no such image.
         ImportError
             If xarray is not installed (``pip install 'platestore[xarray]'``).
+
+        Examples
+        --------
+        >>> array = position.to_xarray("0")
+        >>> array.dims, array.coords["c"].values.tolist()
+        (('t', 'c', 'z', 'y', 'x'), ['DAPI', 'GFP'])
+        >>> int(array.sel(c="GFP").max())
+        200
         """
         from platestore.xarray.positions import to_xarray
 
@@ -710,6 +855,13 @@ class ImageNode(NGFFNode[ImagesMeta]):
             If dimensions or coordinates do not fit; nothing was written then.
         ImportError
             If xarray is not installed (``pip install 'platestore[xarray]'``).
+
+        Examples
+        --------
+        >>> gfp = position.to_xarray("0").sel(c=["GFP"])
+        >>> position.write_xarray(gfp + 1, "0")
+        >>> position["0"][0, :, 0, 0, 0]
+        array([100, 201], dtype=uint16)
         """
         from platestore.xarray.positions import write_xarray
 

@@ -98,6 +98,13 @@ class NGFFNode(Generic[M]):
         ------
         NodeNotFoundError
             If the node is gone.
+
+        Examples
+        --------
+        >>> other = ps.open_ome_zarr("plate.zarr/A/1/0", mode="r+")
+        >>> other.rename_channel("GFP", "mCherry")
+        >>> position.refresh().channel_names
+        ['DAPI', 'mCherry']
         """
         self._editor.refresh()
         return self
@@ -119,6 +126,13 @@ class NGFFNode(Generic[M]):
         ------
         InvalidMetadataError
             If the edits break a rule of the specification; nothing is written then.
+
+        Examples
+        --------
+        >>> plate.metadata.name = "screen 7"
+        >>> plate.dump_meta()
+        >>> ps.open_ome_zarr("plate.zarr").metadata.name
+        'screen 7'
         """
         self._editor.commit(lambda draft: None)
 
@@ -161,6 +175,13 @@ class NGFFNode(Generic[M]):
         ------
         ArgumentError
             If there is no channel of this name.
+
+        Examples
+        --------
+        >>> position.channel_names
+        ['DAPI', 'GFP']
+        >>> position.get_channel_index("GFP")
+        1
         """
         return index_of(self.channel_names, name)
 
@@ -171,6 +192,13 @@ class NGFFNode(Generic[M]):
         ------
         ArgumentError
             If there is no axis of this name.
+
+        Examples
+        --------
+        >>> position.axis_names
+        ['t', 'c', 'z', 'y', 'x']
+        >>> position.get_axis_index("Z")
+        2
         """
         names = [axis.name.lower() for axis in self.axes]
         if not isinstance(axis_name, str) or axis_name.lower() not in names:
@@ -180,7 +208,13 @@ class NGFFNode(Generic[M]):
     # --- this handle ------------------------------------------------------------------------------
 
     def is_root(self) -> bool:
-        """Whether this is the node that was opened, rather than one reached from it."""
+        """Whether this is the node that was opened, rather than one reached from it.
+
+        Examples
+        --------
+        >>> plate.is_root(), position.is_root()
+        (True, False)
+        """
         return self._editor.is_top
 
     def copy_to(self, dst: str | os.PathLike[str] | Store | StorePath, **options: Any) -> CopyReport:
@@ -196,6 +230,12 @@ class NGFFNode(Generic[M]):
         Returns
         -------
         CopyReport
+
+        Examples
+        --------
+        >>> report = position.copy_to("crop.zarr", crop="16:48,0:32")
+        >>> ps.open_ome_zarr("crop.zarr")["0"].shape
+        (1, 2, 4, 32, 32)
         """
         return copy(self, dst, **options)
 
@@ -228,15 +268,33 @@ class NGFFNode(Generic[M]):
         )
 
     def group_keys(self) -> list[str]:
-        """Sorted names of the child groups, as listed in the directory."""
+        """Sorted names of the child groups, as listed in the directory.
+
+        Examples
+        --------
+        >>> plate.group_keys()
+        ['A', 'B']
+        """
         return children(self._editor.location)[0]
 
     def array_keys(self) -> list[str]:
-        """Sorted names of the child arrays, as listed in the directory."""
+        """Sorted names of the child arrays, as listed in the directory.
+
+        Examples
+        --------
+        >>> position.array_keys()
+        ['0']
+        """
         return children(self._editor.location)[1]
 
     def is_leaf(self) -> bool:
-        """Whether the directory holds no child group."""
+        """Whether the directory holds no child group.
+
+        Examples
+        --------
+        >>> plate.is_leaf(), position.is_leaf()
+        (False, True)
+        """
         return not self.group_keys()
 
     def print_tree(self, level: int | None = None) -> None:
@@ -246,6 +304,14 @@ class NGFFNode(Generic[M]):
         ----------
         level : int, optional
             How deep; everything by default.
+
+        Examples
+        --------
+        >>> plate["A"].print_tree()
+        A
+        └── 1
+            └── 0
+                └── 0 (1, 2, 4, 64, 64) uint16
         """
         print_tree(self._editor.location, level)
 
@@ -255,13 +321,24 @@ class NGFFNode(Generic[M]):
         return iter(self._editor.names())
 
     def keys(self) -> list[str]:
-        """Names of the members, in the order of the metadata."""
+        """Names of the members, in the order of the metadata.
+
+        Examples
+        --------
+        >>> plate.keys(), plate["A/1"].keys(), position.keys()
+        (['A', 'B'], ['0'], ['0'])
+        """
         return self._editor.names()
 
     def values(self) -> Iterator[Any]:
         """Iterate over the members.
 
         One that cannot be opened is reported by a warning, and the others follow.
+
+        Examples
+        --------
+        >>> [row.name for row in plate.values()]
+        ['A', 'B']
         """
         return (member for _, member in self.items())
 
@@ -269,6 +346,12 @@ class NGFFNode(Generic[M]):
         """Iterate over names and members.
 
         One that cannot be opened is reported by a warning, and the others follow.
+
+        Examples
+        --------
+        >>> for name, image in position.items():
+        ...     print(name, image.shape, image.dtype)
+        0 (1, 2, 4, 64, 64) uint16
         """
         return shown(self._editor.items())
 

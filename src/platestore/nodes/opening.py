@@ -162,6 +162,16 @@ def open_ome_zarr(
         If the store's metadata cannot be used.
     ReadOnlyError, UnsupportedError
         If a zipped store is to be changed or created.
+
+    Examples
+    --------
+    >>> with ps.open_ome_zarr("plate.zarr") as plate:
+    ...     for path, position in plate.positions():
+    ...         print(path, position["0"].shape)
+    A/1/0 (1, 2, 4, 64, 64)
+    B/2/0 (1, 2, 4, 64, 64)
+    >>> new = ps.open_ome_zarr("new.zarr", layout="fov", mode="w-", channel_names=["DAPI"], version="0.5")
+    >>> new["0"] = np.zeros((1, 1, 4, 64, 64), "uint16")
     """
     editor = open_editor(
         store_path,

@@ -105,6 +105,13 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         ------
         tuple of str and Row
             Name and node.
+
+        Examples
+        --------
+        >>> for name, row in plate.rows():
+        ...     print(name, row.keys())
+        A ['1']
+        B ['2']
         """
         return ((name, self[name]) for name in self._editor.names())
 
@@ -117,6 +124,13 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         ------
         tuple of str and Well
             Path (``"A/1"``) and node.
+
+        Examples
+        --------
+        >>> for path, well in plate.wells():
+        ...     print(path, well.keys())
+        A/1 ['0']
+        B/2 ['0']
         """
         return shown(self._editor.wells())
 
@@ -129,6 +143,13 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         ------
         tuple of str and Position
             Path (``"A/1/0"``) and node.
+
+        Examples
+        --------
+        >>> for path, position in plate.positions():
+        ...     print(path, position.channel_names, position["0"].shape)
+        A/1/0 ['DAPI', 'GFP'] (1, 2, 4, 64, 64)
+        B/2/0 ['DAPI', 'GFP'] (1, 2, 4, 64, 64)
         """
         return shown(self._editor.positions())
 
@@ -136,6 +157,15 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         """Put the names of axes into lower case in all positions: see :meth:`Position.set_axes_case`.
 
         Positions that cannot be opened are warned of, and left alone.
+
+        Examples
+        --------
+        >>> axes = [ps.ChannelAxisMeta(name="C"), *(ps.SpaceAxisMeta(name=name) for name in "ZYX")]
+        >>> plate = ps.open_ome_zarr("old.zarr", "hcs", mode="w-", channel_names=["DAPI"], axes=axes)
+        >>> plate.create_position("A", "1", "0")["0"] = np.zeros((1, 4, 64, 64), "uint16")
+        >>> plate.set_axes_case("lower")
+        >>> [axis.name for axis in plate.axes]
+        ['c', 'z', 'y', 'x']
         """
         check_axes_case(case)
         lower_axes(self._editor)
@@ -165,6 +195,13 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
             If it exists, unless the plate was opened with ``overwriting_creation=True``.
         InvalidNameError
             If a name is not alphanumeric.
+
+        Examples
+        --------
+        >>> well = plate.create_well("C", "3")
+        >>> position = well.create_position("0")
+        >>> [path for path, _ in plate.wells()]
+        ['A/1', 'B/2', 'C/3']
         """
         add_well(self._editor, row_name, col_name, row_index, col_index)
         well: Well = self[f"{row_name}/{col_name}"]
@@ -205,6 +242,13 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
             If it exists, unless the plate was opened with ``overwriting_creation=True``.
         InvalidNameError
             If a name is not alphanumeric.
+
+        Examples
+        --------
+        >>> position = plate.create_position("C", "3", "0")
+        >>> position["0"] = np.zeros((1, 2, 4, 64, 64), "uint16")
+        >>> [path for path, _ in plate.positions()]
+        ['A/1/0', 'B/2/0', 'C/3/0']
         """
         spec = (row_name, col_name, pos_name, row_index, col_index, acq_index)
         return self.create_positions([spec], channel_names=channel_names)[0]
@@ -253,6 +297,14 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
             If one exists, unless the plate was opened with ``overwriting_creation=True``.
         ArgumentError, InvalidNameError
             If a specification is wrong. In either case nothing was created.
+
+        Examples
+        --------
+        >>> places = [("C", "1", "0"), ("C", "2", "0")]
+        >>> new = plate.create_positions(places, shape=(1, 2, 4, 64, 64), dtype="uint16")
+        >>> [path for path, _ in plate.positions()]
+        ['A/1/0', 'B/2/0', 'C/1/0', 'C/2/0']
+        >>> new[0]["0"][:] = 7
         """
         plate, planned = self._editor, None
         if shape is not None or dtype is not None:
@@ -291,6 +343,12 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
             If a place is none, or channels or axes differ.
         NodeExistsError
             If the store exists.
+
+        Examples
+        --------
+        >>> new = ps.Plate.from_positions("new.zarr", {"C/1/0": plate["A/1/0"], "C/2/0": plate["B/2/0"]})
+        >>> [path for path, _ in new.positions()]
+        ['C/1/0', 'C/2/0']
         """
         plate: Plate = over(plate_from_positions(store_path, positions, options))
         return plate
@@ -303,6 +361,13 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
         field_count : bool
             Whether to count the fields of every well and write the largest number as ``plate.field_count``.
             Plates that are created here say it already; in those of others it is counted with this.
+
+        Examples
+        --------
+        >>> plate.metadata.field_count = None
+        >>> plate.dump_meta(field_count=True)
+        >>> plate.metadata.field_count
+        1
         """
         if field_count:
             count_fields(self._editor)
@@ -327,6 +392,12 @@ class Plate(NGFFNode[PlateMeta], editor=PlateEditor):
             If there is a well ``new`` already.
         InvalidNameError
             If ``new`` is no path of two alphanumeric names.
+
+        Examples
+        --------
+        >>> plate.rename_well("A/1", "A/3")
+        >>> [path for path, _ in plate.wells()]
+        ['A/3', 'B/2']
         """
         rename_well(self._editor, old, new)
 

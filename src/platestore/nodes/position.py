@@ -88,6 +88,12 @@ class Position(ImageNode, editor=ImageEditor):
             If it would have to be created, and the store was opened for reading.
         NodeExistsError
             If there is data in its place that is no group.
+
+        Examples
+        --------
+        >>> group = position.create_labels_group()
+        >>> group.keys()
+        []
         """
         from platestore.images.label_creation import ensure_labels_group
 
@@ -118,6 +124,13 @@ class Position(ImageNode, editor=ImageEditor):
         ------
         tuple of str and LabelImage
             Name and node.
+
+        Examples
+        --------
+        >>> nuclei = position.create_label("nuclei", np.ones((1, 1, 4, 64, 64), "uint8"))
+        >>> for name, label in position.labels():
+        ...     print(name, label["0"].shape)
+        nuclei (1, 1, 4, 64, 64)
         """
         return shown(self._editor.labels())
 
@@ -139,6 +152,12 @@ class Position(ImageNode, editor=ImageEditor):
             If no label image of this name is listed.
         DanglingError
             If it is listed, but not there.
+
+        Examples
+        --------
+        >>> nuclei = position.create_label("nuclei", np.ones((1, 1, 4, 64, 64), "uint8"))
+        >>> position.get_label("nuclei")["0"].dtype
+        dtype('uint8')
         """
         label: LabelImage = over(self._editor.get_label(name))
         return label
@@ -197,6 +216,14 @@ class Position(ImageNode, editor=ImageEditor):
         ArgumentError
             If a name, shape, type, color or property is wrong, or there is no image yet; nothing was
             written then.
+
+        Examples
+        --------
+        >>> objects = np.zeros((1, 4, 64, 64), "uint8")  # t, z, y, x
+        >>> objects[..., 10:20, 10:20] = 1
+        >>> nuclei = position.create_label("nuclei", objects, {1: (255, 0, 0)}, {1: {"area": 100}})
+        >>> nuclei["0"].shape, nuclei.colors[1], nuclei.properties[1]
+        ((1, 1, 4, 64, 64), (255, 0, 0, 255), {'area': 100})
         """
         from platestore.images.label_creation import create_label
 
@@ -212,6 +239,15 @@ class Position(ImageNode, editor=ImageEditor):
         ------
         NodeKeyError
             If no label image of this name is listed.
+
+        Examples
+        --------
+        >>> nuclei = position.create_label("nuclei", np.ones((1, 1, 4, 64, 64), "uint8"))
+        >>> position.label_names
+        ['nuclei']
+        >>> position.delete_label("nuclei")
+        >>> position.label_names
+        []
         """
         delete_label(self._editor, name)
 
@@ -268,6 +304,13 @@ class TiledPosition(Position, editor=TiledEditor):
         ------
         ArgumentError
             If a shape is wrong.
+
+        Examples
+        --------
+        >>> mosaic = ps.open_ome_zarr("mosaic.zarr", layout="tiled", mode="w-", channel_names=["DAPI"])
+        >>> tiles = mosaic.make_tiles("0", grid_shape=(2, 3), tile_shape=(1, 1, 1, 64, 64), dtype="uint16")
+        >>> tiles.shape, tiles.tiles
+        ((1, 1, 1, 128, 192), (2, 3))
         """
         from platestore.images.creation import create_tiles
 
@@ -292,7 +335,16 @@ class LabelImage(Position, editor=LabelImageEditor):
     def compute_pyramid(
         self, levels: int | str | None = None, method: str = "mode", *args: Any, **kwargs: Any
     ) -> None:
-        """Compute the levels from level 0: as for a position, but with ``"mode"`` by default."""
+        """Compute the levels from level 0: as for a position, but with ``"mode"`` by default.
+
+        Examples
+        --------
+        >>> nuclei = position.create_label("nuclei", np.ones((1, 1, 4, 64, 64), "uint8"), pyramid_levels=2)
+        >>> nuclei["0"][:] = 5
+        >>> nuclei.compute_pyramid()
+        >>> np.unique(nuclei["1"])
+        array([5], dtype=uint8)
+        """
         super().compute_pyramid(levels, method, *args, **kwargs)
 
     @property
@@ -329,6 +381,14 @@ class LabelImage(Position, editor=LabelImageEditor):
         ------
         ArgumentError
             If the data type is no integer type, or as for :meth:`Position.create_image`.
+
+        Examples
+        --------
+        >>> nuclei = position.create_label("nuclei", np.ones((1, 1, 4, 64, 64), "uint8"))
+        >>> nuclei.create_image("1", np.ones((1, 1, 2, 32, 32), "float32"))
+        Traceback (most recent call last):
+            ...
+        platestore.errors.ArgumentError: label images hold integers, not float32 ...
         """
         import numpy as np
 
@@ -348,6 +408,14 @@ class LabelImage(Position, editor=LabelImageEditor):
         ------
         ArgumentError
             If the data type is no integer type, or as for :meth:`Position.create_zeros`.
+
+        Examples
+        --------
+        >>> nuclei = position.create_label("nuclei", np.ones((1, 1, 4, 64, 64), "uint8"))
+        >>> nuclei.create_zeros("1", (1, 1, 2, 32, 32), "float32")
+        Traceback (most recent call last):
+            ...
+        platestore.errors.ArgumentError: label images hold integers, not float32 ...
         """
         from platestore.images.label_creation import check_label_dtype
 
@@ -397,6 +465,12 @@ class LabelsGroup(NGFFNode[LabelsMeta], editor=LabelsEditor):
         ------
         tuple of str and LabelImage
             Name and node.
+
+        Examples
+        --------
+        >>> nuclei = position.create_label("nuclei", np.ones((1, 1, 4, 64, 64), "uint8"))
+        >>> [name for name, _ in position.labels_group.labels()]
+        ['nuclei']
         """
         return shown(self._editor.labels())
 

@@ -36,5 +36,11 @@ class Row(NGFFNode[Model], editor=RowEditor):
         ------
         tuple of str and Well
             Name of the column and node.
+
+        Examples
+        --------
+        >>> for column, well in plate["A"].wells():
+        ...     print(column, well.keys())
+        1 ['0']
         """
         return shown(self._editor.wells())

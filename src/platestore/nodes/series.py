@@ -40,9 +40,25 @@ class Bioformats2RawSeries(NGFFNode[SeriesMeta], editor=SeriesEditor):
         ------
         tuple of str and Position
             Path and node.
+
+        Examples
+        --------
+        >>> series = ps.open_ome_zarr("converted.zarr", layout="bf2raw")
+        >>> for path, position in series.positions():
+        ...     print(path, position["0"].shape)
+        0 (1, 2, 4, 64, 64)
+        1 (1, 2, 4, 64, 64)
         """
         return shown(self._editor.positions())
 
     def dump_meta(self) -> None:
-        """Refuse to write: a collection is read-only."""
+        """Refuse to write: a collection is read-only.
+
+        Examples
+        --------
+        >>> ps.open_ome_zarr("converted.zarr").dump_meta()
+        Traceback (most recent call last):
+            ...
+        platestore.errors.UnsupportedError: ...: a bioformats2raw collection is read-only ...
+        """
         raise UnsupportedError("a bioformats2raw collection is read-only", path=self._editor.location.where)

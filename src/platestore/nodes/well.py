@@ -50,6 +50,12 @@ class Well(NGFFNode[WellGroupMeta], editor=WellEditor):
         ------
         tuple of str and Position
             Name and node.
+
+        Examples
+        --------
+        >>> for name, position in plate["A/1"].positions():
+        ...     print(name, position["0"].shape)
+        0 (1, 2, 4, 64, 64)
         """
         return shown(self._editor.positions())
 
@@ -78,6 +84,13 @@ class Well(NGFFNode[WellGroupMeta], editor=WellEditor):
             If it exists, unless the node was opened with ``overwriting_creation=True``.
         InvalidNameError
             If the name is not alphanumeric.
+
+        Examples
+        --------
+        >>> position = plate["A/1"].create_position("1")
+        >>> position["0"] = np.zeros((1, 2, 4, 64, 64), "uint16")
+        >>> plate["A/1"].keys()
+        ['0', '1']
         """
         position: Position = over(add_position(self._editor, name, acquisition, channel_names))
         return position

@@ -66,11 +66,24 @@ class MultiScaleMeta(OptionalModel):
     metadata: Json | None = None
 
     def get_dataset_paths(self) -> list[str]:
-        """Paths of the datasets, from the finest to the coarsest."""
+        """Paths of the datasets, from the finest to the coarsest.
+
+        Examples
+        --------
+        >>> position.compute_pyramid(levels=3)
+        >>> position.metadata.multiscales[0].get_dataset_paths()
+        ['0', '1', '2']
+        """
         return [dataset.path for dataset in self.datasets]
 
     def dataset(self, path: str) -> DatasetMeta | None:
-        """The dataset of this path, or None."""
+        """The dataset of this path, or None.
+
+        Examples
+        --------
+        >>> position.metadata.multiscales[0].dataset("0").coordinate_transformations[0].scale
+        [1.0, 1.0, 1.0, 1.0, 1.0]
+        """
         return next((d for d in self.datasets if d.path == path), None)
 
 
@@ -89,7 +102,14 @@ class ImagesMeta(OptionalModel):
     omero: OMEROMeta | None = None
 
     def find(self, path: str) -> tuple[MultiScaleMeta, DatasetMeta] | None:
-        """The multiscales and the dataset that list an array, or None."""
+        """The multiscales and the dataset that list an array, or None.
+
+        Examples
+        --------
+        >>> multiscales, dataset = position.metadata.find("0")
+        >>> [axis.name for axis in multiscales.axes], dataset.path
+        (['t', 'c', 'z', 'y', 'x'], '0')
+        """
         for image in self.multiscales:
             dataset = image.dataset(path)
             if dataset is not None:
@@ -97,7 +117,14 @@ class ImagesMeta(OptionalModel):
         return None
 
     def paths(self) -> list[str]:
-        """Paths of all listed arrays, in the order of the document."""
+        """Paths of all listed arrays, in the order of the document.
+
+        Examples
+        --------
+        >>> position.compute_pyramid(levels=3)
+        >>> position.metadata.paths()
+        ['0', '1', '2']
+        """
         return [d.path for image in self.multiscales for d in image.datasets]
 
     def findings(self) -> Iterable[Finding]:

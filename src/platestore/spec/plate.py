@@ -135,7 +135,16 @@ class PlateMeta(OptionalModel):
         yield from rules.field_count(self.field_count, "plate.field_count")
 
     def in_order(self) -> list[WellIndexMeta]:
-        """The wells along rows, then columns, as their paths name them; indices of others may be wrong."""
+        """The wells along rows, then columns, as their paths name them; indices of others may be wrong.
+
+        Examples
+        --------
+        >>> well = plate.create_well("A", "3")
+        >>> [well.path for well in plate.metadata.wells]
+        ['A/1', 'B/2', 'A/3']
+        >>> [well.path for well in plate.metadata.in_order()]
+        ['A/1', 'A/3', 'B/2']
+        """
         rows = {row.name: i for i, row in enumerate(self.rows)}
         columns = {column.name: i for i, column in enumerate(self.columns)}
 

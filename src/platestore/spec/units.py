@@ -94,6 +94,12 @@ def normalise_unit(unit: str, kind: str | None = None, axis: str | None = None) 
     ------
     ArgumentError
         If it is none; the message names the nearest.
+
+    Examples
+    --------
+    >>> from platestore.xarray import normalise_unit
+    >>> normalise_unit("µm"), normalise_unit("ms")
+    ('micrometer', 'millisecond')
     """
     what = "" if axis is None else f" (axis {axis!r})"
     if not isinstance(unit, str):

@@ -39,7 +39,13 @@ class WellGroupMeta(OptionalModel):
     version: str | None = None
 
     def image(self, path: str) -> ImageMeta | None:
-        """The field of this name, or None."""
+        """The field of this name, or None.
+
+        Examples
+        --------
+        >>> plate["A/1"].metadata.image("0").path
+        '0'
+        """
         return next((image for image in self.images if image.path == path), None)
 
     def findings(self) -> Iterable[Finding]:

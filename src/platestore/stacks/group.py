@@ -251,6 +251,17 @@ class MultiScaleGroup:
             message names the right values.
         BudgetError
             If ``max_memory`` is too small.
+
+        Examples
+        --------
+        >>> from platestore.stacks import ArraySpec, MultiScaleGroup
+        >>> spec = ArraySpec(shape=(64, 64, 16), dtype="uint16", chunks=(32, 32, 8))
+        >>> volume = MultiScaleGroup(
+        ...     "brain.zarr", name="brain", voxel_size=(0.5, 0.5, 2.0), spatial_unit="um", array_spec=spec
+        ... )
+        >>> volume.add_full_res_data(np.full((64, 64, 8), 5, "uint16"), n_processes=1, start_z_idx=8)
+        >>> volume[0][0, 0, ::4]
+        array([0, 0, 5, 5], dtype=uint16)
         """
         with shown(progress, "slabs") as show:
             fill_region(self._position, data, start_z_idx, resources_of(n_processes, max_memory, show))
@@ -298,6 +309,18 @@ class MultiScaleGroup:
             If the one before it is not; a RuntimeError.
         BudgetError
             If ``max_memory`` is too small.
+
+        Examples
+        --------
+        >>> from platestore.stacks import ArraySpec, MultiScaleGroup, mode
+        >>> spec = ArraySpec(shape=(64, 64, 16), dtype="uint16", chunks=(32, 32, 8))
+        >>> volume = MultiScaleGroup(
+        ...     "brain.zarr", name="brain", voxel_size=(0.5, 0.5, 2.0), spatial_unit="um", array_spec=spec
+        ... )
+        >>> volume.add_downsample_level(1)
+        >>> volume.add_downsample_level(2, downsample_func=mode)
+        >>> volume.levels, volume[2].shape
+        ([0, 1, 2], (16, 16, 4))
         """
         with shown(progress, f"level {level}") as show:
             resources = resources_of(n_processes, max_memory, show)
@@ -320,6 +343,17 @@ def open_multiscale_group(path: str | os.PathLike[str], *, origin: Origin | None
         If there is none.
     InvalidMetadataError
         If it is no volume of axes x, y, z.
+
+    Examples
+    --------
+    >>> from platestore.stacks import ArraySpec, MultiScaleGroup, open_multiscale_group
+    >>> spec = ArraySpec(shape=(64, 64, 16), dtype="uint16", chunks=(32, 32, 8))
+    >>> volume = MultiScaleGroup(
+    ...     "brain.zarr", name="brain", voxel_size=(0.5, 0.5, 2.0), spatial_unit="um", array_spec=spec
+    ... )
+    >>> again = open_multiscale_group("brain.zarr")
+    >>> again.name, again.voxel_size, again[0].shape
+    ('brain', (0.5, 0.5, 2.0), (64, 64, 16))
     """
     check_origin(origin)
     group = MultiScaleGroup.__new__(MultiScaleGroup)

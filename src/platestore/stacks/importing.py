@@ -108,6 +108,17 @@ def import_stack(
         If ``max_memory`` is too small.
     DamagedChunkError
         If a plane cannot be read; the message names the file.
+
+    Examples
+    --------
+    >>> from platestore.stacks import import_stack
+    >>> stack = import_stack("raw/plane_*.tif", "stack.zarr", voxel_size=(2.0, 0.5, 0.5), levels=2)
+    >>> [image.shape for _, image in stack.images()]
+    [(1, 1, 8, 64, 64), (1, 1, 4, 32, 32)]
+    >>> planes = np.zeros((2, 4, 64, 64), "uint16")  # c, z, y, x
+    >>> stack = import_stack(planes, "plate.zarr/C/3/0", voxel_size=(2.0, 0.5, 0.5))
+    >>> stack.scale
+    [1.0, 1.0, 2.0, 0.5, 0.5]
     """
     if workers is not None:
         check_workers(workers)
@@ -176,6 +187,12 @@ def estimate_memory(
     ------
     BudgetError
         If ``max_memory`` is too small.
+
+    Examples
+    --------
+    >>> from platestore.stacks import estimate_memory
+    >>> estimate_memory("raw", max_memory="1GiB") < 2**30
+    True
     """
     options = VolumeOptions(
         (1, 1, 1),

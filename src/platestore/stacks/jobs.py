@@ -81,6 +81,13 @@ class StackPlan:
         ------
         NodeNotFoundError
             If no import is under way there.
+
+        Examples
+        --------
+        >>> from platestore.stacks import StackPlan, plan
+        >>> volume = plan("raw", "stack.zarr", voxel_size=(2.0, 0.5, 0.5), chunks=(4, 32, 32), block=4)
+        >>> [job.done for job in StackPlan.open("stack.zarr").jobs]
+        [False, False]
         """
         place = StackWorkPlace(out)
         return cls(place, place.read(), None)
@@ -147,11 +154,28 @@ class StackPlan:
         }
 
     def run(self, index: int, **options: Any) -> StackJob:
-        """Run a job; see :func:`run_job`."""
+        """Run a job; see :func:`run_job`.
+
+        Examples
+        --------
+        >>> from platestore.stacks import plan
+        >>> volume = plan("raw", "stack.zarr", voxel_size=(2.0, 0.5, 0.5), chunks=(4, 32, 32), block=4)
+        >>> volume.run(0)
+        StackJob(index=0, start=0, stop=4, done=True)
+        """
         return _run(self, index, **options)
 
     def finish(self, **options: Any) -> Position:
-        """Complete the image; see :func:`finish`."""
+        """Complete the image; see :func:`finish`.
+
+        Examples
+        --------
+        >>> from platestore.stacks import plan
+        >>> volume = plan("raw", "stack.zarr", voxel_size=(2.0, 0.5, 0.5), block=8)
+        >>> job = volume.run(0)
+        >>> volume.finish().scale
+        [1.0, 1.0, 2.0, 0.5, 0.5]
+        """
         return _complete(self, **options)
 
     # --- for those who run it ---------------------------------------------------------------------
@@ -263,6 +287,13 @@ def run_job(
         If another process runs it.
     SourceChangedError, DamagedChunkError
         If a plane changed since the plan was made, or cannot be read; the job can be run again.
+
+    Examples
+    --------
+    >>> from platestore.stacks import plan, run_job
+    >>> volume = plan("raw", "stack.zarr", voxel_size=(2.0, 0.5, 0.5), chunks=(4, 32, 32), block=4)
+    >>> run_job("stack.zarr", 1)  # in this process or another
+    StackJob(index=1, start=4, stop=8, done=True)
     """
     return StackPlan.open(out).run(
         index, planes=planes, force=force, max_memory=max_memory, workers=workers, progress=progress
@@ -298,6 +329,14 @@ def finish(
         If there is no plan.
     ArgumentError
         If jobs are missing; the message names them.
+
+    Examples
+    --------
+    >>> from platestore.stacks import finish, plan, run_job
+    >>> volume = plan("raw", "stack.zarr", voxel_size=(2.0, 0.5, 0.5), chunks=(4, 32, 32), block=4)
+    >>> done = [run_job("stack.zarr", index) for index in (0, 1)]
+    >>> finish("stack.zarr")["0"][0, 0, :, 0, 0]  # one pixel of each plane
+    array([0, 1, 2, 3, 4, 5, 6, 7], dtype=uint16)
     """
     return StackPlan.open(out).finish(max_memory=max_memory, workers=workers, progress=progress)
 

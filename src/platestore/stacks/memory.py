@@ -46,6 +46,13 @@ def memory_per_slab_process(
     ------
     BudgetError
         If ``max_memory`` is too small.
+
+    Examples
+    --------
+    >>> from platestore.stacks import memory_per_slab_process
+    >>> data = np.zeros((64, 64, 16), "uint16")
+    >>> memory_per_slab_process(data, chunk_size=8, max_memory="1GiB") < 2**30
+    True
     """
     source = as_source(input_data)
     if len(source.shape) != len(AXES):
@@ -107,6 +114,16 @@ def memory_per_downsample_process(
     ------
     BudgetError
         If ``max_memory`` is too small.
+
+    Examples
+    --------
+    >>> from platestore.stacks import ArraySpec, MultiScaleGroup, memory_per_downsample_process
+    >>> spec = ArraySpec(shape=(64, 64, 16), dtype="uint16", chunks=(32, 32, 8))
+    >>> volume = MultiScaleGroup(
+    ...     "brain.zarr", name="brain", voxel_size=(0.5, 0.5, 2.0), spatial_unit="um", array_spec=spec
+    ... )
+    >>> memory_per_downsample_process(volume, level=1, max_memory="1GiB") < 2**30
+    True
     """
     if isinstance(level, bool) or not hasattr(level, "__index__") or operator.index(level) < 1:
         raise ArgumentError(f"level must be an integer of 1 or more, not {level!r}", path=input_group.path)

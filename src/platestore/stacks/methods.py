@@ -33,6 +33,12 @@ def mean(windows: npt.ArrayLike, axis: Axes = None) -> Pixels:
     numpy.ndarray
         As :func:`numpy.mean`, but floats are summed in double precision, and the mean of integers of 64 bits,
         which no float may hold, is the nearest of them.
+
+    Examples
+    --------
+    >>> from platestore.stacks import mean
+    >>> mean(np.array([[1, 2], [5, 8]], "uint8"), axis=1)
+    array([1.5, 6.5])
     """
     array = np.asarray(windows)
     if array.dtype.kind == "f" or (array.dtype.kind in "iu" and array.dtype.itemsize == 8):
@@ -41,7 +47,14 @@ def mean(windows: npt.ArrayLike, axis: Axes = None) -> Pixels:
 
 
 def median(windows: npt.ArrayLike, axis: Axes = None) -> Pixels:
-    """Median along axes, as :func:`numpy.median`: the mean of the two middle values, if there are two."""
+    """Median along axes, as :func:`numpy.median`: the mean of the two middle values, if there are two.
+
+    Examples
+    --------
+    >>> from platestore.stacks import median
+    >>> median([[1, 2, 9], [5, 6, 7]], axis=1)
+    array([2., 6.])
+    """
     return np.asarray(np.median(np.asarray(windows), axis=_axes(axis)))
 
 
@@ -59,6 +72,12 @@ def mode(arr: npt.ArrayLike, axis: Axes = None) -> Pixels:
     -------
     numpy.ndarray
         Of the same data type, without those axes. NaN where there is one.
+
+    Examples
+    --------
+    >>> from platestore.stacks import mode
+    >>> mode([[3, 3, 8], [9, 4, 0]], axis=1)
+    array([3, 0])
     """
     return _reduced(np.asarray(arr), axis, "mode")
 

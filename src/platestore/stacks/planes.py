@@ -132,6 +132,13 @@ class PlanesSource:
             their names do not say how they are arranged.
         DamagedChunkError, UnsupportedError
             If one cannot be read; the message names it.
+
+        Examples
+        --------
+        >>> from platestore.stacks import PlanesSource
+        >>> planes = PlanesSource.open("raw")
+        >>> planes.axes, planes.shape, planes.dtype
+        ('ZYX', (8, 64, 64), dtype('uint16'))
         """
         require_tifffile()
         series = find_series(planes)

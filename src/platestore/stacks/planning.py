@@ -77,6 +77,16 @@ def plan(
     ------
     ArgumentError, NodeExistsError, UnsafeTargetError, BudgetError
         If something cannot be had; nothing is written then.
+
+    Examples
+    --------
+    >>> from platestore.stacks import plan
+    >>> volume = plan("raw", "stack.zarr", voxel_size=(2.0, 0.5, 0.5), chunks=(4, 32, 32), block=4)
+    >>> volume.shape, [(job.start, job.stop) for job in volume.jobs]
+    ((1, 1, 8, 64, 64), [(0, 4), (4, 8)])
+    >>> for job in volume.jobs:
+    ...     done = volume.run(job.index)
+    >>> stack = volume.finish()
     """
     options = VolumeOptions(
         voxel_size,

@@ -70,6 +70,15 @@ def coords_from_transforms(
     ------
     ArgumentError
         If the numbers of axes, values and dimensions differ, or a transformation is of another type.
+
+    Examples
+    --------
+    >>> from platestore.xarray import coords_from_transforms
+    >>> axes = [ps.SpaceAxisMeta(name="y", unit="micrometer"), ps.SpaceAxisMeta(name="x", unit="micrometer")]
+    >>> scale = ps.TransformationMeta(type="scale", scale=[0.5, 0.5])
+    >>> y, x = coords_from_transforms(axes=axes, transforms=[scale], shape=(4, 3))
+    >>> y.values, x.values, x.attrs["units"]
+    (array([0. , 0.5, 1. , 1.5]), array([0. , 0.5, 1. ]), 'micrometer')
     """
     models = [a if isinstance(a, AxisMeta) else AxisMeta.model_validate(dict(a)) for a in axes]
     if len(models) != len(shape):
@@ -188,6 +197,14 @@ def transforms_from_coords(
     ------
     ArgumentError
         If coordinates are irregular or descend, a unit is no string, or a scale is rounded to 0.
+
+    Examples
+    --------
+    >>> from platestore.xarray import transforms_from_coords
+    >>> position.set_scale("0", "x", 0.65)
+    >>> axes, transforms = transforms_from_coords(position.to_xarray("0"))
+    >>> [axis.name for axis in axes], transforms[0].scale
+    (['t', 'c', 'z', 'y', 'x'], [1.0, 1.0, 1.0, 1.0, 0.65])
     """
     found = describe(
         coords, normalize_units, infer_axis_type, transform_precision, irregular=check_irregular(irregular)

@@ -166,6 +166,13 @@ def model_multiscale_group(
         no string, the axes break the specification, or an argument is wrong.
     UnsupportedVersionError
         If the version is another one.
+
+    Examples
+    --------
+    >>> from platestore.xarray import model_multiscale_group
+    >>> model = model_multiscale_group(arrays={"s0": position.to_xarray("0")}, ngff_version="0.5")
+    >>> model.members["s0"].chunks, model.metadata.paths()
+    ((1, 1, 4, 64, 64), ['s0'])
     """
     import_xarray()
     version = check_version(ngff_version)

@@ -52,6 +52,13 @@ def to_xarray(
         If ``array_wrapper`` is none.
     ImportError
         If xarray is not installed.
+
+    Examples
+    --------
+    >>> from platestore.xarray import to_xarray
+    >>> array = to_xarray(position, "0")
+    >>> array.dims, array.coords["c"].values.tolist()
+    (('t', 'c', 'z', 'y', 'x'), ['DAPI', 'GFP'])
     """
     import_xarray()
     wrapper = resolve(DaskArrayWrapper() if array_wrapper is None else array_wrapper)
@@ -98,6 +105,14 @@ def write_xarray(position: HasEditor, data_array: xr.DataArray, image: str | int
     states one for, and adds its ``attrs``. The scale of an axis changes if it was 1 (and the translation
     0), or if the write covers the whole image, which then must have no further levels. Levels of a pyramid
     are not made anew: see ``compute_pyramid(region=...)``.
+
+    Examples
+    --------
+    >>> from platestore.xarray import write_xarray
+    >>> gfp = position.to_xarray("0").sel(c=["GFP"])
+    >>> write_xarray(position, gfp + 1, "0")
+    >>> image[0, :, 0, 0, 0]
+    array([100, 201], dtype=uint16)
     """
     import_xarray()
     from platestore.xarray.placing import write

@@ -59,6 +59,14 @@ def read_multiscale_group(
         If it is of another version.
     ArgumentError
         If it is a plate or another node, has no such entry, or is not of ``ngff_version``.
+
+    Examples
+    --------
+    >>> from platestore.xarray import read_multiscale_group
+    >>> position.compute_pyramid(levels=2)
+    >>> arrays = read_multiscale_group("plate.zarr/A/1/0")
+    >>> {path: array.shape for path, array in arrays.items()}
+    {'0': (1, 2, 4, 64, 64), '1': (1, 2, 2, 32, 32)}
     """
     wrapper = resolve(array_wrapper)
     index, version = kwargs.pop("multiscales_index", None), kwargs.pop("ngff_version", None)
@@ -106,6 +114,13 @@ def read_multiscale_array(
         If no group above lists the array.
     ArgumentError
         If it is no array.
+
+    Examples
+    --------
+    >>> from platestore.xarray import read_multiscale_array
+    >>> array = read_multiscale_array(image)
+    >>> array.dims, array.coords["c"].values.tolist()
+    (('t', 'c', 'z', 'y', 'x'), ['DAPI', 'GFP'])
     """
     import zarr
 
@@ -148,6 +163,14 @@ def read_multiscale_tree(
     xarray.DataTree
         Each level is a node with the path of its array (``tree["0"]``), and has one variable, named after
         the image ("image", if it has no name, or that of an axis).
+
+    Examples
+    --------
+    >>> from platestore.xarray import read_multiscale_tree
+    >>> position.compute_pyramid(levels=2)
+    >>> tree = read_multiscale_tree("plate.zarr/A/1/0")
+    >>> dict(tree["1"].sizes)
+    {'t': 1, 'c': 2, 'z': 2, 'y': 32, 'x': 32}
     """
     kwargs.setdefault("multiscales_index", 0)
     arrays = read_multiscale_group(group, array_wrapper, **kwargs)

@@ -56,6 +56,15 @@ class BaseArrayWrapper(abc.ABC):
         -------
         array-like
             Of the same shape and data type; xarray holds it.
+
+        Examples
+        --------
+        >>> from platestore.xarray import BaseArrayWrapper
+        >>> class InMemory(BaseArrayWrapper):
+        ...     def wrap(self, array):
+        ...         return array[...]
+        >>> type(position.to_xarray("0", InMemory()).data).__name__
+        'ndarray'
         """
 
 
@@ -68,7 +77,14 @@ class ZarrArrayWrapper(BaseArrayWrapper):
     """
 
     def wrap(self, array: zarr.Array[Any]) -> zarr.Array[Any]:
-        """The array itself."""
+        """The array itself.
+
+        Examples
+        --------
+        >>> from platestore.xarray import ZarrArrayWrapper
+        >>> ZarrArrayWrapper().wrap(image) is image
+        True
+        """
         return array
 
 
@@ -102,7 +118,14 @@ class DaskArrayWrapper(BaseArrayWrapper):
             raise ArgumentError(f"naming must be one of {', '.join(_NAMINGS)}, not {self.naming!r}")
 
     def wrap(self, array: zarr.Array[Any]) -> dask.array.Array:
-        """A lazy dask array over the array."""
+        """A lazy dask array over the array.
+
+        Examples
+        --------
+        >>> from platestore.xarray import DaskArrayWrapper
+        >>> DaskArrayWrapper(chunks=(1, 1, 4, 32, 32)).wrap(image).chunksize
+        (1, 1, 4, 32, 32)
+        """
         import dask.array
 
         chunks = self.chunks

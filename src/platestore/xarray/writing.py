@@ -104,6 +104,15 @@ def create_multiscale_group(
         As for :func:`model_multiscale_group`, or if a group above is of the other version of zarr.
     ReadOnlyError
         If the store is read-only.
+
+    Examples
+    --------
+    >>> from platestore.xarray import create_multiscale_group
+    >>> array = position.to_xarray("0")
+    >>> group = create_multiscale_group(store="images.zarr", path="cells", arrays={"s0": array})
+    >>> group["s0"][...] = array.values * 2
+    >>> ps.open_ome_zarr("images.zarr/cells")["s0"][0, :, 0, 0, 0]
+    array([200, 400], dtype=uint16)
     """
     options = _Wishes(
         transform_precision, ngff_version, chunks, compressor, fill_value, shards, name, irregular
@@ -147,6 +156,15 @@ def write_multiscale_group(
     ------
     NodeExistsError, UnsafeTargetError, ArgumentError, UnsupportedVersionError, ReadOnlyError
         As for :func:`create_multiscale_group`; nothing was written then.
+
+    Examples
+    --------
+    >>> from platestore.xarray import write_multiscale_group
+    >>> fine = position.to_xarray("0")
+    >>> coarse = fine.coarsen(y=2, x=2).mean().astype("uint16")
+    >>> group = write_multiscale_group(store="images.zarr", path="cells", arrays={"s0": fine, "s1": coarse})
+    >>> ps.open_ome_zarr("images.zarr/cells")["s1"].shape
+    (1, 2, 4, 32, 32)
     """
     options = _Wishes(
         transform_precision, ngff_version, chunks, compressor, fill_value, shards, name, irregular
