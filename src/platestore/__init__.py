@@ -18,6 +18,7 @@ _PUBLIC = {
     "platestore.nodes.well": ("Well",),
     "platestore.nodes.position": ("LabelImage", "LabelsGroup", "Position", "TiledPosition"),
     "platestore.nodes.series": ("Bioformats2RawSeries",),
+    "platestore.acquisition.recovery": ("RecoverReport", "recover"),
     "platestore.arrays.image": ("ImageArray",),
     "platestore.arrays.tiled": ("TiledImageArray",),
     "platestore.checking.check": ("CheckReport", "check"),
@@ -131,6 +132,7 @@ __all__ = [
     "PyramidReport",
     "RDefsMeta",
     "ReadOnlyError",
+    "RecoverReport",
     "Report",
     "RewriteWarning",
     "Row",
@@ -157,11 +159,13 @@ __all__ = [
     "config",
     "copy",
     "open_ome_zarr",
+    "recover",
     "validate",
 ]
 
 
 if TYPE_CHECKING:
+    from platestore.acquisition.recovery import RecoverReport, recover
     from platestore.arrays.image import ImageArray
     from platestore.arrays.planning import LayoutPlan
     from platestore.arrays.tiled import TiledImageArray

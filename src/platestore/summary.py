@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from platestore.acquisition.extent import running_extent
 from platestore.arrays.metadata import ArraySummary, summarise
 from platestore.errors import UnreadableWarning
 from platestore.settings import human_bytes
@@ -126,6 +127,8 @@ class NodeInfo(_Fact):
     plate: PlateInfo | None
     positions: list[str] | None
     """Names of the positions of a well, row or series, or of the images in a labels group."""
+    acquisition: dict[str, int | bool] | None
+    """Complete time points and frames of the position while it is being acquired."""
     size: SizeInfo | None
     warnings: list[str]
     """Flaws of the metadata that were read over."""
@@ -171,6 +174,7 @@ def describe(path: str | os.PathLike[str], *, verbose: bool = False) -> NodeInfo
             labels={name: len(label.names()) for name, label in position.labels()} if position else {},
             plate=_plate(node, wells, verbose=verbose) if isinstance(node, PlateEditor) else None,
             positions=_names(node, wells),
+            acquisition=_acquisition(position),
             size=_size(node, position) if verbose else None,
             warnings=[],
             unreadable=[],
@@ -180,6 +184,12 @@ def describe(path: str | os.PathLike[str], *, verbose: bool = False) -> NodeInfo
         if str(warning.message) not in target:
             target.append(str(warning.message))
     return info
+
+
+def _acquisition(position: ImageEditor | None) -> dict[str, int | bool] | None:
+    """What is complete of a position that is being acquired; None for any other one."""
+    found = None if position is None else running_extent(position)
+    return None if found is None else found.to_json()
 
 
 def positions(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -372,6 +382,9 @@ def render(info: NodeInfo) -> str:
     if info.labels:
         levels = [f"{name} ({n} level{'s' if n > 1 else ''})" for name, n in info.labels.items()]
         lines.append(f"  labels     {_shorten(levels)}")
+    if info.acquisition is not None:
+        words = f"{info.acquisition['time_points']} complete time points, {info.acquisition['frames']} frames"
+        lines.append(f"  being written: {words}")
     if info.size is not None:
         ratio = f", compressed {info.size.ratio:.2f}×" if info.size.ratio else ""
         lines.append(

@@ -304,8 +304,11 @@ class Copy(Work):
             target = self.root / "to" / name
             if target.exists():
                 self._compare(kind, name)
-            if not target.exists() or target.with_name(f"{name}.copying").exists():
+            work = target.with_name(f"{name}.copying")
+            if not target.exists() or (work / "journal.json").exists():
                 ps.copy(self.path, target, resume=True, **self.kinds[kind])
+            elif work.exists():
+                work.rmdir()  # empty: killed when all was done
             self._compare(kind, name)
         assert sorted(os.listdir(self.root / "to")) == sorted(name for _, name in [*done, *_some(begun)])
         shutil.rmtree(self.root / "to")

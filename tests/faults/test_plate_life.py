@@ -397,8 +397,7 @@ class PlateLife(RuleBasedStateMachine):
             position = model.position(path)
             if "0" in position.levels and not overwriting:
                 raise Refused
-            if "0" in position.levels:  # it is another image, with its own scale and windows
-                position.scale, position.window = 1.0, None
+            # Another image in its place keeps what is said of it: its scale and windows.
             position.levels |= pyramid("0", pixels, levels, "mean")
 
         self.step(

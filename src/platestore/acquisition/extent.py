@@ -33,14 +33,23 @@ class Extent:
         return {"time_points": self.time_points, "frames": self.frames, "running": self.running}
 
 
+def running_extent(position: ImageEditor) -> Extent | None:
+    """The extent of a position that is being acquired; None for any other one."""
+    location = position.location
+    if location.storage.local_path(location.path) is None:
+        return None
+    log = RunLog(location)
+    if not log.exists():
+        return None
+    told = log.told()
+    return Extent(int(told.get("complete", 0)), int(told.get("frames", 0)), True)
+
+
 def read_extent(position: ImageEditor) -> Extent:
     """The extent of a position, as it is on disk now."""
-    location = position.location
-    root = location.storage.local_path(location.path)
-    log = None if root is None else RunLog(location)
-    if log is not None and log.exists():
-        told = log.told()
-        return Extent(int(told.get("complete", 0)), int(told.get("frames", 0)), True)
+    running = running_extent(position)
+    if running is not None:
+        return running
     position.refresh()
     datasets = position.meta.multiscales[0].datasets
     if not datasets:

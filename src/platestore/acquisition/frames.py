@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from platestore.acquisition.runlog import LoggedFrame, RunLog
+from platestore.acquisition.runlog import GROUP, LoggedFrame, RunLog
 from platestore.arrays.layout import plan
 from platestore.arrays.types import Pixels
 from platestore.errors import UnsupportedError
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped,unused-ignore]
     import xarray
 
-#: The group, beside the levels.
-GROUP = "frames"
 _PLACE = ("t", "c", "z")
 _MISSING = 255
 
@@ -152,7 +150,7 @@ def write_frames(location: Location, rows: Sequence[LoggedFrame]) -> None:
     The group is built under another name and takes its place in one step.
     """
     storage, fmt = location.storage, location.zarr_format
-    columns = columns_of([*_stored_rows(location), *rows])
+    columns = columns_of([*stored_rows(location), *rows])
     if not len(columns["t"][1]):
         return
     staged = location.child(f".{GROUP}.new")
@@ -207,7 +205,8 @@ def _stored_columns(location: Location) -> dict[str, Pixels]:
     return out
 
 
-def _stored_rows(location: Location) -> list[LoggedFrame]:
+def stored_rows(location: Location) -> list[LoggedFrame]:
+    """The frames that the columns of a position tell of."""
     return _rows_of(_stored_columns(location))
 
 

@@ -23,18 +23,19 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
-from platestore.arrays.types import DType, Pixels
 from platestore.errors import InvalidMetadataError, LockTimeoutError, UnsupportedError
 from platestore.publish.workplace import locked
 from platestore.spec.values import Json
 from platestore.storage.files import naming, sync_directory, write_all, write_over
 from platestore.tree.location import Location
 
-DIRECTORY = ".acquisition"
+if TYPE_CHECKING:
+    from platestore.arrays.types import DType, Pixels
+
+#: The directory in a position, and the group that its metadata of frames end in.
+DIRECTORY, GROUP = ".acquisition", "frames"
 _RUN, _FRAMES, _PIXELS, _EXTENT = "run.json", "frames.jsonl", "pixels.bin", "extent.json"
 # A magic word, the place, the bytes of the frame, their checksum.
 _HEADER = struct.Struct("<4s3qqI")
@@ -114,17 +115,6 @@ class RunLog:
             self._mine.add(self.path)
             self._held = stack
 
-    def is_held(self) -> bool:
-        """Whether a living process acquires into the position."""
-        if not self.exists():
-            return False
-        try:
-            self.hold()
-        except LockTimeoutError:
-            return True
-        self.release()
-        return False
-
     def release(self) -> None:
         """Let others write."""
         if self._held is not None:
@@ -177,6 +167,8 @@ class RunLog:
 
     def keep(self, place: Coordinates, frame: Pixels, *, sync: bool = False) -> int:
         """Append the pixels of a frame; returns where they are."""
+        import numpy as np
+
         data = np.ascontiguousarray(frame)
         flat = data.reshape(-1).view(np.uint8).data
         header = _HEADER.pack(_MAGIC, *place, data.nbytes, zlib.crc32(flat))
@@ -187,6 +179,8 @@ class RunLog:
 
     def kept(self, offset: int, shape: Sequence[int], dtype: DType) -> Pixels:
         """The pixels of a frame that was kept at a place."""
+        import numpy as np
+
         with open(self._file(_PIXELS), "rb") as file:
             file.seek(offset + _HEADER.size)
             data = file.read(int(np.prod(shape)) * dtype.itemsize)
@@ -256,6 +250,19 @@ class RunLog:
                 return file.read()
         except FileNotFoundError:
             return b""
+
+
+def is_running(root: str) -> bool:
+    """Whether a living process acquires into the position of a directory."""
+    path = os.path.join(root, DIRECTORY)
+    with RunLog._guard:
+        if path in RunLog._mine:
+            return True
+    try:
+        with locked(path, "", root):
+            return False
+    except LockTimeoutError:
+        return True
 
 
 def _json(path: str) -> dict[str, Any]:

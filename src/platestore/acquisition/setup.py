@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from platestore.acquisition.recovery import recover
 from platestore.acquisition.runlog import RunLog
-from platestore.acquisition.track import Track
+from platestore.acquisition.track import Track, written_before
 from platestore.arrays.options import LayoutOptions
 from platestore.arrays.types import DType
 from platestore.errors import ArgumentError, NodeExistsError, UnsupportedError
@@ -88,15 +89,17 @@ def prepare(
             raise ArgumentError(
                 "a Position has no positions: leave positions out", path=editor.location.where
             )
-        found = {"": editor}
+        found, new = {"": editor}, set()
         _refuse_runs(found, options)
-        if not _has_image(editor, options):
+        if not _has_image(editor):
+            new.add("")
             _create_image(editor, options)
     else:
         if not positions:
             raise ArgumentError("which positions are acquired?", hint='positions=[("A", "1", "0")]')
-        found = _positions(editor, positions, options)
+        found, new = _positions(editor, positions, options)
     growing = None in options.shape
+    old = {name for name in found if name not in new}
     tracks = {}
     try:
         for name, position in found.items():
@@ -104,7 +107,8 @@ def prepare(
             track.log.hold()
             tracks[name] = track
             track.time_points = None if growing else track.reserved
-            track.restore(track.log.frames())
+            if name in old:
+                track.restore(written_before(track))
             track.log.begin(_description(options, track))
     except BaseException:
         for track in tracks.values():
@@ -142,13 +146,16 @@ def _check(editor: PlateEditor | ImageEditor, options: StreamOptions) -> None:
         )
 
 
-def _positions(plate: PlateEditor, given: Sequence[object], options: StreamOptions) -> dict[str, ImageEditor]:
+def _positions(
+    plate: PlateEditor, given: Sequence[object], options: StreamOptions
+) -> tuple[dict[str, ImageEditor], set[str]]:
+    """The positions, and the names of those that are new."""
     specs = [_spec(item) for item in given]
     names = ["/".join(spec) for spec in specs]
     there = {name: plate[name] for name in names if name in plate}
     found = {name: node for name, node in there.items() if isinstance(node, ImageEditor)}
     _refuse_runs(found, options)
-    empty = [node for node in found.values() if not _has_image(node, options)]
+    empty = [name for name, node in found.items() if not _has_image(node)]
     new = [spec for spec, name in zip(specs, names, strict=True) if name not in there]
     if new:
         planned = array_plan(
@@ -164,9 +171,10 @@ def _positions(plate: PlateEditor, given: Sequence[object], options: StreamOptio
         for spec, node in zip(new, made, strict=True):
             _make_levels(node, options)
             found["/".join(spec)] = node
-    for node in empty:
-        _create_image(node, options)
-    return {name: found[name] for name in names}
+    for name in empty:
+        _create_image(found[name], options)
+    made_now = {*empty, *("/".join(spec) for spec in new)}
+    return {name: found[name] for name in names}, made_now
 
 
 def _spec(item: object) -> tuple[str, str, str]:
@@ -189,6 +197,7 @@ def _refuse_runs(found: dict[str, ImageEditor], options: StreamOptions) -> None:
                     path=node.location.where,
                     hint="`platestore recover` completes it, resume=True goes on with it",
                 )
+            recover(node)  # what waits beside the image is put into it; the run goes on after that
         elif node.meta.multiscales[0].datasets and not options.resume:
             raise NodeExistsError(
                 "the position has an image",
@@ -197,7 +206,7 @@ def _refuse_runs(found: dict[str, ImageEditor], options: StreamOptions) -> None:
             )
 
 
-def _has_image(node: ImageEditor, options: StreamOptions) -> bool:
+def _has_image(node: ImageEditor) -> bool:
     return bool(node.meta.multiscales[0].datasets)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from platestore.acquisition.frames import write_frames
+from platestore.acquisition.frames import stored_rows, write_frames
 from platestore.acquisition.runlog import Coordinates, LoggedFrame, RunLog
 from platestore.arrays.metadata import summarise
 from platestore.arrays.types import Pixels
@@ -281,6 +281,15 @@ class Track:
         write_frames(self.editor.location, [row for row in self.log.frames() if row.place[0] < end])
         self.log.remove()
 
+    def everywhere(self) -> list[LoggedFrame]:
+        """A row for each frame that the image has room for."""
+        return [
+            LoggedFrame((t, c, z), {})
+            for t in range(self.reserved)
+            for c in range(self.channels)
+            for z in range(self.slices)
+        ]
+
     def restore(self, rows: Sequence[LoggedFrame]) -> None:
         """Take up frames that an earlier run wrote."""
         for row in rows:
@@ -290,3 +299,8 @@ class Track:
             self._finished[row.place[0]] = self._finished.get(row.place[0], 0) + 1
         while self._finished.get(self.complete, 0) == self.channels * self.slices:
             self.complete += 1
+
+
+def written_before(track: Track) -> list[LoggedFrame]:
+    """The frames that earlier runs wrote: those of the columns, or all where there are none."""
+    return stored_rows(track.editor.location) or track.everywhere()

@@ -22,6 +22,7 @@ _COMMANDS = {
     "ls": "List the positions of a plate, well or series.",
     "pyramid": "Compute the resolution levels of positions.",
     "plan": "Say what a layout of chunks and shards means.",
+    "recover": "Complete the runs that a killed acquisition left.",
     "validate": "Say whether stores are OME-NGFF, and fit their metadata.",
 }
 

@@ -8,6 +8,7 @@ it. Whatever interrupts this, the group lists nothing that is not whole.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -271,10 +272,17 @@ def ensure_labels_group(position: ImageEditor) -> LabelsEditor:
             attributes = versions.bare_attributes(
                 location.version, "labels", LabelsMeta(labels=[]).to_json(), {}
             )
-            # Readers look here although nothing refers to it: each document is there at once, or not.
-            storage.make_directory(location.path)
-            for name, data in group_files(location.zarr_format, attributes, where=location.where):
-                storage.write(join(location.path, name), data)
+            # Readers look here although nothing refers to it: the group is there at once, or not.
+            files = group_files(location.zarr_format, attributes, where=location.where)
+            full = storage.local_path(location.path)
+            if full is not None and not os.path.lexists(full):
+                staged = position.location.child(intents.staging_name(LABELS))
+                create_node(storage, staged.path, files)
+                storage.move_tree(staged.path, location.path)
+            else:
+                storage.make_directory(location.path)
+                for name, data in files:
+                    storage.write(join(location.path, name), data)
         return position.open_child(LabelsEditor, LABELS)
 
 

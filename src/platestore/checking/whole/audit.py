@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from platestore.acquisition.runlog import DIRECTORY, is_running
 from platestore.checking.whole import leftovers, rebuild
 from platestore.checking.whole.consolidated import stale_consolidated
 from platestore.checking.whole.disk import DiskDirectory
@@ -257,6 +258,7 @@ class Audit(Notes):
             self._compare("image", here, meta.paths(), arrays, "multiscales.datasets")
             self._facts(here, meta, facts)
         self._others(here, {*arrays, *(meta.paths() if meta else ())})
+        self._run(here)
         self._pixels(here, meta, facts)
         labels = self.disk[join(here.path, "labels")]
         if "labels" in here.directories and labels.state == "array":
@@ -264,6 +266,18 @@ class Audit(Notes):
             self._note("document-unusable", labels.path, text)
         elif "labels" in here.directories and self.disk.role(labels.path) != "array":
             self._labels(labels)
+
+    def _run(self, here: DiskDirectory) -> None:
+        """An acquisition into a position that was not closed."""
+        root = self.storage.local_path(here.path)
+        if root is None or DIRECTORY not in here.hidden:
+            return
+        if is_running(root):
+            self._note("acquisition-running", here.path, "frames are being acquired", level="advice")
+            return
+        hint = "`platestore recover` completes it"
+        text = "an acquisition was not closed: frames may wait beside the image"
+        self._note("acquisition-unfinished", here.path, text, level="warning", hint=hint)
 
     def _facts(self, here: DiskDirectory, meta: ImagesMeta, facts: dict[str, Array]) -> None:
         """Ranks and channels of an image against its arrays."""

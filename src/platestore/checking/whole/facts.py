@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from platestore.acquisition.runlog import GROUP
 from platestore.arrays.metadata import summarise
 from platestore.checking.whole.disk import SPECIAL, Disk, DiskDirectory, may_be_level
 from platestore.checking.whole.images import Array
@@ -190,10 +191,15 @@ def is_ours(here: DiskDirectory) -> bool:
     return ours and not set(here.files) - DOCUMENTS and here.state in ("bare", "group")
 
 
-def is_tables(here: DiskDirectory) -> bool:
-    """Whether a group holds tables of measurements, as ngio and fractal keep them beside the levels."""
-    listed = here.attributes.get("tables")
-    return here.path.rpartition("/")[2] == "tables" and here.state == "group" and isinstance(listed, list)
+def is_beside_levels(here: DiskDirectory) -> bool:
+    """Whether a group is known that is no part of the image: tables of measurements, or columns of frames.
+
+    The former are kept by ngio and fractal, the latter by acquisitions.
+    """
+    name, listed = here.path.rpartition("/")[2], here.attributes.get("tables")
+    if here.state != "group":
+        return False
+    return (name == "tables" and isinstance(listed, list)) or (name == GROUP and "frames" in here.own)
 
 
 def paths_in(value: Any) -> Iterator[str]:

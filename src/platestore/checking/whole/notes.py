@@ -11,10 +11,10 @@ from platestore.checking.whole import leftovers
 from platestore.checking.whole.disk import SPECIAL, Disk, DiskDirectory
 from platestore.checking.whole.facts import (
     damaged_own_keys,
+    is_beside_levels,
     is_damaged,
     is_inside,
     is_ours,
-    is_tables,
     paths_in,
 )
 from platestore.checking.whole.pixel_problems import PixelAudit
@@ -194,7 +194,7 @@ class Notes:
         """Directories that are nothing to the document's kind: empty ones, and those of others."""
         for child in self.disk.children(here.path):
             name = child.path.rpartition("/")[2]
-            if name in known or name in SPECIAL or self._is_recorded(child.path) or is_tables(child):
+            if name in known or name in SPECIAL or self._is_recorded(child.path) or is_beside_levels(child):
                 continue
             if (
                 any(k.startswith(f"{name}/") for k in known)

@@ -142,6 +142,9 @@ def stream(
     if on_full not in ("wait", "raise", "drop"):
         raise ArgumentError(f"on_full must be 'wait', 'raise' or 'drop', not {on_full!r}")
     resources = Resources(max_memory, workers)
+    _ = resources.memory, resources.threads  # checked before anything is created
+    if order is not None:
+        check_order(order, options, [axis.name.lower() for axis in editor.axes], len(positions or ("",)))
     tracks = prepare(editor, positions, options)
     return AcquisitionStream(editor, tracks, options, order, resources, on_full, checkpoint_every)
 
@@ -206,9 +209,9 @@ class AcquisitionStream:
         return sum(len(track.taken) - len(track.skipped) for track in self._tracks.values())
 
     @property
-    def options(self) -> StreamOptions:
-        """What was asked for."""
-        return self._options
+    def tracks(self) -> Mapping[str, Track]:
+        """The frames of each position."""
+        return self._tracks
 
     def track(self, position: object) -> Track:
         """The frames of a position, by its path or (row, column, field)."""
@@ -507,15 +510,32 @@ class AcquisitionStream:
             raise self._error
 
 
+def check_order(order: str, options: StreamOptions, axes: Sequence[str], positions: int) -> None:
+    """Refuse an order that does not lead to every frame.
+
+    Raises
+    ------
+    ArgumentError
+        If axes are unknown, missing, named twice, or stand after a time axis without a known end.
+    """
+    if sorted(order) != sorted(set(order)) or set(order) - set(_AXES):
+        raise ArgumentError(f"order is made of {_AXES!r}, each once, not {order!r}", hint='order="tpcz"')
+    sizes: dict[str, int | None] = {**dict(zip(axes, options.shape, strict=False)), "p": positions}
+    if sizes.get("t", 1) is None and order[:1] != "t":
+        raise ArgumentError(
+            f"time has no known end, and comes not first in the order {order!r}", hint='order="tpcz"'
+        )
+    missing = [axis for axis in _AXES if axis not in order and sizes.get(axis, 1) != 1]
+    if missing:
+        raise ArgumentError(f"the order {order!r} lacks {', '.join(missing)}")
+
+
 class _Order:
     """The places of a declared order, one after the other."""
 
     def __init__(self, order: str, run: AcquisitionStream) -> None:
-        if sorted(order) != sorted(set(order)) or set(order) - set(_AXES):
-            raise ArgumentError(f"order is made of {_AXES!r}, each once, not {order!r}", hint='order="tpcz"')
         self._axes = order
-        self._run = run
-        self._places = self._all()
+        self._places = self._all(list(run.tracks.values()))
 
     def next(self) -> tuple[Track, Coordinates]:
         """The next place."""
@@ -524,17 +544,9 @@ class _Order:
         except StopIteration:
             raise ArgumentError(f"all frames of the order {self._axes!r} are there") from None
 
-    def _all(self) -> Iterator[tuple[Track, Coordinates]]:
-        tracks = list(self._run._tracks.values())
+    def _all(self, tracks: Sequence[Track]) -> Iterator[tuple[Track, Coordinates]]:
         first = tracks[0]
         sizes = {"p": len(tracks), "t": first.time_points, "c": first.channels, "z": first.slices}
-        if sizes["t"] is None and self._axes[:1] != "t":
-            raise ArgumentError(
-                f"time has no known end, and comes not first in the order {self._axes!r}", hint='order="tpcz"'
-            )
-        missing = [a for a in _AXES if a not in self._axes and sizes[a] != 1]
-        if missing:
-            raise ArgumentError(f"the order {self._axes!r} lacks {', '.join(missing)}")
         return self._from(tracks, sizes, {}, self._axes)
 
     def _from(
