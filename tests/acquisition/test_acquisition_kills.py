@@ -112,7 +112,7 @@ def require_levels(position: ps.Position, data: np.ndarray, directory: Path) -> 
             assert (position[level][...] == fresh[level][...]).all()
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("seed", range(60))
 def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path, seed):
     chance = random.Random(seed)

@@ -20,6 +20,7 @@ WRITERS = {
     "copy_to": "copy: ",
     "from_positions": "copy: ",
     "check": "repair: ",
+    "recover": "recovery: ",
     "create_well": "create_well",
     "create_position": "create_position",
     "create_positions": "create_positions",
@@ -110,6 +111,6 @@ def test_every_writer_has_a_case():
     cases = [*CREATIONS, *REPLACEMENTS, *IN_PLACE, *test_pyramid_crashes.CASES, *LABELS]
     copies = [*test_faults_copy.NEW, *test_faults_copy.MORE, *test_faults_copy.INSIDE]
     names = [*(case.name for case in cases), *SCENES, *(f"copy: {scene.name}" for scene in copies)]
-    # What repairs has tests of its own: test_repair_crashes.
+    # What repairs and recovers has tests of its own: test_repair_crashes, test_acquisition_crashes.
     missing = {name: start for name, start in WRITERS.items() if not any(n.startswith(start) for n in names)}
-    assert set(missing) <= {"check"}
+    assert set(missing) <= {"check", "recover"}

@@ -90,6 +90,7 @@ def recover(target: str | os.PathLike[str] | HasEditor, *, keep_partial: bool = 
 
     Examples
     --------
+    >>> from platestore.acquisition import recover
     >>> recover("plate.zarr").frames
     0
     """

@@ -119,6 +119,7 @@ def stream(
 
     Examples
     --------
+    >>> from platestore.acquisition import stream
     >>> with stream(plate, positions=["B/1/0"], shape=(None, 2, 4, 64, 64), dtype="uint16") as run:
     ...     for t in range(3):
     ...         _ = run.append(np.full((64, 64), t), position="B/1/0", t=t, c="GFP", z=0)
