@@ -198,7 +198,9 @@ def test_metadata_are_columns(plate):
         )
         run.append(frame(0, 0, 0, 1), z=1, metadata={"time_s": 2.5, "count": 4, "who": "", "ok": False})
         run.append(frame(0, 1, 0, 0), t=1, metadata={"count": 5})
-        assert plate["A/1/0"].frames.count == 0 or plate["A/1/0"].extent.running
+        run.checkpoint()
+        assert plate["A/1/0"].frames.count == 3
+        assert plate["A/1/0"].extent.running
     frames = ps.open_ome_zarr(Path(plate.zgroup.store.root))["A/1/0"].frames
     assert list(frames) == ["t", "c", "z", "time_s", "count", "who", "ok", "x"]
     assert frames["time_s"][:2].tolist() == [1.0, 2.5]
@@ -207,7 +209,7 @@ def test_metadata_are_columns(plate):
     assert frames["count"].dtype.kind == "i"
     assert frames["who"].tolist() == ["Ä", "", None]
     assert frames["ok"].tolist() == [True, False, None]
-    assert frames["x"][0] == '{"":[1]}' or "1" in frames["x"][0]
+    assert frames["x"].tolist() == ["[1]", None, None]
     assert len(frames.to_xarray()["count"]) == 3
 
 

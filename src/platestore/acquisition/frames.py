@@ -9,6 +9,7 @@ name the kind of each column, so that readers need not guess.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,6 @@ from platestore.errors import UnsupportedError
 from platestore.pyramid.pushed import read_array_pixels, write_array
 from platestore.spec.own import NAMESPACE
 from platestore.spec.values import Json
-from platestore.storage.documents import serialise
 from platestore.storage.hierarchy import (
     ArrayDocument,
     array_files,
@@ -129,7 +129,8 @@ def _encoded(values: Sequence[Any]) -> tuple[str, Pixels]:
 
 
 def _text(value: Any) -> str:
-    return serialise({"": value}, where="").decode().strip()
+    """Lists and objects, and values of several kinds in one column, as JSON."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _decoded(kind: str, values: Pixels) -> Pixels:

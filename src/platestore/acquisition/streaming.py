@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from platestore.acquisition.memory import MemoryAccount
-from platestore.acquisition.runlog import Coordinates
+from platestore.acquisition.runlog import Coordinates, RunLog
 from platestore.acquisition.setup import StreamOptions, prepare
 from platestore.acquisition.track import FrameBlock, Track
 from platestore.arrays.casting import exact
@@ -575,8 +575,10 @@ def _plain(metadata: Mapping[str, Any]) -> Json:
     return out
 
 
-def _remind(where: str, logs: Sequence[Any]) -> None:
+def _remind(where: str, logs: Sequence[RunLog]) -> None:
     """Tell of a stream that nobody closed: its process ends."""
+    for log in logs:
+        log.release()
     if any(log.exists() for log in logs):
         text = f"the stream of frames into {where} was not closed: `platestore recover` completes it"
         warnings.warn(text, ResourceWarning, stacklevel=2)
