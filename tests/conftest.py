@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis import is_hypothesis_test, settings
 
 import platestore as ps
 
-#: Cases of one test function that the quick run takes, spread over all of them.
-_QUICK_CASES = 2
+#: Cases of one test function that the quick run takes, unless `@pytest.mark.quick(n)` says otherwise. Which
+#: one it is follows from the name of the function: all versions and layouts are among those of a room.
+_QUICK_CASES = 1
 _LONG = "--long"
 
 
@@ -51,10 +53,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("slow") is None:
             functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
     quick: set[pytest.Item] = set()
-    for cases in functions.values():
+    for name, cases in functions.items():
         marker = cases[0].get_closest_marker("quick")
-        last = min(len(cases), marker.args[0] if marker is not None else _QUICK_CASES) - 1
-        quick.update(cases[round(k * (len(cases) - 1) / last) if last else 0] for k in range(last + 1))
+        count = min(len(cases), marker.args[0] if marker is not None else _QUICK_CASES)
+        first = zlib.crc32(name.encode()) % len(cases)
+        quick.update(cases[(first + k * len(cases) // count) % len(cases)] for k in range(count))
     if config.getoption(_LONG):
         # Random examples are others in the long run.
         chosen = [i for i in items if i not in quick or is_hypothesis_test(getattr(i, "obj", None))]
