@@ -22,7 +22,7 @@ import shutil
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from platestore.errors import InvalidMetadataError, LockTimeoutError, UnsupportedError
@@ -250,6 +250,18 @@ class RunLog:
                 return file.read()
         except FileNotFoundError:
             return b""
+
+
+def plain_metadata(metadata: Mapping[str, Any]) -> Json:
+    """Metadata of a frame as JSON has it: NumPy's scalars as numbers, times as text."""
+    out: Json = {}
+    for key, value in metadata.items():
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        if not isinstance(value, (str, int, float, bool, list, dict, type(None))):
+            value = value.isoformat() if hasattr(value, "isoformat") else str(value)
+        out[str(key)] = value
+    return out
 
 
 def is_running(root: str) -> bool:

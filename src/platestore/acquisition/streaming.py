@@ -8,14 +8,15 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from platestore.acquisition.memory import MemoryAccount
-from platestore.acquisition.runlog import Coordinates, RunLog
+from platestore.acquisition.order import Order, check_order
+from platestore.acquisition.runlog import Coordinates, RunLog, plain_metadata
 from platestore.acquisition.setup import StreamOptions, prepare
 from platestore.acquisition.track import FrameBlock, Track
 from platestore.arrays.casting import exact
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from platestore.arrays.layout import Shards
 
 OnFull = Literal["wait", "raise", "drop"]
-_AXES = "ptcz"
 
 
 def stream(
@@ -168,7 +168,7 @@ class AcquisitionStream:
         checkpoint_every: int | float | None,
     ) -> None:
         self._editor, self._tracks, self._options = editor, tracks, options
-        self._order = None if order is None else _Order(order, self)
+        self._order = None if order is None else Order(order, list(tracks.values()))
         self._on_full: OnFull = on_full
         self._every = checkpoint_every
         self._since, self._last = 0, time.monotonic()
@@ -273,7 +273,7 @@ class AcquisitionStream:
         """
         self._require_open()
         pixels = np.asarray(frame)
-        own = {} if metadata is None else _plain(metadata)
+        own = {} if metadata is None else plain_metadata(metadata)
         if pixels.ndim == 3:
             if z is not None:
                 raise ArgumentError("a stack has all planes from 0 on: leave z out, or pass one plane")
@@ -509,70 +509,6 @@ class AcquisitionStream:
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
-
-
-def check_order(order: str, options: StreamOptions, axes: Sequence[str], positions: int) -> None:
-    """Refuse an order that does not lead to every frame.
-
-    Raises
-    ------
-    ArgumentError
-        If axes are unknown, missing, named twice, or stand after a time axis without a known end.
-    """
-    if sorted(order) != sorted(set(order)) or set(order) - set(_AXES):
-        raise ArgumentError(f"order is made of {_AXES!r}, each once, not {order!r}", hint='order="tpcz"')
-    sizes: dict[str, int | None] = {**dict(zip(axes, options.shape, strict=False)), "p": positions}
-    if sizes.get("t", 1) is None and order[:1] != "t":
-        raise ArgumentError(
-            f"time has no known end, and comes not first in the order {order!r}", hint='order="tpcz"'
-        )
-    missing = [axis for axis in _AXES if axis not in order and sizes.get(axis, 1) != 1]
-    if missing:
-        raise ArgumentError(f"the order {order!r} lacks {', '.join(missing)}")
-
-
-class _Order:
-    """The places of a declared order, one after the other."""
-
-    def __init__(self, order: str, run: AcquisitionStream) -> None:
-        self._axes = order
-        self._places = self._all(list(run.tracks.values()))
-
-    def next(self) -> tuple[Track, Coordinates]:
-        """The next place."""
-        try:
-            return next(self._places)
-        except StopIteration:
-            raise ArgumentError(f"all frames of the order {self._axes!r} are there") from None
-
-    def _all(self, tracks: Sequence[Track]) -> Iterator[tuple[Track, Coordinates]]:
-        first = tracks[0]
-        sizes = {"p": len(tracks), "t": first.time_points, "c": first.channels, "z": first.slices}
-        return self._from(tracks, sizes, {}, self._axes)
-
-    def _from(
-        self, tracks: Sequence[Track], sizes: Mapping[str, int | None], known: dict[str, int], axes: str
-    ) -> Iterator[tuple[Track, Coordinates]]:
-        if not axes:
-            at = known.get("t", 0), known.get("c", 0), known.get("z", 0)
-            yield tracks[known.get("p", 0)], at
-            return
-        value, size = 0, sizes[axes[0]]
-        while size is None or value < size:
-            yield from self._from(tracks, sizes, {**known, axes[0]: value}, axes[1:])
-            value += 1
-
-
-def _plain(metadata: Mapping[str, Any]) -> Json:
-    """Metadata of a frame as JSON has it: NumPy's scalars as numbers, times as text."""
-    out: Json = {}
-    for key, value in metadata.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        if not isinstance(value, (str, int, float, bool, list, dict, type(None))):
-            value = value.isoformat() if hasattr(value, "isoformat") else str(value)
-        out[str(key)] = value
-    return out
 
 
 def _remind(where: str, logs: Sequence[RunLog]) -> None:
