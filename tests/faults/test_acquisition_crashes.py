@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import shutil
 import warnings
 from pathlib import Path
@@ -111,7 +110,6 @@ def _stop(tmp_path: Path, layout: dict[str, Any], **fault: Any) -> tuple[Path, A
         warnings.simplefilter("ignore")
         with contextlib.suppress(Crash, OSError, ps.PlatestoreError):
             _acquire(path, layout, acknowledged)
-    gc.collect()
     RunLog._mine.clear()
     return path, acknowledged
 

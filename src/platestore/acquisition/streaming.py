@@ -22,7 +22,7 @@ from platestore.acquisition.track import FrameBlock, Track
 from platestore.arrays.casting import exact
 from platestore.arrays.options import LayoutOptions
 from platestore.arrays.types import Pixels
-from platestore.errors import ArgumentError, BudgetError, ForkError, PlatestoreError
+from platestore.errors import ArgumentError, BudgetError, ForkError, PlatestoreError, StoreWarning
 from platestore.resources import Resources
 from platestore.spec.values import Json
 from platestore.tree.holder import HasEditor, editor_of
@@ -517,4 +517,4 @@ def _remind(where: str, logs: Sequence[RunLog]) -> None:
         log.release()
     if any(log.exists() for log in logs):
         text = f"the stream of frames into {where} was not closed: `platestore recover` completes it"
-        warnings.warn(text, ResourceWarning, stacklevel=2)
+        warnings.warn(text, StoreWarning, stacklevel=2)
