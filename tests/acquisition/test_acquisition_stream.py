@@ -486,6 +486,21 @@ def test_a_run_that_was_killed_goes_on_at_the_watermark(tmp_path):
     assert ps.check(tmp_path / "run.zarr", deep=True).whole
 
 
+def test_a_kill_after_a_run_went_on_loses_nothing_of_the_run_before(plate, tmp_path):
+    with stream(plate, positions=["A/1/0"], **HOW) as run:
+        fill(run, 0, "A/1/0", 3)
+    script = (
+        "import os, sys, numpy as np, platestore as ps\nfrom platestore.acquisition import stream\n"
+        "run = stream(ps.open_ome_zarr(sys.argv[1], mode='r+'), positions=['A/1/0'], resume=True,\n"
+        "             shape=(None, 2, 5, 32, 32), dtype='uint16')\n"
+        "run.append(np.ones((32, 32)), t=3)\nrun.checkpoint()\nos._exit(9)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run.zarr")]
+    assert subprocess.run(command, check=False).returncode == 9
+    recover(tmp_path / "run.zarr")
+    assert (ps.open_ome_zarr(tmp_path / "run.zarr")["A/1/0"]["0"][...] == volume(0, 3)).all()
+
+
 def test_a_run_goes_on_where_it_was(plate, tmp_path):
     with stream(plate, positions=["A/1/0"], shards="ZYX", pyramid_levels=2, **HOW) as run:
         fill(run, 0, "A/1/0", 2)

@@ -129,14 +129,16 @@ def _recover(
 ) -> None:
     """Complete the run of one position."""
     described = log.description()
-    if not position.meta.multiscales[0].datasets:
-        log.remove()  # killed before there was an image: nothing was acknowledged
+    if not described or not position.meta.multiscales[0].datasets:
+        log.remove()  # killed before it began: nothing was acknowledged, and what was there before stays
         return
     _sweep(position)
     image = str(described.get("image", position.meta.multiscales[0].datasets[0].path))
     track = Track(name, position, image, described.get("time_points"))
     track.log = log
-    rows = log.frames()
+    # What a run goes on with is there as a whole, whatever its log tells.
+    before = int(described.get("before", 0))
+    rows = [*(row for row in track.everywhere() if row.place[0] < before), *log.frames()]
     track.restore(rows)
     # An image has a time point at least: what there is of the first one is kept.
     end = max(1, track.written_time_points() if keep_partial else track.complete)
@@ -146,7 +148,7 @@ def _recover(
     there = {row.place for row in rows if row.metadata is not None}
     for block in _blocks(track, end):
         _restore_block(track, block, there, kept)
-    report.recovered[name] = sum(at[0] < end for at in there)
+    report.recovered[name] = sum(before <= at[0] < end for at in there)
     report.dropped[name] = sorted(at for at in there if at[0] >= end)
     skipped = {row.place for row in rows if row.metadata is None}
     every = ((t, c, z) for t in range(end) for c in range(track.channels) for z in range(track.slices))

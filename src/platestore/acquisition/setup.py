@@ -109,7 +109,8 @@ def prepare(
             track.time_points = None if growing else track.reserved
             if name in old:
                 track.restore(written_before(track))
-            track.log.begin(_description(options, track))
+            before = track.reserved if name in old else 0
+            track.log.begin({**_description(options, track), "before": before})
     except BaseException:
         for track in tracks.values():
             track.log.release()
